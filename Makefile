@@ -1,0 +1,73 @@
+# Each target does its own set-up. Needed: Python 3.11 or newer, git, make, a network
+# connection for the first run. The environment lives in .venv; remove it with
+# `make distclean`. Choose another interpreter with `make test PYTHON=python3.12`.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3.13 python3.12 python3.11 python3 python3.14 python
+DEMO := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs clean distclean
+.NOTPARALLEL:
+.SECONDARY:
+
+help:
+	@echo "make demo    audit the breast-cancer data; results in $(DEMO)/audit"
+	@echo "make test    run the tests (narrow them with PYTEST_ARGS='-k newton')"
+	@echo "make lint    ruff, import-linter and mypy"
+	@echo "make format  let ruff mend what it can"
+	@echo "make docs    build the documentation into build/docs"
+	@echo "make clean   remove build products; make distclean removes $(VENV) too"
+
+demo: $(VENV)/.installed-cli
+	$(BIN)/python examples/write_demo_data.py $(DEMO)/breast_cancer.csv
+	$(BIN)/skinfluence audit $(DEMO)/breast_cancer.csv --target diagnosis \
+		--check 50 --out $(DEMO)/audit
+	@echo "The results are in $(DEMO)/audit:"
+	@ls $(DEMO)/audit
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+distclean: clean
+	rm -rf $(VENV)
+
+# One stamp per extra; all share the environment.
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+# The first candidate that runs, is new enough and can make an environment with pip.
+$(VENV)/.created:
+	@found=; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+		if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+			>/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "No Python 3.11 or newer with venv and ensurepip among:" \
+			"$(or $(PYTHON),$(PYTHONS))." >&2; \
+		echo "Install one (on Debian and Ubuntu also the package python3-venv), or name" \
+			"it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$found --version) ($$found)"; \
+	$$found -m venv --clear $(VENV)
+	@touch $@

@@ -1,0 +1,57 @@
+"""Kernels in plain array API operations, for any namespace."""
+
+from typing import Any
+
+from skinfluence._array import array_namespace, device_of
+
+
+def empty_gram(width: int, like: Any) -> Any:
+    """A zero (width, width) total for ``add_gram``."""
+    xp = array_namespace(like)
+    return xp.zeros((width, width), dtype=xp.float64, device=device_of(like))
+
+
+def add_gram(total: Any, block: Any, weight: Any) -> Any:
+    """``total + block' diag(weight) block``; weights may have any sign."""
+    return total + block.T @ (weight[:, None] * block)
+
+
+def finished_gram(total: Any) -> Any:
+    """The total as a full symmetric matrix."""
+    return total
+
+
+def inverse_cholesky(matrix: Any) -> tuple[Any, float] | None:
+    """``(T, rcond)`` with ``T T' = inv(matrix)``; None unless positive definite."""
+    xp = array_namespace(matrix)
+    try:
+        L = xp.linalg.cholesky(matrix)
+    except Exception:  # each namespace has an exception of its own for this
+        return None
+    if not bool(xp.all(xp.isfinite(L))):
+        return None
+    T = xp.linalg.inv(L).T
+    inverse = T @ T.T
+    return T, 1.0 / float(_norm1(matrix) * _norm1(inverse))
+
+
+def squared_row_norms(block: Any, T: Any) -> Any:
+    """Squared norms of the rows of ``block @ T``, (b,)."""
+    xp = array_namespace(block)
+    return xp.sum((block @ T) ** 2, axis=1)
+
+
+def upper_factor(rows: Any) -> Any:
+    """R of the QR decomposition of ``rows``."""
+    return array_namespace(rows).linalg.qr(rows, mode="reduced")[1]
+
+
+def _norm1(matrix: Any) -> Any:
+    xp = array_namespace(matrix)
+    return xp.max(xp.sum(xp.abs(matrix), axis=0))
+
+
+def largest(scores: Any, k: int) -> Any:
+    """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
+    xp = array_namespace(scores)
+    return xp.argsort(scores, axis=1, descending=True, stable=True)[:, :k]

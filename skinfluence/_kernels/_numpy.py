@@ -1,0 +1,59 @@
+"""Kernels for NumPy arrays: symmetric and triangular BLAS and LAPACK from SciPy."""
+
+import numpy as np
+from scipy.linalg import blas, lapack, qr
+
+from skinfluence._kernels._generic import add_gram as _add_gram_by_product
+
+
+def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
+    """A zero (width, width) total for ``add_gram``, in the order that BLAS adds into."""
+    return np.zeros((width, width), order="F")
+
+
+def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``total + block' diag(weight) block`` into the upper triangle, in place."""
+    least, most = weight.min(), weight.max()
+    if least < 0 < most:
+        total += _add_gram_by_product(0.0, block, weight)
+        return total
+    scaled = block * np.sqrt(np.abs(weight))[:, None]
+    sign = 1.0 if least >= 0 else -1.0
+    # scaled is in C order, so scaled.T is what Fortran takes without a copy.
+    return blas.dsyrk(sign, scaled.T, beta=1.0, c=total, overwrite_c=True)
+
+
+def finished_gram(total: np.ndarray) -> np.ndarray:
+    """The total as a full symmetric matrix."""
+    upper = np.triu(total)
+    return upper + np.triu(upper, 1).T
+
+
+def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """``(T, rcond)``, T upper triangular, ``T T' = inv(matrix)``; None if not definite."""
+    L, info = lapack.dpotrf(matrix, lower=True)
+    if info != 0:
+        return None
+    rcond, _ = lapack.dpocon(L, np.linalg.norm(matrix, 1), uplo="L")
+    inverse, info = lapack.dtrtri(L, lower=True)
+    if info != 0 or not rcond > 0:
+        return None
+    return np.tril(inverse).T, float(rcond)
+
+
+def squared_row_norms(block: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """Squared norms of the rows of ``block @ T``, (b,)."""
+    product = block @ T
+    return np.einsum("ij,ij->i", product, product)
+
+
+def upper_factor(rows: np.ndarray) -> np.ndarray:
+    """R of the QR decomposition of ``rows``."""
+    return qr(rows, mode="r", check_finite=False)[0][: rows.shape[1]]
+
+
+def largest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
+    if k >= scores.shape[1]:
+        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)

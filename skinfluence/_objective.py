@@ -1,0 +1,79 @@
+"""The objective in sum form, ``F(theta) = sum_i s_i loss(y_i, u_i) + penalty(theta)``."""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, final
+
+from skinfluence._array import array_namespace
+from skinfluence._design import Design
+from skinfluence._layout import Layout
+from skinfluence._penalty import RidgePenalty
+from skinfluence._rows import map_over_rows, sum_over_rows
+from skinfluence.losses import AbstractLoss
+
+
+class FirstOrder(NamedTuple):
+    """The objective and its gradient at one theta, with the outputs that gave them."""
+
+    value: float
+    gradient: Any  # (G, D)
+    outputs: Any  # (n, K)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """Loss, rows, weights and penalty of one fitted model."""
+
+    loss: AbstractLoss
+    design: Design  # n rows
+    targets: Any  # (n, K_y) y as the loss reads it
+    weight: Any  # (n,) s_i, sample weight times class weight
+    penalty: RidgePenalty
+    layout: Layout
+
+    @property
+    def n_rows(self) -> int:
+        """Number of training rows n."""
+        return self.design.n_rows
+
+    @property
+    def weight_sum(self) -> float:
+        """``S = sum_i s_i``."""
+        return float(array_namespace(self.weight).sum(self.weight))
+
+    def without(self, row: int) -> "Objective":
+        """The objective with one row's weight set to zero."""
+        xp = array_namespace(self.weight)
+        keep = xp.arange(self.n_rows) != row
+        return replace(self, weight=xp.where(keep, self.weight, 0.0 * self.weight))
+
+    def outputs(self, theta: Any) -> Any:
+        """Linear outputs u of all rows, (n, K)."""
+        B = self.layout.unpack(theta).T
+        return map_over_rows(lambda block: block @ B, self.design)
+
+    def first_order(self, theta: Any) -> FirstOrder:
+        """Value, gradient and outputs in one pass over the rows."""
+        outputs = self.outputs(theta)
+        return self.first_order_at(theta, outputs)
+
+    def first_order_at(self, theta: Any, outputs: Any) -> FirstOrder:
+        """The same where the outputs are known."""
+        xp = array_namespace(outputs)
+        losses = self.weight * self.loss.value(self.targets, outputs)
+        slopes = self.weight[:, None] * self.loss.gradient(self.targets, outputs)
+        gradient = self.pulled_back(slopes) + self.penalty.gradient(theta)
+        value = float(xp.sum(losses)) + float(self.penalty.value(theta))
+        return FirstOrder(value, gradient, outputs)
+
+    def pulled_back(self, slopes: Any) -> Any:
+        """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""
+        xp = array_namespace(slopes)
+        start = xp.zeros((slopes.shape[1], self.design.width), dtype=slopes.dtype)
+        total = sum_over_rows(
+            lambda total, block, part: total + part.T @ block,
+            start,
+            self.design,
+            slopes,
+        )
+        return self.layout.pack(total.T)

@@ -1,0 +1,54 @@
+"""A design as row blocks: the two primitives that carry every pass over the data.
+
+No formula above knows how rows are stored or where they are. A function receives one
+dense block of working rows and the matching parts of row-aligned arrays.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from skinfluence._array import array_namespace
+from skinfluence._design import Design
+
+# A block should fit the second-level cache together with one scaled copy of itself.
+_BLOCK_ENTRIES = 2**17
+_LEAST_ROWS, _MOST_ROWS = 256, 4096
+
+
+def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[slice]:
+    """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache."""
+    size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
+    return [slice(start, start + size) for start in range(0, n_rows, size)]
+
+
+def iterate(
+    design: Design, *aligned: Any, least_rows: int = _LEAST_ROWS
+) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    """Pairs of a slice and ``(block, *parts)``, over all rows."""
+    for rows in row_blocks(design.n_rows, design.width, least_rows):
+        yield rows, (design.block(rows), *(part[rows, ...] for part in aligned))
+
+
+def sum_over_rows(
+    function: Callable[..., Any], start: Any, design: Design, *aligned: Any
+) -> Any:
+    """Fold ``total = function(total, block, *parts)`` over all rows.
+
+    ``function`` may add into ``total`` in place; totals of disjoint rows must add up.
+    """
+    total = start
+    for _, block in iterate(design, *aligned):
+        total = function(total, *block)
+    return total
+
+
+def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -> Any:
+    """Results of ``function(block, *parts)``, concatenated along the rows.
+
+    ``function`` returns one array or a tuple of arrays, each with the rows first.
+    """
+    parts = [function(*block) for _, block in iterate(design, *aligned)]
+    if isinstance(parts[0], tuple):
+        xp = array_namespace(parts[0][0])
+        return tuple(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
+    return array_namespace(parts[0]).concat(parts, axis=0)

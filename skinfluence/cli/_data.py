@@ -1,0 +1,70 @@
+"""A table divided into features and target, its rows numbered as in the file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skinfluence.cli._console import Console
+from skinfluence.cli._errors import UsageError, missing_column, plural
+from skinfluence.cli._task import is_number
+
+FEWEST_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows that a model is fitted to or tested on.
+
+    Parameters
+    ----------
+    source : str
+        Path of the file.
+    n_read : int
+        Rows in the file, those without a target included.
+    table : pandas.DataFrame
+        The rows used, as they were read; its index is the 0-based row in the file.
+    X : pandas.DataFrame
+        Their features, as a model takes them.
+    y : ndarray of shape (n,)
+        Their target, as a model takes it.
+    """
+
+    source: str
+    n_read: int
+    table: Any
+    X: Any
+    y: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        """0-based row in the file, shape (n,)."""
+        return self.table.index.to_numpy()
+
+    def __len__(self):
+        return len(self.y)
+
+
+def with_target(table: Any, source: str, target: str, console: Console) -> Any:
+    """Rows that have a target; the others are counted in a note.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column, or fewer than three rows have a target.
+    """
+    if target not in table.columns:
+        raise UsageError(missing_column(source, target, table.columns))
+    missing = table[target].isna()
+    if is_number(table[target]):
+        missing |= np.isinf(table[target].to_numpy(dtype=float, na_value=np.nan))
+    count, left = int(missing.sum()), int((~missing).sum())
+    if left < FEWEST_ROWS:
+        raise UsageError(
+            f"{source} has {plural(left, 'row')} with a value in '{target}' (of "
+            f"{len(table)}); at least {FEWEST_ROWS} are needed."
+        )
+    if count:
+        rows = plural(count, "row")
+        console.note(f"dropped {rows} of {source} with no value in '{target}'")
+    return table[~missing]

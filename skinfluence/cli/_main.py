@@ -1,0 +1,95 @@
+"""Parse the arguments, run one command, turn errors into exit codes."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from skinfluence import __version__
+from skinfluence.cli import _commands, _console
+from skinfluence.cli._console import NORMAL, QUIET, VERBOSE, Console
+from skinfluence.exceptions import SkinfluenceError
+
+FINE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    code : int
+        0 if all went well, 2 if the user has something to put right (said in one line
+        on stderr), 130 if interrupted.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        args.run(args, Console(_level(args)))
+    except SystemExit as request:  # argparse: --help, --version and bad options
+        return int(request.code or FINE)
+    except SkinfluenceError as problem:
+        _console.error(str(problem))
+        return USER_ERROR
+    except MemoryError as problem:
+        _console.error(f"not enough memory: {problem}. Try fewer rows or columns.")
+        return USER_ERROR
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        _console.error("interrupted")
+        return INTERRUPTED
+    return FINE
+
+
+def _level(args: argparse.Namespace) -> int:
+    if args.quiet:
+        return QUIET
+    return VERBOSE if args.verbose else NORMAL
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _console.error(f"{message}. See: {self.prog} --help")
+        raise SystemExit(USER_ERROR)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="skinfluence",
+        description="What did each training row do to this model?",
+        allow_abbrev=False,
+    )
+    version = f"skinfluence {__version__}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _commands.COMMANDS:
+        child = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(child)
+        _add_verbosity(child)
+        child.set_defaults(run=command.run)
+    return parser
+
+
+def _add_verbosity(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--verbose", action="store_true", help="print every step with its time"
+    )
+    group.add_argument(
+        "--quiet", action="store_true", help="print errors only; write the files"
+    )

@@ -1,0 +1,161 @@
+"""A table from a file: CSV, compressed or not, or Parquet, through pandas."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from skinfluence.cli._console import Console
+from skinfluence.cli._errors import UsageError
+from skinfluence.exceptions import MissingDependencyError
+
+PARQUET = {".parquet", ".pq"}
+FOREIGN = {".xlsx", ".xls", ".xlsm", ".ods", ".json", ".feather", ".sas7bdat", ".sav"}
+SEPARATORS = (",", ";", "\t", "|")
+
+
+def read_table(
+    path: str, console: Console, *, sep: str | None = None, encoding: str = "utf-8"
+) -> Any:
+    """Read a table; its rows are numbered from 0 in the order of the file.
+
+    Parameters
+    ----------
+    path : str
+        A CSV file, possibly compressed (``.gz``, ``.bz2``, ``.xz``, ``.zip``,
+        ``.zst``), or a Parquet file (``.parquet``, ``.pq``).
+    console : Console
+        Hears about columns that are left out.
+    sep : str, optional
+        Separator of a CSV file. By default that of ``, ; tab |`` which splits the
+        header into most columns.
+    encoding : str, default="utf-8"
+        Encoding of a CSV file.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        At least one row and one column; index ``0..n-1``; names are strings.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pandas is not installed.
+    UsageError
+        If there is no such file, or it is empty or unreadable.
+    """
+    _require_pandas()
+    file = Path(path)
+    if file.is_dir():
+        raise UsageError(f"{path} is a directory; name a CSV or Parquet file.")
+    if not file.exists():
+        raise UsageError(f"There is no file {path}.{_beside(file)}")
+    if file.suffix.lower() in FOREIGN:
+        raise UsageError(
+            f"{path}: {file.suffix} files are not read; save it as CSV or Parquet."
+        )
+    if file.suffix.lower() in PARQUET:
+        table = _read_parquet(path)
+    else:
+        table = _read_csv(path, console, sep=sep, encoding=encoding)
+    if not len(table):
+        raise UsageError(
+            f"{path} has a header of {table.shape[1]} columns, but no rows."
+        )
+    table.columns = [str(column) for column in table.columns]
+    return table.reset_index(drop=True).apply(_typed)
+
+
+def _require_pandas() -> None:
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError(
+            "The command line reads tables through pandas, which is not installed: "
+            "pip install skinfluence[cli]"
+        ) from None
+
+
+def _beside(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f" There is no directory {file.parent} either."
+    names = [other.name for other in file.parent.iterdir()]
+    close = difflib.get_close_matches(file.name, names, n=1, cutoff=0.8)
+    return "".join(f" Did you mean {file.with_name(name)}?" for name in close)
+
+
+def _read_parquet(path: str) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except ImportError:
+        raise MissingDependencyError(
+            "Parquet files need pyarrow: pip install skinfluence[cli]"
+        ) from None
+    except Exception as error:  # pyarrow raises of its own kinds
+        raise UsageError(f"{path} cannot be read as Parquet: {error}") from None
+
+
+def _read_csv(path: str, console: Console, *, sep: str | None, encoding: str) -> Any:
+    import pandas as pd
+
+    try:
+        sep = sep or _separator(path, encoding)
+        # low_memory=False: one type a column, whatever the size of the file.
+        table = pd.read_csv(path, sep=sep, encoding=encoding, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise UsageError(f"{path} is empty.") from None
+    except (UnicodeError, LookupError) as error:
+        raise UsageError(
+            f"{path} is not text in {encoding} ({error}); name its encoding, "
+            "for example --encoding latin-1."
+        ) from None
+    except Exception as error:  # the parser and four decompressors raise their own
+        raise UsageError(f"{path} cannot be read as CSV: {error}") from None
+    return _without_row_names(table, path, console)
+
+
+def _separator(path: str, encoding: str) -> str:
+    import pandas as pd
+
+    def columns(sep: str) -> int:
+        return pd.read_csv(path, sep=sep, encoding=encoding, nrows=0).shape[1]
+
+    return max(SEPARATORS, key=columns)  # the first of equals
+
+
+def _without_row_names(table: Any, path: str, console: Console) -> Any:
+    import pandas as pd
+
+    if not isinstance(table.index, pd.RangeIndex):
+        console.note(
+            f"the lines of {path} have more cells than its header; the first cells are "
+            "taken as row names and left out"
+        )
+        table = table.reset_index(drop=True)
+    first = table.columns[0]
+    if str(first).startswith("Unnamed: ") and _counts(table[first]):
+        console.note(f"the first column of {path} only counts the rows and is left out")
+        table = table.drop(columns=[first])
+    return table
+
+
+def _counts(column: Any) -> bool:
+    values = list(column)
+    return values in (list(range(len(values))), list(range(1, len(values) + 1)))
+
+
+def _typed(column: Any) -> Any:
+    """Give Python objects of one kind their column type; leave other columns alone."""
+    import pandas as pd
+
+    if column.dtype != object:
+        return column
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "boolean":
+        return column.astype("boolean")
+    if kind in {"decimal", "integer", "floating", "mixed-integer-float"}:
+        return column.astype(float)
+    if kind in {"date", "datetime"}:
+        return pd.to_datetime(column, utc=True)
+    return pd.to_timedelta(column) if kind == "timedelta" else column

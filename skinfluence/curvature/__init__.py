@@ -1,0 +1,6 @@
+"""Second derivatives of the objective as linear operators."""
+
+from skinfluence.curvature._base import AbstractCurvature
+from skinfluence.curvature._rowwise import RowwiseCurvature
+
+__all__ = ["AbstractCurvature", "RowwiseCurvature"]

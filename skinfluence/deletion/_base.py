@@ -1,0 +1,36 @@
+"""The contract of a deletion."""
+
+import abc
+from typing import Any, ClassVar, NamedTuple
+
+from skinfluence.solvers import Point
+
+
+class Deltas(NamedTuple):
+    """Deletion deltas of some rows, ``theta(without i) - theta``, and their certificate."""
+
+    theta: Any  # (b, G, D); NaN where the delta does not exist
+    n_steps: Any  # (b,) Newton steps taken
+    last_step: Any  # (b, G, D) the step that the certificate measures; inf if none was
+    converged: Any  # (b,) bool
+    unidentified: Any  # (b,) bool: the other rows do not determine the model
+    unbounded: Any  # (b,) bool: without the row there is no finite optimum
+
+
+class AbstractDeletion(abc.ABC):
+    """A way to know the model without a row, at the minimum ``point`` of all rows."""
+
+    point: Point
+    linear: ClassVar[bool] = False  # a derivative: effects on losses are linear too
+
+    @abc.abstractmethod
+    def deltas(self, rows: Any) -> Deltas:
+        """Deltas of the parameters for the rows of a slice or index array."""
+
+    @abc.abstractmethod
+    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+        """Linear outputs of each row by the model without it.
+
+        Returns ``u`` (b, K), NaN where they do not exist, and the masks
+        ``unidentified`` and ``unbounded``, each (b,).
+        """

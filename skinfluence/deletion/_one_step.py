@@ -1,0 +1,123 @@
+"""One step from the minimum: the infinitesimal jackknife and the Newton step.
+
+Both have the form ``delta_i = inv(H) X~_i' c_i`` with coefficients ``c_i`` (G, Kb), so
+leave-one-out outputs need only ``A_i = X~_i inv(H) X~_i'`` and no vector of length D.
+"""
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from skinfluence._array import array_namespace, device_of
+from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.solvers import Point, RowTerms, row_terms
+
+# Leverage this close to 1: what is left of the row's direction is rounding.
+_LEAST_REMAINDER = 1e-10
+
+
+class AbstractOneStep(AbstractDeletion):
+    """Deltas that are one solve away from coefficients of the row."""
+
+    @abc.abstractmethod
+    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
+        """``(c, unidentified)``, shapes (b, G, Kb) and (b,)."""
+
+    @abc.abstractmethod
+    def certified(self, theta: Any) -> tuple[Any, Any]:
+        """``(n_steps, last_step)`` of these deltas."""
+
+    def deltas(self, rows: Any) -> Deltas:
+        terms = row_terms(self.point, rows)
+        xp = array_namespace(terms.block)
+        c, unidentified = self.coefficients(terms)
+        layout = self.point.objective.layout
+        theta = self.point.factor.steps(layout.lifted(terms.block, c))
+        n_steps, last_step = self.certified(theta)
+        none = xp.zeros_like(unidentified)
+        return Deltas(theta, n_steps, last_step, ~none, unidentified, none)
+
+    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+        terms = row_terms(self.point, rows)
+        layout = self.point.objective.layout
+        c, unidentified = self.coefficients(terms)
+        A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+        shift = product(A, c)
+        unbounded = array_namespace(c).zeros_like(unidentified)
+        return terms.outputs + layout.ungrouped(shift), unidentified, unbounded
+
+
+@final
+@dataclass(frozen=True)
+class Jackknife(AbstractOneStep):
+    """``delta_i = inv(H) s_i g_i``: the derivative in the weight, times the weight.
+
+    References
+    ----------
+    .. [1] Giordano et al. (2019). A Swiss army infinitesimal jackknife. Definition 1.
+    """
+
+    point: Point
+    linear: ClassVar[bool] = True
+
+    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
+        xp = array_namespace(terms.slope)
+        never = xp.zeros(terms.weight.shape[0], dtype=xp.bool)
+        return terms.weight[:, None, None] * terms.slope, never
+
+    def certified(self, theta: Any) -> tuple[Any, Any]:
+        xp = array_namespace(theta)
+        steps = xp.zeros(theta.shape[0], dtype=xp.int64)
+        return steps, xp.full_like(theta, xp.inf)
+
+
+@final
+@dataclass(frozen=True)
+class Newton(AbstractOneStep):
+    """One Newton step without the row: ``c_i = inv(I - s_i M_i A_i) s_i g_i``.
+
+    ``H - s_i X~_i' M_i X~_i`` is inverted by the push-through form of Woodbury's
+    identity, which allows a singular ``M_i`` (softmax). Exact for quadratic losses.
+
+    References
+    ----------
+    .. [1] Pregibon (1981). Logistic regression diagnostics.
+       :doi:`10.1214/aos/1176345513`. One-step estimate.
+    .. [2] Rad & Maleki (2020). A scalable estimate of the out-of-sample prediction
+       error via approximate leave-one-out cross-validation. Equation 7.
+    """
+
+    point: Point
+
+    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
+        layout = self.point.objective.layout
+        A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+        inverse, unidentified = downdated_inverse(terms.bend, A)
+        slope = terms.weight[:, None, None] * terms.slope
+        return product(inverse, slope), unidentified
+
+    def certified(self, theta: Any) -> tuple[Any, Any]:
+        xp = array_namespace(theta)
+        steps = xp.ones(theta.shape[0], dtype=xp.int64)
+        exact = self.point.objective.loss.quadratic
+        return steps, xp.full_like(theta, 0.0 if exact else xp.inf)
+
+
+def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
+    """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
+    xp = array_namespace(A)
+    eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
+    remainder = eye - xp.matmul(bend, A)
+    singular = xp.linalg.det(remainder) == 0
+    safe = xp.where(singular[..., None, None], eye, remainder)
+    inverse = xp.linalg.inv(safe) if A.shape[-1] > 1 else 1 / safe
+    largest = xp.max(xp.abs(inverse), axis=(-2, -1))
+    lost = singular | (largest * _LEAST_REMAINDER > 1)
+    inverse = xp.where(lost[..., None, None], xp.nan * eye, inverse)
+    return inverse, xp.any(lost, axis=1)
+
+
+def product(matrices: Any, vectors: Any) -> Any:
+    """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
+    xp = array_namespace(vectors)
+    return xp.matmul(matrices, vectors[..., None])[..., 0]

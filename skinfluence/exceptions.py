@@ -1,0 +1,100 @@
+"""Every error and warning that skinfluence raises, one sentence each.
+
+Errors derive from ``SkinfluenceError`` and from the built-in (or scikit-learn) type
+that a user would expect, so ``except ValueError`` works as it does in scikit-learn.
+"""
+
+from sklearn.exceptions import NotFittedError
+
+__all__ = [
+    "SkinfluenceError",
+    "UnsupportedEstimatorError",
+    "UnfittedEstimatorError",
+    "InvalidParameterError",
+    "InvalidDataError",
+    "InvalidWeightError",
+    "UnknownLabelError",
+    "SingleClassError",
+    "SeparableDataError",
+    "IndefiniteCurvatureError",
+    "UnidentifiedDeletionError",
+    "MissingDependencyError",
+    "SkinfluenceWarning",
+    "NotStationaryWarning",
+    "NotConvergedWarning",
+    "RankDeficientWarning",
+    "SeparableDeletionWarning",
+    "UnidentifiedDeletionWarning",
+]
+
+
+class SkinfluenceError(Exception):
+    """Base of every error of this package."""
+
+
+class UnsupportedEstimatorError(SkinfluenceError, TypeError):
+    """The estimator, its loss or its penalty has no row in the support table."""
+
+
+class UnfittedEstimatorError(SkinfluenceError, NotFittedError):
+    """``prefit=True`` was asked for, but the estimator is not fitted."""
+
+
+class InvalidParameterError(SkinfluenceError, ValueError):
+    """A parameter of a constructor or method is outside its valid range."""
+
+
+class InvalidDataError(SkinfluenceError, ValueError):
+    """X or y cannot be used: NaN, infinity, a wrong shape, another number of features."""
+
+
+class InvalidWeightError(InvalidDataError):
+    """Sample weights are negative, all zero, not finite or of another length."""
+
+
+class UnknownLabelError(InvalidDataError):
+    """y holds labels that the fitted classifier has never seen."""
+
+
+class SingleClassError(InvalidDataError):
+    """A classifier was given rows of one class only."""
+
+
+class SeparableDataError(SkinfluenceError, ValueError):
+    """The classes can be separated and nothing is penalised: no finite optimum exists."""
+
+
+class IndefiniteCurvatureError(SkinfluenceError, ArithmeticError, ValueError):
+    """The curvature has a negative direction: the parameters are not at a minimum."""
+
+
+class UnidentifiedDeletionError(SkinfluenceError, ValueError):
+    """Without the row, the other rows do not determine the model."""
+
+
+class MissingDependencyError(SkinfluenceError, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+
+class SkinfluenceWarning(UserWarning):
+    """Base of every warning of this package."""
+
+
+class NotStationaryWarning(SkinfluenceWarning):
+    """The fitted parameters are far from the minimum of their objective on these rows."""
+
+
+class NotConvergedWarning(SkinfluenceWarning):
+    """An iteration stopped before its tolerance: the polish, or some exact deletions."""
+
+
+class RankDeficientWarning(SkinfluenceWarning):
+    """The rows do not determine all coefficients; minimum-norm ones are used."""
+
+
+class SeparableDeletionWarning(SkinfluenceWarning):
+    """Deleting these rows leaves separable classes: their refits have no finite optimum."""
+
+
+class UnidentifiedDeletionWarning(SkinfluenceWarning):
+    """Deleting these rows leaves a parameter undetermined: their deltas are NaN."""

@@ -1,0 +1,1001 @@
+"""``InfluenceExplainer``: what did each training row do to this model?"""
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+    is_classifier,
+)
+from sklearn.metrics import get_scorer
+from sklearn.utils import Bunch, get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skinfluence._array import array_namespace
+from skinfluence._design import Design
+from skinfluence._progress import Progress
+from skinfluence._rows import row_blocks
+from skinfluence.deletion import AbstractDeletion, Exact, Jackknife, Newton
+from skinfluence.exceptions import InvalidParameterError, UnfittedEstimatorError
+from skinfluence.explainer._minimum import at_minimum
+from skinfluence.explainer._parameters import check_parameters
+from skinfluence.explainer._verdicts import Verdicts
+from skinfluence.influence import (
+    AbstractQuantity,
+    Loss,
+    Output,
+    Response,
+    delta_blocks,
+    influence_blocks,
+    influence_on_parameters,
+    self_influence,
+    self_influence_of,
+    top_blocks,
+)
+from skinfluence.solvers import Cholesky
+from skinfluence.support import (
+    checks,
+    is_fitted,
+    read,
+    reads_features,
+    required_row,
+    unwrapped,
+    weight_name,
+)
+
+
+def _inner_has(method: str) -> Callable[[Any], bool]:
+    """Whether the explained estimator has a method: for ``available_if``."""
+
+    def check(self: Any) -> bool:
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class InfluenceExplainer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+    """What each training row did to a fitted linear, ridge or logistic model.
+
+    Influence is the derivative of a quantity in the weight of a training row, by the
+    exact Hessian of the training objective; deletion deltas are the change of the
+    quantity when the row is left out, without a refit.
+
+    Signs: *influence*: positive = up-weighting the row raises the loss (harmful).
+    *Delta*: without the row minus with it, so a positive loss delta means that the row
+    was helping.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A ``LinearRegression``, ``Ridge``, ``RidgeCV``, ``RidgeClassifier``,
+        ``RidgeClassifierCV``, ``LogisticRegression`` or ``LogisticRegressionCV``, alone,
+        as the last step of a ``Pipeline`` (whose transformers are held as they were
+        fitted), in a ``FrozenEstimator``, or as the best estimator of a search. It is
+        never changed.
+    prefit : "auto" or bool, default="auto"
+        "auto" explains a fitted estimator as it is, and fits a clone of an unfitted
+        one. True and False force either.
+    deletion : {"newton", "jackknife", "exact"}, default="newton"
+        How deletion deltas are computed. "jackknife" is linear in the influence;
+        "newton" takes one Newton step without the row (exact for least squares and
+        ridge); "exact" takes steps until each row's certificate is below ``tol``.
+    solver : {"auto", "direct"}, default="auto"
+        "direct" factors the Hessian by Cholesky, or by QR of the rows where columns are
+        nearly dependent. "auto" chooses; ``solver_`` says what.
+    damping : float, default=0.0
+        Added to the diagonal of the Hessian of the average loss, ``[0, inf)``. 0 leaves
+        the curvature exact.
+    polish : bool, default=True
+        Whether to take Newton steps from the estimator's coefficients to the minimum of
+        its objective before anything is computed: optimisers stop early, often many
+        deletion effects away. ``estimator`` itself is not touched.
+    backend : {"auto", "numpy"}, default="auto"
+        Where the arrays live.
+    tol : float, default=1e-8
+        For "exact": the length of the last certified step of each deletion, relative to
+        the longer of its delta and the median delta.
+    max_iter : int or None, default=None
+        Most Newton steps of a polish or an exact deletion; None is 50.
+    random_state : int, RandomState instance or None, default=None
+        Kept for solvers that sample; those of now do not.
+    n_jobs : int or None, default=None
+        Processes for refits of this explainer by ``check_leave_one_out``.
+    verbose : int, default=0
+        1 reports progress of long work on standard error.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        What is explained: ``estimator`` itself if it was fitted, else a fitted clone.
+    n_train_ : int
+        Number of training rows n.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string names.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; classifiers only.
+    solver_ : str
+        The solver chosen.
+    stationarity_ : float
+        Distance of the estimator's coefficients from the minimum of its objective, as a
+        Newton step before polishing, over the median deletion effect (of at most 1,000
+        evenly spaced rows), both measured by the curvature.
+    condition_ : float
+        Estimated condition number of the Hessian with centred columns and unit
+        diagonal.
+    effective_dof_ : float
+        Sum of the leverages, the effective degrees of freedom.
+    n_iter_ : int
+        Newton steps computed at the fit; the first measures ``stationarity_``.
+    train_index_ : ndarray of shape (n_train_,)
+        Index of the training DataFrame, else ``0 .. n_train_ - 1``.
+
+    Notes
+    -----
+    Class weights are held as they were at the fit when a row is deleted, "balanced"
+    ones too. Inside ``cross_validate`` and friends the clone is unfitted, so it is
+    refitted in each fold. All computation is in float64.
+
+    References
+    ----------
+    .. [1] Koh & Liang (2017). Understanding black-box predictions via influence
+       functions. ICML. Equations 1 and 2.
+    .. [2] Cook & Weisberg (1982). Residuals and influence in regression. Chapter 5.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skinfluence import InfluenceExplainer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> explainer = InfluenceExplainer(model).fit(X[:400], y[:400])
+    >>> harm = explainer.influence(X[400:], y[400:], aggregate="mean")
+    >>> harm.shape
+    (400,)
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        prefit: Any = "auto",
+        deletion: str = "newton",
+        solver: str = "auto",
+        damping: float = 0.0,
+        polish: bool = True,
+        backend: str = "auto",
+        tol: float = 1e-8,
+        max_iter: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.prefit = prefit
+        self.deletion = deletion
+        self.solver = solver
+        self.damping = damping
+        self.polish = polish
+        self.backend = backend
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    # --- fitting -------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
+        """Read the training rows, and prepare the curvature at the minimum.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_train, n_features)
+            The *training* rows of the estimator.
+        y : array-like of shape (n_train,) or (n_train, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_train,) or None, default=None
+            The weights that the estimator was, or is to be, fitted with.
+        **params : dict
+            Further metadata for fitting an unfitted estimator.
+
+        Returns
+        -------
+        self : InfluenceExplainer
+
+        Raises
+        ------
+        UnsupportedEstimatorError
+            If the model has no row in the support table.
+        UnfittedEstimatorError
+            If ``prefit=True`` and the estimator is not fitted.
+        InvalidDataError, InvalidWeightError, UnknownLabelError, SingleClassError
+            If X, y or the weights cannot be used.
+        SeparableDataError
+            If an unpenalised classifier has no finite optimum on these rows.
+
+        Warns
+        -----
+        NotStationaryWarning
+            If the estimator's coefficients are far from the minimum on these rows.
+        RankDeficientWarning
+            If unpenalised columns are linearly dependent.
+
+        Notes
+        -----
+        Cost: ``n d**2 / 2 + d**3 / 3`` multiplications for the curvature and its factor,
+        more where polishing moves. X is referenced, not copied.
+        """
+        with checks.unchanged_on_failure(self):
+            self._fit(X, y, sample_weight, params)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
+        check_parameters(self)
+        required_row(self.estimator)
+        reads_X = reads_features(self.estimator)
+        checked_X = checks.rows(self, X, reset=True, reads_X=reads_X)
+        classifier = is_classifier(unwrapped(self.estimator))
+        checked_y = checks.targets(X, y, classifier=classifier)
+        if classifier:
+            checks.refuse_single_class(checked_y)
+        weight = checks.weights(sample_weight, checked_y.shape[0])
+        estimator = self._fitted_estimator(X, y, sample_weight, params)
+        model = read(estimator)
+        rows = checks.known_rows(self, estimator, model, X, checked_X)
+        objective, theta = model.objective(
+            rows, checked_y, weight, centred=not self.damping
+        )
+        minimum = at_minimum(
+            objective,
+            theta,
+            Cholesky(),
+            damping=self.damping,
+            moves=self.polish,
+            max_iter=self._max_iter,
+        )
+        self.estimator_ = estimator
+        self.n_train_ = objective.n_rows
+        self.solver_ = "direct"
+        self.stationarity_ = minimum.stationarity
+        self.condition_ = minimum.point.factor.condition
+        self.effective_dof_ = minimum.point.factor.effective_dof
+        self.n_iter_ = minimum.n_steps + 1
+        self.train_index_ = _row_labels(X, objective.n_rows)
+        if classifier:
+            self.classes_ = model.estimator.classes_
+        self._model = model
+        self._point = minimum.point
+        self._typical = minimum.typical
+        self._train_y = checked_y
+
+    def _fitted_estimator(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]
+    ) -> Any:
+        fitted = is_fitted(self.estimator)
+        if self.prefit is True and not fitted:
+            raise UnfittedEstimatorError(
+                f"prefit=True needs a fitted estimator, but this "
+                f"{type(self.estimator).__name__} is not fitted. Fit it first, or use "
+                "prefit='auto', which fits a clone."
+            )
+        if fitted and self.prefit is not False:
+            return self.estimator
+        with checks.data_errors():
+            return clone(self.estimator).fit(
+                X, y, **self._fit_params(sample_weight, params)
+            )
+
+    def _fit_params(self, sample_weight: Any, params: dict[str, Any]) -> dict[str, Any]:
+        """Metadata for the inner ``fit``, routed where routing is on."""
+        given = dict(params)
+        if get_config()["enable_metadata_routing"]:
+            if sample_weight is not None:
+                given["sample_weight"] = sample_weight
+            return dict(process_routing(self, "fit", **given).estimator.fit)
+        if sample_weight is not None:
+            given[weight_name(self.estimator)] = sample_weight
+        return given
+
+    @property
+    def _max_iter(self) -> int:
+        return 50 if self.max_iter is None else int(self.max_iter)
+
+    # --- influence -----------------------------------------------------------------
+
+    def transform(self, X: Any, y: Any = None) -> Any:
+        """Influence of every training row on every row of X.
+
+        On the loss if ``y`` is given; otherwise on the predicted value (regressors), the
+        decision value (two classes) or the decision value of the predicted class (more).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to ask about.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets.
+
+        Returns
+        -------
+        influence : ndarray of shape (n_samples, n_train)
+            Positive: up-weighting the training row raises the loss (harmful), or the
+            value. With several outputs and no ``y``, one such matrix per output stands
+            side by side.
+        """
+        return self.influence(X, y)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Names of the columns of ``transform``: one per training row.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For scikit-learn's interface.
+
+        Returns
+        -------
+        names : ndarray of str
+            ``row_<label>`` by ``train_index_``; with several outputs
+            ``row_<label>_output_<k>``, output by output.
+        """
+        check_is_fitted(self)
+        names = [f"row_{label}" for label in self.train_index_]
+        n_outputs = self._n_columns
+        if n_outputs > 1:
+            names = [f"{name}_output_{k}" for k in range(n_outputs) for name in names]
+        return np.asarray(names, dtype=object)
+
+    @property
+    def _n_columns(self) -> int:
+        """Matrices that stand side by side where no target is given."""
+        return 1 if is_classifier(self._model.estimator) else self._model.n_outputs
+
+    def influence(
+        self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
+    ) -> Any:
+        """Influence of every training row: the derivative in the row's weight.
+
+        ``I_up(z_i, z) = -grad f(z)' inv(H_bar) grad loss(z_i)``, ``H_bar`` the Hessian of
+        the average training loss.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Test rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets, needed for the loss.
+        on : {"auto", "loss", "prediction", "decision"}, default="auto"
+            The quantity f: the loss, the predicted value, or the linear predictor. For
+            classifiers "prediction" and "decision" are both the decision value (of the
+            predicted class where there are more than two). "auto" is the loss if ``y``
+            is given, else the prediction.
+        aggregate : {None, "mean", "sum"}, default=None
+            Over the test rows; costs one solve instead of ``n_samples``.
+
+        Returns
+        -------
+        influence : ndarray of shape (n_samples, n_train), or (n_train,) if aggregated
+            Unit: loss (or value) per unit of average training weight. Positive =
+            up-weighting the row raises the loss (harmful).
+
+        Raises
+        ------
+        InvalidParameterError, InvalidDataError
+            If a parameter is out of range, or X or y cannot be used.
+
+        Notes
+        -----
+        Cost: ``n_samples`` solves of ``d**2`` and a product of ``n_samples n_train d``.
+
+        References
+        ----------
+        .. [1] Koh & Liang (2017). Understanding black-box predictions via influence
+           functions. ICML. Equation 2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.linear_model import LinearRegression
+        >>> X, y = np.arange(4.0)[:, None], np.array([0.0, 1.0, 2.0, 5.0])
+        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        >>> explainer.influence([[4.0]], [7.0]).round(2) + 0.0
+        array([[ 0.8,  0. ,  1.6, -2.4]])
+        """
+        design, quantities = self._asked(X, y, on, aggregate)
+        blocks = [
+            influence_blocks(self._point, design, quantity, aggregate)
+            for quantity in quantities
+        ]
+        return self._side_by_side(blocks, design.n_rows, aggregate)
+
+    def loo_delta(
+        self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
+    ) -> Any:
+        """Leave-one-out delta: the quantity without each training row minus with it.
+
+        By the constructor's ``deletion``. With "newton" and "exact" the loss is
+        evaluated at the new parameters, with "jackknife" it is linearised.
+
+        Parameters
+        ----------
+        X, y, on, aggregate
+            As for ``influence``.
+
+        Returns
+        -------
+        delta : ndarray of shape (n_samples, n_train), or (n_train,) if aggregated
+            In units of the loss (or value). Positive loss delta = the row was helping.
+            NaN for rows that cannot be deleted.
+
+        Warns
+        -----
+        UnidentifiedDeletionWarning, SeparableDeletionWarning, NotConvergedWarning
+            If rows cannot be deleted, or did not reach ``tol``.
+
+        Notes
+        -----
+        Cost: as ``influence``, with ``n_train n_samples`` losses. "exact" adds a few
+        passes of ``n_train**2 d`` where the loss is not quadratic.
+        """
+        design, quantities = self._asked(X, y, on, aggregate)
+        verdicts = Verdicts()
+        blocks = [
+            self._delta_blocks(design, quantity, aggregate, verdicts)
+            for quantity in quantities
+        ]
+        found = self._side_by_side(blocks, design.n_rows, aggregate)
+        verdicts.speak()
+        return found
+
+    def top_influences(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        k: int = 10,
+        order: str = "absolute",
+        on: str = "auto",
+        quantity: str = "influence",
+    ) -> tuple[Any, Any]:
+        """The k training rows that matter most to each row of X.
+
+        Works in blocks: the (n_samples, n_train) matrix never exists.
+
+        Parameters
+        ----------
+        X, y, on
+            As for ``influence``.
+        k : int, default=10
+            Rows to return, 1 to ``n_train_``.
+        order : {"absolute", "harmful", "helpful"}, default="absolute"
+            Largest magnitude first; or the rows first that raise the loss (value) most,
+            or that lower it most.
+        quantity : {"influence", "loo_delta"}, default="influence"
+            What to rank by.
+
+        Returns
+        -------
+        values, indices : ndarrays of shape (n_samples, k)
+            Positive influence = harmful; positive ``loo_delta`` of a loss = helpful.
+            Indices count training rows from 0.
+        """
+        self._check_top(k, order, quantity)
+        design, quantities = self._asked(X, y, on, None)
+        verdicts = Verdicts()
+        found = []
+        for part in self._point_blocks(design.n_rows):
+            some = design.of(design.X[part])
+            for asked in quantities:
+                if quantity == "influence":
+                    blocks, sign = (
+                        influence_blocks(self._point, some, asked.at(part), None),
+                        1.0,
+                    )
+                else:
+                    blocks, sign = (
+                        self._delta_blocks(some, asked.at(part), None, verdicts),
+                        -1.0,
+                    )
+                found.append(top_blocks(blocks, k, order, sign))
+        verdicts.speak()
+        n_side = len(quantities)
+        values, indices = (
+            np.concatenate(
+                [
+                    np.concatenate(column[i : i + n_side], axis=1)
+                    for i in range(0, len(column), n_side)
+                ]
+            )
+            for column in zip(*found, strict=True)
+        )
+        return values, indices
+
+    def param_influence(self, rows: Any = None) -> Bunch:
+        """Influence of training rows on the coefficients and intercepts.
+
+        ``I_up,params(z_i) = -inv(H_bar) grad loss(z_i)``.
+
+        Parameters
+        ----------
+        rows : array-like of int or None, default=None
+            Training rows, all by default.
+
+        Returns
+        -------
+        influence : Bunch
+            ``coef`` and ``intercept`` in the shapes of the estimator's ``coef_`` and
+            ``intercept_`` with an axis of rows in front: the derivative of the parameter
+            in the weight of the row, per unit of average weight. Positive = up-weighting
+            the row raises the parameter.
+
+        References
+        ----------
+        .. [1] Koh & Liang (2017). Equation 1.
+        """
+        rows = self._rows(rows)
+        theta = self._blockwise(
+            rows, lambda part: influence_on_parameters(self._point, part)
+        )
+        coef, intercept = self._parameters(theta)
+        return Bunch(coef=coef, intercept=intercept)
+
+    def loo_params(self, rows: Any = None) -> Bunch:
+        """Deletion deltas of the coefficients and intercepts: without minus with.
+
+        Parameters
+        ----------
+        rows : array-like of int or None, default=None
+            Training rows, all by default.
+
+        Returns
+        -------
+        delta : Bunch
+            ``coef`` and ``intercept`` in the estimator's shapes with an axis of rows in
+            front; ``n_steps`` (n_rows,), Newton steps taken; ``error_bound`` (n_rows,),
+            a bound on the Euclidean error of the delta, the last step whose length was
+            certified (infinite for approximations, rounding for exact ones).
+
+        Raises
+        ------
+        UnidentifiedDeletionError, SeparableDataError
+            If a row asked for by number cannot be deleted: the others do not determine
+            the model, or leave separable classes.
+
+        Warns
+        -----
+        UnidentifiedDeletionWarning, SeparableDeletionWarning
+            The same with ``rows=None``; deltas are NaN then.
+        """
+        chosen = self._rows(rows)
+        verdicts = Verdicts()
+        deletion = self._deletion(len(chosen))
+        xp = array_namespace(self._point.theta)
+        parts = []
+        for block in row_blocks(len(chosen), self._point.objective.design.width):
+            found = deletion.deltas(xp.asarray(chosen[block]))
+            verdicts.watch(chosen[block], found)
+            parts.append(found)
+        verdicts.speak(strict=rows is not None)
+        theta, n_steps, last_step = (
+            xp.concat([part[i] for part in parts], axis=0) for i in range(3)
+        )
+        coef, intercept = self._parameters(theta)
+        return Bunch(
+            coef=coef,
+            intercept=intercept,
+            n_steps=n_steps,
+            error_bound=self._error_bound(theta, last_step),
+        )
+
+    def self_influence(self) -> Any:
+        """Influence of each training row on its own loss, ``-g_i' inv(H_bar) g_i``.
+
+        Returns
+        -------
+        influence : ndarray of shape (n_train,)
+            Never positive: more negative = the row pulls the model harder.
+        """
+        return self._blockwise(
+            self._rows(None), lambda part: self_influence(self._point, part)
+        )
+
+    def score_samples(self, X: Any, y: Any = None) -> Any:
+        """Self-influence that the given rows would have: higher is more normal.
+
+        Without ``y``, the same for the predicted (or decision) value in place of the
+        loss, ``-grad f(z)' inv(H_bar) grad f(z)``: minus a leverage.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows, of the training set or new.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            ``I_up,loss(z, z)``, never positive; more negative = the row would pull the
+            model harder.
+        """
+        design, quantities = self._asked(X, y, "auto", None)
+        return sum(self_influence_of(self._point, design, q) for q in quantities)
+
+    # --- leave-one-out predictions ---------------------------------------------------
+
+    def loo_predict(self, method: str = "predict") -> Any:
+        """Prediction of each training row by the model without it, without a refit.
+
+        As ``cross_val_predict(estimator, X, y, cv=LeaveOneOut(), method=method)``, with
+        transformers and class weights held as they were fitted.
+
+        Parameters
+        ----------
+        method : str, default="predict"
+            "predict", "predict_proba", "predict_log_proba" or "decision_function", as
+            far as the estimator has them.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
+            NaN for rows that cannot be deleted; for labels, which cannot be NaN, the
+            label that the model of all rows predicts.
+
+        Warns
+        -----
+        UnidentifiedDeletionWarning, SeparableDeletionWarning
+            If rows cannot be deleted.
+
+        Notes
+        -----
+        Cost: ``n d**2`` for "newton" and "jackknife"; no (n, d) array is made.
+        """
+        reader = self._reader(method)
+        u, lost = self._loo_outputs()
+        filled = np.where(lost[:, None], self._point.outputs, u)
+        found = getattr(reader, method)(filled)
+        if found.dtype.kind == "f" and not (method == "predict" and self._classifies):
+            found[lost] = np.nan
+        return found
+
+    def loo_score(self, scoring: Any = None) -> float:
+        """Leave-one-out score of the model, without a refit.
+
+        Parameters
+        ----------
+        scoring : str, callable or None, default=None
+            As in scikit-learn; None is the estimator's own ``score``, computed over all
+            leave-one-out predictions together.
+
+        Returns
+        -------
+        score : float
+            Rows that cannot be deleted are left out.
+        """
+        reader = self._reader("predict")
+        u, lost = self._loo_outputs()
+        y = self._train_y[~lost]
+        if scoring is None:
+            return float(reader.score(u[~lost], y))
+        scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        return float(scorer(reader, u[~lost], y))
+
+    def _reader(self, method: str) -> Any:
+        check_is_fitted(self)
+        reader = self._model.on_outputs()
+        allowed = [
+            name
+            for name in (
+                "predict",
+                "predict_proba",
+                "predict_log_proba",
+                "decision_function",
+            )
+            if hasattr(reader, name)
+        ]
+        checks.one_of("method", method, tuple(allowed))
+        return reader
+
+    def _loo_outputs(self) -> tuple[Any, Any]:
+        """Linear outputs of each row without it, and the mask of rows without any."""
+        deletion, verdicts = self._deletion(self.n_train_), Verdicts()
+        parts = []
+        for rows in row_blocks(self.n_train_, self._point.objective.design.width):
+            u, unidentified, unbounded = deletion.outputs(rows)
+            verdicts.add(rows, unidentified, unbounded)
+            parts.append((u, unidentified | unbounded))
+        verdicts.speak()
+        u, lost = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return u, lost
+
+    # --- the wrapped estimator's own methods -----------------------------------------
+
+    @available_if(_inner_has("score"))
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score of the explained estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Test rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Their weights.
+
+        Returns
+        -------
+        score : float
+            The estimator's own: accuracy for classifiers, R2 for regressors.
+        """
+        check_is_fitted(self)
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.estimator_.score(X, y, **given)
+
+    @available_if(_inner_has("predict"))
+    def predict(self, X: Any) -> Any:
+        """Predictions of the explained estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The estimator's own predictions.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities of the explained estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the class probabilities of the explained estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own log-probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X: Any) -> Any:
+        """Decision values of the explained estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The estimator's own decision values.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    # --- scikit-learn's interface ----------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of a transformer that predicts like the wrapped estimator."""
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.target_tags.required = True
+        tags.input_tags = inner.input_tags
+        return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Routing of metadata: what this object takes itself, and what it passes on.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``sample_weight`` of ``fit`` goes to the explainer and to the estimator.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping = mapping.add(caller="score", callee="score")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
+
+    # --- below the surface -----------------------------------------------------------
+
+    @property
+    def _classifies(self) -> bool:
+        return is_classifier(self._model.estimator)
+
+    def _asked(
+        self, X: Any, y: Any, on: str, aggregate: str | None
+    ) -> tuple[Design, list[AbstractQuantity]]:
+        """Test rows as a design, and the quantities asked about them."""
+        check_is_fitted(self)
+        checks.one_of("on", on, ("auto", "loss", "prediction", "decision"))
+        checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
+        design = self._points(X)
+        objective = self._point.objective
+        if on == "loss" or (on == "auto" and y is not None):
+            return design, [Loss(objective.loss, self._targets_of(X, y))]
+        B = objective.layout.unpack(self._point.theta).T
+        K = B.shape[1]
+        if self._classifies:
+            u = np.concatenate(
+                [
+                    design.block(part) @ B
+                    for part in row_blocks(design.n_rows, design.width)
+                ]
+            )
+            return design, [Output(np.eye(K)[np.argmax(u, axis=1)])]
+        columns = [np.broadcast_to(row, (design.n_rows, K)) for row in np.eye(K)]
+        if on == "decision":
+            return design, [Output(column) for column in columns]
+        return design, [Response(objective.loss, column) for column in columns]
+
+    def _points(self, X: Any) -> Design:
+        """Rows of X in the coordinates of the training design."""
+        check_is_fitted(self)
+        reads_X = self._model.transformer is None
+        rows = checks.rows(self, X, reset=False, reads_X=reads_X)
+        if not reads_X:
+            with checks.data_errors():
+                rows = checks.transformed(self._model.transformed(rows))
+        return self._point.objective.design.of(rows)
+
+    def _targets_of(self, X: Any, y: Any) -> Any:
+        y = checks.targets(X, y, classifier=self._classifies)
+        return self._model.targets(y)
+
+    def _deletion(self, n_rows: int) -> AbstractDeletion:
+        if self.deletion == "jackknife":
+            return Jackknife(self._point)
+        if self.deletion == "newton":
+            return Newton(self._point)
+        return Exact(
+            self._point,
+            Cholesky(),
+            typical=self._typical,
+            tol=self.tol,
+            max_iter=self._max_iter,
+            progress=Progress("exact deletion", n_rows, verbose=self.verbose),
+        )
+
+    def _delta_blocks(
+        self,
+        design: Design,
+        quantity: AbstractQuantity,
+        aggregate: str | None,
+        verdicts: Verdicts,
+    ) -> Any:
+        return delta_blocks(
+            self._point,
+            self._deletion(self.n_train_),
+            design,
+            quantity,
+            aggregate,
+            entries=_working_entries(),
+            watch=verdicts.watch,
+        )
+
+    def _side_by_side(
+        self, parts: list[Any], n_points: int, aggregate: str | None
+    ) -> Any:
+        """Blocks of rows put together, one quantity beside the other."""
+        n = self.n_train_
+        shape = (n * len(parts),) if aggregate else (n_points, n * len(parts))
+        xp = array_namespace(self._point.theta)
+        found = xp.empty(shape, dtype=xp.float64)
+        for i, blocks in enumerate(parts):
+            for rows, values in blocks:
+                first = i * n + rows.start
+                found[..., first : first + values.shape[-1]] = values
+        return found
+
+    def _check_top(self, k: int, order: str, quantity: str) -> None:
+        check_is_fitted(self)
+        checks.one_of("order", order, ("absolute", "harmful", "helpful"))
+        checks.one_of("quantity", quantity, ("influence", "loo_delta"))
+        checks.at_least("k", k, 1, Integral)
+        if k > self.n_train_:
+            raise InvalidParameterError(
+                f"k must not exceed the number of training rows, {self.n_train_}; got "
+                f"{k}. Use influence for all of them."
+            )
+
+    def _point_blocks(self, n_points: int) -> list[slice]:
+        """Slices of test rows whose blocks of effects fit the working memory."""
+        layout = self._point.objective.layout
+        numbers = layout.n_groups * layout.size + 4 * 4096
+        size = max(_working_entries() // numbers, 16)
+        return [slice(first, first + size) for first in range(0, n_points, size)]
+
+    def _rows(self, rows: Any) -> Any:
+        check_is_fitted(self)
+        if rows is None:
+            return np.arange(self.n_train_)
+        return checks.indices(rows, self.n_train_)
+
+    def _blockwise(self, rows: Any, function: Callable[[Any], Any]) -> Any:
+        xp = array_namespace(self._point.theta)
+        blocks = row_blocks(max(len(rows), 1), self._point.objective.design.width)
+        return xp.concat(
+            [function(xp.asarray(rows[block])) for block in blocks], axis=0
+        )
+
+    def _parameters(self, theta: Any) -> tuple[Any, Any]:
+        """Vectors (b, G, D) in the shapes of ``coef_`` and ``intercept_``."""
+        objective = self._point.objective
+        return self._model.shaped(
+            *objective.design.to_estimator(objective.layout.unpack(theta))
+        )
+
+    def _error_bound(self, theta: Any, last_step: Any) -> Any:
+        """Euclidean length of the last certified steps, and of rounding, (b,)."""
+        objective = self._point.objective
+        design, layout = objective.design, objective.layout
+
+        def length(vectors: Any) -> Any:
+            coef, intercept = design.to_estimator(layout.unpack(vectors))
+            return np.sqrt(np.sum(coef**2, axis=(1, 2)) + np.sum(intercept**2, axis=1))
+
+        finite = np.isfinite(last_step).all(axis=(1, 2))
+        certified = length(np.where(finite[:, None, None], last_step, 0.0))
+        size = length(theta) + length(self._point.theta[None, ...])
+        rounding = 16 * np.finfo(float).eps * self.condition_**0.5 * size
+        return np.where(finite, certified + rounding, np.inf)
+
+
+def _row_labels(X: Any, n_rows: int) -> Any:
+    """Index of a DataFrame, else 0 to n - 1."""
+    if hasattr(X, "iloc") and hasattr(X, "index"):
+        return np.asarray(X.index)
+    return np.arange(n_rows)
+
+
+def _working_entries() -> int:
+    """Float64 numbers that fit scikit-learn's ``working_memory``."""
+    return int(get_config()["working_memory"] * 2**20 / 8)

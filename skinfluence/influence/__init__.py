@@ -1,0 +1,33 @@
+"""Influence of training rows on quantities at new points, and the same on deletion."""
+
+from skinfluence.influence._effects import (
+    changes,
+    delta_blocks,
+    influence_blocks,
+    influence_on_parameters,
+    mean_gradient,
+    self_influence,
+    self_influence_of,
+)
+from skinfluence.influence._quantities import (
+    AbstractQuantity,
+    Loss,
+    Output,
+    Response,
+)
+from skinfluence.influence._top import top_blocks
+
+__all__ = [
+    "AbstractQuantity",
+    "Loss",
+    "Output",
+    "Response",
+    "changes",
+    "delta_blocks",
+    "influence_blocks",
+    "influence_on_parameters",
+    "mean_gradient",
+    "self_influence",
+    "self_influence_of",
+    "top_blocks",
+]

@@ -1,0 +1,200 @@
+"""Effects of training rows on quantities at test points, block of rows by block.
+
+``influence`` is the derivative in the weight of a row, ``I_up = -grad' inv(H_bar) g_i``
+with ``H_bar = H / S``; positive means that up-weighting the row raises the quantity.
+Deltas are the quantity without the row minus with it.
+
+References
+----------
+.. [1] Koh & Liang (2017). Understanding black-box predictions via influence functions.
+   Equations 1 and 2.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from skinfluence._array import array_namespace
+from skinfluence._design import Design
+from skinfluence._rows import iterate, row_blocks
+from skinfluence.influence._quantities import AbstractQuantity
+from skinfluence.solvers import Point, RowTerms, row_terms
+
+Blocks = Iterator[tuple[slice, Any]]
+
+
+def influence_on_parameters(point: Point, rows: Any) -> Any:
+    """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
+    terms = row_terms(point, rows)
+    return point.factor.steps(_lifted_influence(point, terms))
+
+
+def self_influence(point: Point, rows: Any) -> Any:
+    """``I_up,loss(z_i, z_i) = -g_i' inv(H_bar) g_i`` of training rows, (b,)."""
+    terms = row_terms(point, rows)
+    return _self_influence(point, terms.block, terms.slope)
+
+
+def self_influence_of(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
+    """``-grad f' inv(H_bar) grad f`` of points that need not be training rows, (m,)."""
+    layout = point.objective.layout
+    xp = array_namespace(point.theta)
+    B = layout.unpack(point.theta).T
+    parts = [
+        _self_influence(
+            point, block, layout.grouped(quantity.gradient(block @ B, points))
+        )
+        for points, (block,) in iterate(design)
+    ]
+    return xp.concat(parts, axis=0)
+
+
+def influence_blocks(
+    point: Point, design: Design, quantity: AbstractQuantity, aggregate: str | None
+) -> Blocks:
+    """Influence on the quantity: pairs of a slice of training rows and (m, b) values.
+
+    Aggregated over the points, values are (b,) and the cost is one solve, not m.
+    """
+    scale = -point.objective.weight_sum
+    return _linear_blocks(
+        point, design, quantity, aggregate, lambda terms: scale * terms.slope
+    )
+
+
+def delta_blocks(
+    point: Point,
+    deletion: Any,
+    design: Design,
+    quantity: AbstractQuantity,
+    aggregate: str | None,
+    *,
+    entries: int = 2**22,
+    watch: Callable[[Any, Any], None] = lambda rows, found: None,
+) -> Blocks:
+    """The quantity without each training row minus with it, in the same blocks.
+
+    The quantity is evaluated at the new parameters, unless the deletion is linear.
+    ``entries`` bounds the numbers of one temporary array; ``watch`` sees the deltas.
+    """
+    if deletion.linear:
+        return _linear_blocks(
+            point, design, quantity, aggregate, lambda t: deletion.coefficients(t)[0]
+        )
+    return _evaluated_blocks(
+        point, deletion, design, quantity, aggregate, entries, watch
+    )
+
+
+def _linear_blocks(
+    point: Point,
+    design: Design,
+    quantity: AbstractQuantity,
+    aggregate: str | None,
+    coefficients: Callable[[RowTerms], Any],
+) -> Blocks:
+    layout = point.objective.layout
+    xp = array_namespace(point.theta)
+    Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
+    Q = xp.reshape(Q, (Q.shape[0], -1))  # (m, G D)
+    for rows in row_blocks(point.objective.n_rows, design.width):
+        terms = row_terms(point, rows)
+        lifted = layout.lifted(terms.block, coefficients(terms))
+        values = Q @ xp.reshape(lifted, (lifted.shape[0], -1)).T  # (m, b)
+        yield rows, values if aggregate is None else values[0, :]
+
+
+def _evaluated_blocks(
+    point: Point,
+    deletion: Any,
+    design: Design,
+    quantity: AbstractQuantity,
+    aggregate: str | None,
+    entries: int,
+    watch: Callable[[Any, Any], None],
+) -> Blocks:
+    xp = array_namespace(point.theta)
+    for rows in row_blocks(point.objective.n_rows, design.width):
+        found = deletion.deltas(rows)
+        watch(rows, found)
+        values = changes(point, found.theta, design, quantity, aggregate, entries)
+        yield rows, values if aggregate is None else xp.sum(values, axis=0)
+
+
+def mean_gradient(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
+    """Gradient in theta of the mean of the quantity over the points, (1, G, D)."""
+    parts = _pulled_gradients(point, design, quantity, "mean")
+    return array_namespace(parts).sum(parts, axis=0, keepdims=True)
+
+
+def changes(
+    point: Point,
+    deltas: Any,
+    design: Design,
+    quantity: AbstractQuantity,
+    aggregate: str | None,
+    entries: int = 2**22,
+) -> Any:
+    """Change of the quantity at each point for each delta (b, G, D) of the parameters.
+
+    Shape (m, b), or partial means or sums over the points, to be added, if aggregated.
+    """
+    layout = point.objective.layout
+    xp = array_namespace(point.theta)
+    B = layout.unpack(point.theta).T
+    columns = xp.permute_dims(layout.unpack(deltas), (1, 2, 0))  # (K, q, b)
+    size = max(entries // (4 * layout.n_outputs * columns.shape[2]), 16)
+    values = []
+    for first in range(0, design.n_rows, size):
+        points = slice(first, first + size)
+        block = design.block(points)
+        u = block @ B
+        base = quantity.value(u, points)
+        moved = quantity.value(_moved(block, u, columns), points) - base[:, None]
+        values.append(_aggregated(moved, aggregate, design.n_rows))
+    return xp.concat(values, axis=0)
+
+
+def _moved(block: Any, u: Any, columns: Any) -> Any:
+    """Outputs of points (m, K) after the moves of parameters (K, q, b): (m, b, K)."""
+    xp = array_namespace(u)
+    moves = xp.matmul(block[None, :, :], columns)  # (K, m, b)
+    return u[:, None, :] + xp.permute_dims(moves, (1, 2, 0))
+
+
+def _pulled_gradients(
+    point: Point, design: Design, quantity: AbstractQuantity, aggregate: str | None
+) -> Any:
+    """Gradients of the quantity in theta, (m, G, D), or their mean or sum, (1, G, D)."""
+    layout = point.objective.layout
+    xp = array_namespace(point.theta)
+    B = layout.unpack(point.theta).T
+    parts = []
+    for points, (block,) in iterate(design):
+        slope = quantity.gradient(block @ B, points)
+        if aggregate is None:
+            parts.append(layout.lifted(block, layout.grouped(slope)))
+        else:
+            parts.append(layout.pack((slope.T @ block).T)[None, ...])
+    if aggregate is None:
+        return xp.concat(parts, axis=0)
+    return _aggregated(xp.concat(parts, axis=0), aggregate, design.n_rows)
+
+
+def _aggregated(values: Any, aggregate: str | None, n_points: int) -> Any:
+    """Values of points as they are, or their share of the mean or sum, (1, ...)."""
+    if aggregate is None:
+        return values
+    total = array_namespace(values).sum(values, axis=0, keepdims=True)
+    return total / n_points if aggregate == "mean" else total
+
+
+def _lifted_influence(point: Point, terms: RowTerms) -> Any:
+    slope = -point.objective.weight_sum * terms.slope
+    return point.objective.layout.lifted(terms.block, slope)
+
+
+def _self_influence(point: Point, block: Any, slope: Any) -> Any:
+    xp = array_namespace(block)
+    A = point.factor.row_blocks_of_inverse(block, point.objective.layout)
+    quadratic = xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
+    return -point.objective.weight_sum * quadratic

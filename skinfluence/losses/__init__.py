@@ -1,0 +1,12 @@
+"""Losses of one row as functions of its linear outputs ``u``: formulas, nothing else."""
+
+from skinfluence.losses._base import AbstractLoss
+from skinfluence.losses._logistic import HalfBinomialLoss, HalfMultinomialLoss
+from skinfluence.losses._squared import HalfSquaredError
+
+__all__ = [
+    "AbstractLoss",
+    "HalfBinomialLoss",
+    "HalfMultinomialLoss",
+    "HalfSquaredError",
+]

@@ -1,0 +1,87 @@
+"""Log losses of classification: binomial (K = 1) and multinomial (K classes)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from skinfluence._array import array_namespace, device_of, logsumexp
+from skinfluence.losses._base import AbstractLoss
+
+
+@final
+@dataclass(frozen=True)
+class HalfBinomialLoss(AbstractLoss):
+    """``loss = log(1 + exp(u)) - y u`` for ``y`` in {0, 1} (or a share in between)."""
+
+    def n_groups(self, n_outputs: int) -> int:
+        return n_outputs
+
+    def value(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        # log(1 + exp(u)) = max(u, 0) + log(1 + exp(-|u|)), without overflow.
+        softplus = xp.maximum(u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u)))
+        return xp.sum(softplus - y * u, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        return self.response(u) - y
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        decay = xp.exp(-xp.abs(u))
+        return (decay / (1 + decay) ** 2)[..., None, None]
+
+    def separates(self, y: Any, u: Any) -> bool:
+        xp = array_namespace(u)
+        return bool(xp.all((2 * y - 1) * u > 0))
+
+    def one_sided(self, y: Any) -> bool:
+        xp = array_namespace(y)
+        return bool(xp.any(xp.min(y, axis=0) == xp.max(y, axis=0)))
+
+    def response(self, u: Any) -> Any:
+        """Probability of the second class, ``1 / (1 + exp(-u))``."""
+        xp = array_namespace(u)
+        # exp(-|u|) <= 1, so that neither tail overflows or loses its digits.
+        decay = xp.exp(-xp.abs(u))
+        return xp.where(u >= 0, xp.ones_like(u), decay) / (1 + decay)
+
+    def response_slope(self, u: Any) -> Any:
+        return self.hessian(u, u)[..., 0, 0]
+
+
+@final
+@dataclass(frozen=True)
+class HalfMultinomialLoss(AbstractLoss):
+    """``loss = logsumexp(u) - sum_k y_k u_k`` for one-hot ``y``, one group of K."""
+
+    shift_invariant: ClassVar[bool] = True
+
+    def n_groups(self, n_outputs: int) -> int:
+        return 1
+
+    def value(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        return logsumexp(u)[..., 0] - xp.sum(y * u, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        return self.response(u) - y
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        p = self.response(u)
+        eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
+        return (p[..., :, None] * (eye - p[..., None, :]))[..., None, :, :]
+
+    def separates(self, y: Any, u: Any) -> bool:
+        xp = array_namespace(u)
+        own = xp.sum(y * u, axis=-1)
+        others = xp.where(y > 0.5, -xp.inf * xp.ones_like(u), u)
+        return bool(xp.all(own > xp.max(others, axis=-1)))
+
+    def one_sided(self, y: Any) -> bool:
+        xp = array_namespace(y)
+        return bool(xp.any(xp.max(y, axis=0) == 0))
+
+    def response(self, u: Any) -> Any:
+        """Probabilities of the classes, softmax of ``u``."""
+        xp = array_namespace(u)
+        return xp.exp(u - logsumexp(u))

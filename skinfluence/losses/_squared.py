@@ -1,0 +1,29 @@
+"""Half the squared error: least squares, ridge, and ridge classification."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from skinfluence._array import array_namespace, device_of
+from skinfluence.losses._base import AbstractLoss
+
+
+@final
+@dataclass(frozen=True)
+class HalfSquaredError(AbstractLoss):
+    """``loss = 1/2 sum_k (u_k - y_k)**2``, one group per output, all alike."""
+
+    quadratic: ClassVar[bool] = True
+
+    def n_groups(self, n_outputs: int) -> int:
+        return n_outputs
+
+    def value(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        return 0.5 * xp.sum((u - y) ** 2, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        return u - y
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        return xp.ones((*u.shape[:-1], 1, 1, 1), dtype=u.dtype, device=device_of(u))

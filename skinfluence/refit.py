@@ -1,0 +1,370 @@
+"""The judge: leave-one-out by brute-force refits, and the agreement with it."""
+
+import time
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skinfluence._array import to_numpy
+from skinfluence._objective import Objective
+from skinfluence._progress import Progress
+from skinfluence.exceptions import InvalidDataError, SeparableDeletionWarning
+from skinfluence.influence import changes, mean_gradient
+from skinfluence.solvers import (
+    Cholesky,
+    Point,
+    Polished,
+    expand,
+    has_no_minimum,
+    polish,
+    row_terms,
+)
+from skinfluence.support import (
+    Model,
+    checks,
+    is_fitted,
+    read,
+    required_row,
+    unwrapped,
+    weight_name,
+)
+
+# The judge does not stop at a tolerance: only where rounding lets no step help.
+_POLISH_STEPS = 100
+
+
+def refit_leave_one_out(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    rows: Any = None,
+    sample_weight: Any = None,
+    n_jobs: int | None = None,
+    polish: bool = True,
+    verbose: int = 0,
+) -> Bunch:
+    """Leave-one-out deltas of the parameters by really refitting without each row.
+
+    The judge of every approximation in this package. Transformers of a pipeline,
+    hyper-parameters chosen by cross-validation and class weights are held as they were
+    fitted on all rows. Both ends are polished to their minimum, because an optimiser's
+    own tolerance is often larger than the effect of a row.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any supported model; fitted as it is, an unfitted one is cloned and fitted.
+    X : array-like or sparse matrix of shape (n, n_features)
+        Training rows.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Their targets.
+    rows : array-like of int or None, default=None
+        Rows to leave out, one at a time; all by default.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the fit.
+    n_jobs : int or None, default=None
+        Processes (joblib; with a Dask or Ray backend, machines).
+    polish : bool, default=True
+        Whether to take Newton steps to the minimum at both ends.
+    verbose : int, default=0
+        1 reports progress on standard error.
+
+    Returns
+    -------
+    delta : Bunch
+        ``coef`` and ``intercept``: without the row minus with it, in the estimator's
+        shapes with an axis of rows in front, NaN where no finite refit exists; ``rows``;
+        ``seconds``, the time of all refits.
+
+    Raises
+    ------
+    UnsupportedEstimatorError, InvalidDataError, SeparableDataError
+        If the model or the data cannot be used.
+
+    Warns
+    -----
+    SeparableDeletionWarning
+        If rows have no finite refit.
+
+    Notes
+    -----
+    Cost: one fit per row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from skinfluence import refit_leave_one_out
+    >>> X, y = np.arange(4.0)[:, None], np.array([0.0, 1.0, 2.0, 5.0])
+    >>> refit_leave_one_out(LinearRegression(), X, y, rows=[3]).coef.round(2)
+    array([[-0.6]])
+    """
+    required_row(estimator)
+    checked_y = checks.targets(X, y, classifier=is_classifier(unwrapped(estimator)))
+    weight = checks.weights(sample_weight, checked_y.shape[0])
+    if not is_fitted(estimator):
+        given = {} if sample_weight is None else {weight_name(estimator): weight}
+        estimator = clone(estimator).fit(X, y, **given)
+    model = read(estimator)
+    with checks.data_errors():
+        read_X = checks.transformed(model.transformed(X))
+    objective, theta = model.objective(read_X, checked_y, weight)
+    if rows is None:
+        rows = np.arange(objective.n_rows)
+    rows = checks.indices(rows, objective.n_rows)
+    judge = _Judge(model, objective, checked_y, polish, n_jobs, verbose)
+    if polish:
+        theta = _polished(objective, theta).point.theta
+    start = time.perf_counter()
+    delta = judge.deltas(theta, rows)
+    seconds = time.perf_counter() - start
+    coef, intercept = model.shaped(
+        *objective.design.to_estimator(objective.layout.unpack(delta))
+    )
+    return Bunch(coef=coef, intercept=intercept, rows=rows, seconds=seconds)
+
+
+def check_leave_one_out(
+    explainer: Any,
+    X: Any,
+    y: Any,
+    *,
+    rows: Any = 100,
+    X_test: Any = None,
+    y_test: Any = None,
+) -> Bunch:
+    """Agreement of an explainer's leave-one-out deltas with brute-force refits.
+
+    Compares, for a sample of training rows, the predicted and the refitted change of
+    the mean loss over the test set (of each row's own loss where none is given) and of
+    the parameters. Both are without the row minus with it.
+
+    Parameters
+    ----------
+    explainer : InfluenceExplainer
+        Fitted on X and y.
+    X, y : array-like
+        Its training rows and their targets.
+    rows : int or array-like of int, default=100
+        How many rows to refit without, drawn at random by the explainer's
+        ``random_state``, or which.
+    X_test, y_test : array-like or None, default=None
+        Test rows and their targets.
+
+    Returns
+    -------
+    agreement : Bunch
+        ``pearson`` and ``spearman`` correlation of predicted and refitted changes;
+        ``slope`` of the refitted change on the predicted one (1 if they agree, above 1
+        if the prediction is too small); ``max_abs_error`` of the predicted change;
+        ``param_error``, largest error of the parameters relative to the largest delta;
+        ``predicted`` and ``refit`` changes and their ``rows``;
+        ``seconds_predicted`` and ``seconds_refit``. Rows without a finite refit are
+        left out.
+
+    Raises
+    ------
+    InvalidDataError
+        If X and y are not the explainer's training rows.
+
+    Notes
+    -----
+    Cost: one fit per row, on ``explainer.n_jobs`` processes.
+
+    References
+    ----------
+    .. [1] Koh & Liang (2017). Understanding black-box predictions via influence
+       functions. ICML. Figure 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from skinfluence import InfluenceExplainer, check_leave_one_out
+    >>> X, y = np.arange(4.0)[:, None], np.array([0.0, 1.0, 2.0, 5.0])
+    >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+    >>> agreement = check_leave_one_out(explainer, X, y)
+    >>> agreement.max_abs_error < 1e-9
+    True
+    """
+    point, model = explainer._point, explainer._model
+    _refuse_other_rows(explainer, X, y)
+    chosen = _chosen(rows, explainer)
+    start = time.perf_counter()
+    deletion = explainer._deletion(len(chosen))
+    predicted = deletion.deltas(chosen).theta
+    seconds_predicted = time.perf_counter() - start
+    judge = _Judge(
+        model,
+        point.objective,
+        explainer._train_y,
+        True,
+        explainer.n_jobs,
+        explainer.verbose,
+    )
+    start = time.perf_counter()
+    refitted = judge.deltas(point.theta, chosen)
+    seconds_refit = time.perf_counter() - start
+    if X_test is None:
+        effect = partial(_own_changes, point, chosen)
+    else:
+        design, quantities = explainer._asked(X_test, y_test, "loss", "mean")
+        effect = partial(_test_changes, point, design, quantities[0])
+    found = effect(predicted, linear=deletion.linear)
+    truth = effect(refitted, linear=False)
+    kept = np.isfinite(found) & np.isfinite(truth)
+    return Bunch(
+        **_agreement(found[kept], truth[kept]),
+        param_error=_param_error(model, point, predicted[kept], refitted[kept]),
+        predicted=found[kept],
+        refit=truth[kept],
+        rows=chosen[kept],
+        seconds_predicted=seconds_predicted,
+        seconds_refit=seconds_refit,
+    )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Refits without one row each, everything else held."""
+
+    model: Model
+    objective: Objective
+    y: Any
+    polish: bool
+    n_jobs: int | None
+    verbose: int
+
+    def deltas(self, theta: Any, rows: Any) -> Any:
+        """``theta(without i) - theta`` for each row, (b, G, D); NaN if it diverges."""
+        progress = Progress("refits", len(rows), verbose=self.verbose)
+        tasks = (delayed(_refit)(self, int(row), theta) for row in rows)
+        found = []
+        for delta in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
+            found.append(delta)
+            progress(1)
+        deltas = np.stack(found)
+        lost = rows[~np.isfinite(deltas).all(axis=(1, 2))]
+        if len(lost):
+            warnings.warn(
+                f"Without rows {lost[:10].tolist()}, the refit has no finite optimum "
+                "(separable classes, or a class without rows). Their deltas are NaN.",
+                SeparableDeletionWarning,
+                stacklevel=3,
+            )
+        return deltas
+
+
+def _refit(judge: _Judge, row: int, theta: Any) -> Any:
+    """Parameters without one row minus those with it, (G, D)."""
+    objective = judge.objective.without(row)
+    kept = np.flatnonzero(to_numpy(objective.weight) > 0)
+    if has_no_minimum(objective, objective.outputs(theta)):
+        return np.full_like(theta, np.nan)
+    held = judge.model.row.held(judge.model.estimator)
+    with warnings.catch_warnings():
+        # The polish below finishes what the optimiser leaves.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        held.fit(
+            objective.design.X[kept],
+            judge.y[kept],
+            sample_weight=to_numpy(objective.weight)[kept],
+        )
+    fitted = replace(judge.model, estimator=held).parameters
+    start = objective.layout.pack(objective.design.to_working(*fitted))
+    if not judge.polish:
+        return start - theta
+    end = _polished(objective, start)
+    return end.point.theta - theta if not end.unbounded else np.full_like(theta, np.nan)
+
+
+def _polished(objective: Objective, theta: Any) -> Polished:
+    solver = Cholesky()
+    start = expand(objective, theta, solver)
+    return polish(start, solver, length=0.0, max_iter=_POLISH_STEPS)
+
+
+def _chosen(rows: Any, explainer: Any) -> Any:
+    if isinstance(rows, Integral) and not isinstance(rows, bool):
+        checks.at_least("rows", rows, 1, Integral)
+        random = check_random_state(explainer.random_state)
+        size = min(int(rows), explainer.n_train_)
+        return np.sort(random.choice(explainer.n_train_, size=size, replace=False))
+    return checks.indices(rows, explainer.n_train_)
+
+
+def _refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
+    """Refuse rows that are not those of the explainer's fit."""
+    given = explainer._points(X).X
+    own = explainer._point.objective.design.X
+    y = checks.targets(X, y, classifier=is_classifier(explainer._model.estimator))
+    same = given.shape == own.shape and y.shape == explainer._train_y.shape
+    if same:
+        gap = given - own
+        same = not (gap.nnz if hasattr(gap, "nnz") else gap.any())
+        same = same and bool(np.all(y == explainer._train_y))
+    if not same:
+        raise InvalidDataError(
+            "X and y are not the rows that the explainer was fitted on "
+            f"({explainer.n_train_} rows). Pass its training rows, and other rows as "
+            "X_test and y_test."
+        )
+
+
+def _own_changes(point: Point, rows: Any, deltas: Any, *, linear: bool) -> Any:
+    """Change of each row's own loss by its own delta, (b,)."""
+    terms, objective = row_terms(point, rows), point.objective
+    columns = objective.layout.unpack(deltas)  # (b, K, q)
+    moves = np.matmul(columns, terms.block[:, :, None])[..., 0]  # (b, K)
+    y, loss = objective.targets[rows], objective.loss
+    if linear:
+        return np.sum(loss.gradient(y, terms.outputs) * moves, axis=1)
+    return loss.value(y, terms.outputs + moves) - loss.value(y, terms.outputs)
+
+
+def _test_changes(
+    point: Point, design: Any, quantity: Any, deltas: Any, *, linear: bool
+) -> Any:
+    """Change of the mean loss over the test rows by each delta, (b,)."""
+    if linear:
+        gradient = mean_gradient(point, design, quantity)
+        return np.sum(gradient * deltas, axis=(1, 2))
+    return changes(point, deltas, design, quantity, "mean").sum(axis=0)
+
+
+def _agreement(predicted: Any, refit: Any) -> dict[str, float]:
+    """Correlations, slope and largest error; NaN where fewer than two rows differ."""
+    error = float(np.max(np.abs(predicted - refit), initial=0.0))
+    if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(refit) == 0:
+        nan = float("nan")
+        return dict(pearson=nan, spearman=nan, slope=nan, max_abs_error=error)
+    centred = predicted - predicted.mean()
+    return dict(
+        pearson=float(np.corrcoef(predicted, refit)[0, 1]),
+        spearman=float(spearmanr(predicted, refit).statistic),
+        slope=float(centred @ refit / (centred @ centred)),
+        max_abs_error=error,
+    )
+
+
+def _param_error(model: Model, point: Point, predicted: Any, refit: Any) -> float:
+    """Largest error of a parameter over the largest delta of any parameter."""
+    objective = point.objective
+
+    def flat(deltas: Any) -> Any:
+        coef, intercept = objective.design.to_estimator(objective.layout.unpack(deltas))
+        return np.concatenate([coef.reshape(len(coef), -1), intercept], axis=1)
+
+    largest = np.max(np.abs(flat(refit)), initial=0.0)
+    error = np.max(np.abs(flat(predicted) - flat(refit)), initial=0.0)
+    return float(error / largest) if largest > 0 else float(error)

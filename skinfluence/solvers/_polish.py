@@ -1,0 +1,145 @@
+"""Distance to the minimum as a Newton step, and damped Newton steps to it."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+from skinfluence._array import array_namespace
+from skinfluence._objective import Objective
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.solvers._base import AbstractFactor, AbstractSolver
+
+# A full step may raise F by rounding alone; anything above this is a failed step.
+_ROUNDING = 1e-13
+_MOST_HALVINGS = 40
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Point:
+    """An objective at one theta, with its curvature and the factor of that."""
+
+    curvature: RowwiseCurvature
+    factor: AbstractFactor
+
+    @property
+    def objective(self) -> Objective:
+        """The objective."""
+        return self.curvature.objective
+
+    @property
+    def theta(self) -> Any:
+        """Parameters (G, D)."""
+        return self.curvature.theta
+
+    @property
+    def outputs(self) -> Any:
+        """Linear outputs u of the training rows, (n, K)."""
+        return self.curvature.first_order.outputs
+
+    @property
+    def gradient(self) -> Any:
+        """Gradient of the objective, (G, D)."""
+        return self.curvature.first_order.gradient
+
+    @cached_property
+    def newton_step(self) -> Any:
+        """Step to the minimum of the quadratic model, (G, D)."""
+        return -self.factor.solve(self.gradient[..., None]).value[..., 0]
+
+    @cached_property
+    def distance(self) -> float:
+        """Length of the Newton step, measured by the curvature."""
+        return float(self.factor.norm(self.gradient[..., None])[0])
+
+
+class Polished(NamedTuple):
+    """Where the Newton steps ended."""
+
+    point: Point
+    n_steps: int
+    converged: bool
+    unbounded: bool  # no finite optimum: the loss falls along a ray
+
+
+def expand(
+    objective: Objective, theta: Any, solver: AbstractSolver, damping: float = 0.0
+) -> Point:
+    """Curvature and factor of the objective at theta."""
+    curvature = RowwiseCurvature(objective, theta, damping)
+    return Point(curvature, solver.prepare(curvature))
+
+
+def polish(
+    point: Point, solver: AbstractSolver, *, length: float, max_iter: int
+) -> Polished:
+    """Damped Newton steps until the next one is shorter than ``length``.
+
+    Lengths are measured by the curvature. A quadratic objective keeps its factor.
+    """
+    objective = point.objective
+    previous = float("inf")
+    for n_steps in range(max_iter + 1):
+        if has_no_minimum(objective, point.outputs):
+            return Polished(point, n_steps, converged=False, unbounded=True)
+        stalled = point.distance > 0.5 * previous and _is_rounding(point)
+        if point.distance <= length or stalled:
+            return Polished(point, n_steps, converged=True, unbounded=_on_a_ray(point))
+        if n_steps == max_iter:
+            break
+        previous = point.distance
+        curvature = _descended(point)
+        if curvature is None:  # no step lowers F any more: rounding, or a ray
+            break
+        factor = point.factor if objective.loss.quadratic else solver.prepare(curvature)
+        point = Point(curvature, factor)
+    return Polished(
+        point, n_steps, converged=_is_rounding(point), unbounded=_on_a_ray(point)
+    )
+
+
+def has_no_minimum(objective: Objective, outputs: Any) -> bool:
+    """Whether these outputs prove that the objective falls along a ray without end."""
+    strength = objective.penalty.hessian_diagonal
+    xp = array_namespace(strength)
+    if bool(xp.all(strength > 0)):
+        return False
+    present = objective.weight > 0
+    targets = objective.targets[present, :]
+    free_intercept = objective.design.has_intercept and bool(
+        xp.all(strength[:, objective.layout.width - 1 :: objective.layout.width] == 0)
+    )
+    if free_intercept and objective.loss.one_sided(targets):
+        return True
+    unpenalised = bool(xp.all(strength == 0))
+    return unpenalised and objective.loss.separates(targets, outputs[present, :])
+
+
+def _descended(point: Point) -> RowwiseCurvature | None:
+    """Where a Newton step leads, halved until F does not rise; None if it always does."""
+    before = point.curvature.first_order.value
+    step = 1.0
+    for _ in range(_MOST_HALVINGS):
+        theta = point.theta + step * point.newton_step
+        curvature = replace(point.curvature, theta=theta)
+        if curvature.first_order.value <= before + _ROUNDING * abs(before):
+            return curvature
+        step /= 2
+    return None
+
+
+def _is_rounding(point: Point) -> bool:
+    """Whether the remaining step is as short as rounding of F and theta makes it."""
+    value = abs(point.curvature.first_order.value)
+    # The decrease that a full step promises is half its squared length.
+    return 0.5 * point.distance**2 <= 1e-14 * value + 1e-300
+
+
+def _on_a_ray(point: Point) -> bool:
+    """Whether Newton steps still move outputs by about one: they would for ever."""
+    xp = array_namespace(point.theta)
+    strength = point.objective.penalty.hessian_diagonal
+    if bool(xp.any(strength > 0)) or point.objective.loss.quadratic:
+        return False
+    moves = point.objective.outputs(point.newton_step)
+    return bool(xp.max(xp.abs(moves)) > 0.1)

@@ -1,0 +1,48 @@
+"""What each training row brings: its design, slope and bend at a point."""
+
+from typing import Any, NamedTuple
+
+from skinfluence._array import array_namespace
+from skinfluence.solvers._polish import Point
+
+
+class RowTerms(NamedTuple):
+    """First and second derivatives of some rows' losses, by groups of outputs."""
+
+    block: Any  # (b, q) working rows
+    weight: Any  # (b,) s_i
+    outputs: Any  # (b, K) u_i
+    slope: Any  # (b, G, Kb) unweighted gradient g_i in u
+    bend: Any  # (b, G or 1, Kb, Kb) weighted second derivative s_i M_i
+
+
+def row_terms(point: Point, rows: Any) -> RowTerms:
+    """Terms of the training rows in a slice or index array."""
+    objective = point.objective
+    u = taken(point.outputs, rows)
+    y = taken(objective.targets, rows)
+    s = taken(objective.weight, rows)
+    loss, layout = objective.loss, objective.layout
+    return RowTerms(
+        objective.design.block(rows),
+        s,
+        u,
+        layout.grouped(loss.gradient(y, u)),
+        s[:, None, None, None] * loss.hessian(y, u),
+    )
+
+
+def gradient_lengths(point: Point, rows: Any) -> Any:
+    """Length of each row's first-order deletion effect, ``|inv(H) s_i g_i|_H``, (b,)."""
+    terms = row_terms(point, rows)
+    xp = array_namespace(terms.block)
+    slope = terms.weight[:, None, None] * terms.slope
+    lifted = point.objective.layout.lifted(terms.block, slope)  # (b, G, D)
+    return point.factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
+
+
+def taken(array: Any, rows: Any) -> Any:
+    """Rows of an array, by a slice (a view) or by indices."""
+    if isinstance(rows, slice):
+        return array[rows, ...]
+    return array_namespace(array).take(array, rows, axis=0)

@@ -1,0 +1,169 @@
+"""The door: parameters and data are checked here, and trusted inside."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from skinfluence.exceptions import (
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidWeightError,
+    SingleClassError,
+    SkinfluenceError,
+)
+
+_SPARSE = ("csr", "csc")
+
+
+@contextmanager
+def unchanged_on_failure(estimator: Any) -> Iterator[None]:
+    """Give the object its old attributes back if the block fails: never half-fitted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """Turn the ValueErrors of scikit-learn's validation into ``InvalidDataError``."""
+    try:
+        yield
+    except (SkinfluenceError, NotFittedError):
+        raise
+    except ValueError as error:
+        raise InvalidDataError(str(error)) from error
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Refuse a value that is not among the allowed ones."""
+    if not any(value is choice or value == choice for choice in allowed):
+        raise InvalidParameterError(
+            f"{name} must be one of {list(allowed)}; got {value!r}."
+        )
+
+
+def at_least(name: str, value: Any, least: float, kind: type = Real) -> None:
+    """Refuse a number below ``least``, and anything that is not such a number."""
+    good = isinstance(value, kind) and not isinstance(value, bool)
+    if not (good and value >= least and value < np.inf):
+        word = "an integer" if kind is Integral else "a finite number"
+        raise InvalidParameterError(
+            f"{name} must be {word} of at least {least}; got {value!r}."
+        )
+
+
+def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
+    """X as an array if the linear model reads it itself, else as it came."""
+    with data_errors():
+        if not reads_X:
+            validate_data(explainer, X, reset=reset, skip_check_array=True)
+            return X
+        return validate_data(
+            explainer,
+            X,
+            reset=reset,
+            accept_sparse=_SPARSE,
+            dtype=(np.float64, np.float32),
+        )
+
+
+def transformed(X: Any) -> Any:
+    """What the held transformers made of X, as a finite numeric array."""
+    with data_errors():
+        return check_array(X, accept_sparse=_SPARSE, dtype=(np.float64, np.float32))
+
+
+def known_rows(explainer: Any, estimator: Any, model: Any, X: Any, checked: Any) -> Any:
+    """Training rows as the linear model reads them, by the features it was fitted with."""
+    with data_errors():
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    if model.transformer is None:
+        return checked
+    with data_errors():
+        return transformed(model.transformed(X))
+
+
+def targets(X: Any, y: Any, *, classifier: bool) -> Any:
+    """Finite y of X's length: 1-D, or 2-D with several outputs."""
+    if y is None:
+        raise InvalidDataError(
+            "This call requires y to be passed, but the target y is None. Give the "
+            "target of every row."
+        )
+    with data_errors():
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        if classifier:
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+        elif y.dtype.kind not in "fiub":
+            y = y.astype(float)
+        check_consistent_length(X, y)
+    return y
+
+
+def refuse_single_class(y: Any) -> None:
+    """Refuse 1-D labels of one class only."""
+    if np.ndim(y) == 1 and len(np.unique(y)) < 2:
+        raise SingleClassError(
+            "A classifier needs at least 2 classes, but y holds only one class: "
+            f"{np.unique(y).tolist()}. Give rows of another class too."
+        )
+
+
+def weights(sample_weight: Any, n_rows: int) -> Any:
+    """Weights (n,) in float64, ones where none are given."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    with data_errors():
+        weight = np.asarray(sample_weight, dtype=float)
+    if weight.ndim == 0:
+        weight = np.full(n_rows, float(weight))
+    if weight.shape != (n_rows,):
+        raise InvalidWeightError(
+            f"sample_weight must hold one weight per row, shape ({n_rows},); got shape "
+            f"{weight.shape}."
+        )
+    if not np.all(np.isfinite(weight)) or np.any(weight < 0):
+        row = int(np.argmax(~np.isfinite(weight) | (weight < 0)))
+        raise InvalidWeightError(
+            f"sample_weight must not hold NaN, infinite or negative weights; row {row} "
+            f"has {weight[row]}. Use 0 to leave a row out."
+        )
+    if not np.any(weight > 0):
+        raise InvalidWeightError(
+            "All sample weights are zero: no row is left to fit. Give at least one row "
+            "a positive weight."
+        )
+    return weight
+
+
+def indices(rows: Any, n_train: int) -> Any:
+    """Row numbers of the training set, 1-D and within range (negative from the end)."""
+    found = np.asarray(rows)
+    if found.dtype == bool and found.shape == (n_train,):
+        found = np.flatnonzero(found)
+    if found.size == 0:
+        raise InvalidParameterError("rows is empty: name at least one training row.")
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise InvalidParameterError(
+            "rows must be a 1-D list of row numbers, or a mask of length "
+            f"{n_train}; got shape {found.shape} of type {found.dtype}."
+        )
+    if found.min() < -n_train or found.max() >= n_train:
+        raise InvalidParameterError(
+            f"rows must lie between 0 and {n_train - 1}, the training rows; got "
+            f"{int(found.min())} to {int(found.max())}."
+        )
+    return found % n_train
