@@ -47,6 +47,25 @@ class Objective:
         keep = xp.arange(self.n_rows) != row
         return replace(self, weight=xp.where(keep, self.weight, 0.0 * self.weight))
 
+    @property
+    def centred(self) -> bool:
+        """Whether the columns are centred: the intercept is free."""
+        xp = array_namespace(self.weight)
+        return self.design.has_intercept and bool(xp.any(self.design.centre != 0))
+
+    def recentred(self, theta: Any, outputs: Any) -> tuple["Objective", Any]:
+        """The same objective and theta, columns centred by the curvature at ``outputs``.
+
+        Then the intercept is orthogonal to the columns, wherever the curvature sits.
+        """
+        xp = array_namespace(outputs)
+        M = self.loss.hessian(self.targets, outputs)
+        bend = xp.sum(xp.linalg.diagonal(M), axis=(1, 2))
+        design = self.design.centred_by(self.weight * bend)
+        coef, intercept = self.design.to_estimator(self.layout.unpack(theta))
+        moved = self.layout.pack(design.to_working(coef, intercept))
+        return replace(self, design=design), moved
+
     def outputs(self, theta: Any) -> Any:
         """Linear outputs u of all rows, (n, K)."""
         B = self.layout.unpack(theta).T

@@ -11,7 +11,7 @@ from skinfluence._array import array_namespace
 from skinfluence._design import Design
 
 # A block should fit the second-level cache together with one scaled copy of itself.
-_BLOCK_ENTRIES = 2**17
+_BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
 
 
@@ -24,9 +24,15 @@ def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[s
 def iterate(
     design: Design, *aligned: Any, least_rows: int = _LEAST_ROWS
 ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
-    """Pairs of a slice and ``(block, *parts)``, over all rows."""
+    """Pairs of a slice and ``(block, *parts)``, over all rows.
+
+    A block is overwritten by the next one.
+    """
+    scratch = None
     for rows in row_blocks(design.n_rows, design.width, least_rows):
-        yield rows, (design.block(rows), *(part[rows, ...] for part in aligned))
+        block = design.block(rows, scratch)
+        scratch = block if scratch is None else scratch
+        yield rows, (block, *(part[rows, ...] for part in aligned))
 
 
 def sum_over_rows(

@@ -35,8 +35,8 @@ def inverse_cholesky(matrix: Any) -> tuple[Any, float] | None:
     return T, 1.0 / float(_norm1(matrix) * _norm1(inverse))
 
 
-def squared_row_norms(block: Any, T: Any) -> Any:
-    """Squared norms of the rows of ``block @ T``, (b,)."""
+def squared_row_norms(block: Any, T: Any, *, triangular: bool) -> Any:
+    """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
     xp = array_namespace(block)
     return xp.sum((block @ T) ** 2, axis=1)
 

@@ -41,9 +41,12 @@ def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     return np.tril(inverse).T, float(rcond)
 
 
-def squared_row_norms(block: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """Squared norms of the rows of ``block @ T``, (b,)."""
-    product = block @ T
+def squared_row_norms(
+    block: np.ndarray, T: np.ndarray, *, triangular: bool
+) -> np.ndarray:
+    """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
+    # Half the work of a product; block.T is what Fortran takes, copied by BLAS.
+    product = blas.dtrmm(1.0, T, block.T, trans_a=True).T if triangular else block @ T
     return np.einsum("ij,ij->i", product, product)
 
 

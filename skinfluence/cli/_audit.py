@@ -105,7 +105,7 @@ class Audit:
     @staticmethod
     def _top(delta: np.ndarray, k: int) -> np.ndarray:
         order = np.argsort(delta, kind="stable")[:k]
-        return order
+        return order[delta[order] < 0]
 
 
 def audit(subject: Subject, *, deletion: str, check: int, console: Console) -> Audit:

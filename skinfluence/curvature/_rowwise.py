@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace, device_of
 from skinfluence._kernels import kernels
@@ -67,30 +67,46 @@ class RowwiseCurvature(AbstractCurvature):
     def as_matrix(self) -> Any:
         objective, layout = self.objective, self.objective.layout
         xp = array_namespace(self.theta)
+        B = layout.unpack(self.theta).T
         pairs = _output_pairs(layout.group_size)
+        kernel = kernels(self.theta)
+        n_groups = self._row_groups
+        grams = [
+            [kernel.empty_gram(layout.width, self.theta) for _ in pairs]
+            for _ in range(n_groups)
+        ]
 
-        def add(totals: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
-            M = self._weighted_hessian(y, u, s)  # (b, G or 1, Kb, Kb)
-            kernel = kernels(block)
-            if totals is None:
-                shape = range(M.shape[1])
-                empty = kernel.empty_gram
-                totals = [[empty(layout.width, block) for _ in pairs] for _ in shape]
-            return [
-                [
-                    kernel.add_gram(total, block, M[:, g, k, j])
-                    for total, (k, j) in zip(row, pairs, strict=True)
-                ]
-                for g, row in enumerate(totals)
-            ]
+        # One pass gives the first derivatives as well: reading X costs more than they.
+        def add(total: _Expansion, block: Any, y: Any, s: Any) -> _Expansion:
+            u = block @ B
+            M = s[:, None, None, None] * objective.loss.hessian(y, u)
+            slope = s[:, None] * objective.loss.gradient(y, u)
+            for g, row in enumerate(total.grams):
+                for part, (k, j) in enumerate(pairs):
+                    row[part] = kernel.add_gram(row[part], block, M[:, g, k, j])
+            return _Expansion(
+                total.grams,
+                total.value + float(xp.sum(s * objective.loss.value(y, u))),
+                total.gradient + slope.T @ block,
+                [*total.outputs, u],
+            )
 
-        aligned = objective.targets, self.first_order.outputs, objective.weight
-        totals = sum_over_rows(add, None, objective.design, *aligned)
-        finish = kernels(self.theta).finished_gram
-        groups = [[finish(total) for total in row] for row in totals]
+        start = _Expansion(grams, 0.0, xp.zeros_like(B.T), [])
+        aligned = objective.targets, objective.weight
+        total = sum_over_rows(add, start, objective.design, *aligned)
+        self._remember(total)
+        groups = [[kernel.finished_gram(part) for part in row] for row in total.grams]
         data = xp.stack([_assembled(row, pairs, layout.group_size) for row in groups])
         eye = xp.eye(layout.size, dtype=data.dtype, device=device_of(data))
         return data + self.diagonal_part[..., None] * eye
+
+    def _remember(self, total: "_Expansion") -> None:
+        penalty = self.objective.penalty
+        vars(self)["first_order"] = FirstOrder(
+            total.value + float(penalty.value(self.theta)),
+            self.objective.layout.pack(total.gradient.T) + penalty.gradient(self.theta),
+            array_namespace(self.theta).concat(total.outputs, axis=0),
+        )
 
     def upper_root(self) -> Any:
         """Upper triangular R with ``R'R = H``, (G or 1, D, D), never squaring X.
@@ -117,11 +133,24 @@ class RowwiseCurvature(AbstractCurvature):
     def _row_groups(self) -> int:
         """Groups that the rows tell apart, G or 1."""
         one = slice(0, 1)
-        y, u = self.objective.targets[one, ...], self.first_order.outputs[one, ...]
+        u = (
+            self.objective.design.block(one)
+            @ self.objective.layout.unpack(self.theta).T
+        )
+        y = self.objective.targets[one, ...]
         return self.objective.loss.hessian(y, u).shape[1]
 
     def _weighted_hessian(self, y: Any, u: Any, s: Any) -> Any:
         return s[:, None, None, None] * self.objective.loss.hessian(y, u)
+
+
+class _Expansion(NamedTuple):
+    """Sums over rows of the loss and its derivatives."""
+
+    grams: list[list[Any]]  # of each group, (q, q) for each pair of outputs
+    value: float
+    gradient: Any  # (K, q)
+    outputs: list[Any]  # of each block, (b, K)
 
 
 def _output_pairs(group_size: int) -> list[tuple[int, int]]:

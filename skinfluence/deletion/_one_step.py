@@ -20,8 +20,8 @@ class AbstractOneStep(AbstractDeletion):
     """Deltas that are one solve away from coefficients of the row."""
 
     @abc.abstractmethod
-    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
-        """``(c, unidentified)``, shapes (b, G, Kb) and (b,)."""
+    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
+        """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
 
     @abc.abstractmethod
     def certified(self, theta: Any) -> tuple[Any, Any]:
@@ -40,8 +40,8 @@ class AbstractOneStep(AbstractDeletion):
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows)
         layout = self.point.objective.layout
-        c, unidentified = self.coefficients(terms)
         A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+        c, unidentified = self.coefficients(terms, A)
         shift = product(A, c)
         unbounded = array_namespace(c).zeros_like(unidentified)
         return terms.outputs + layout.ungrouped(shift), unidentified, unbounded
@@ -60,7 +60,7 @@ class Jackknife(AbstractOneStep):
     point: Point
     linear: ClassVar[bool] = True
 
-    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
+    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
         xp = array_namespace(terms.slope)
         never = xp.zeros(terms.weight.shape[0], dtype=xp.bool)
         return terms.weight[:, None, None] * terms.slope, never
@@ -89,9 +89,10 @@ class Newton(AbstractOneStep):
 
     point: Point
 
-    def coefficients(self, terms: RowTerms) -> tuple[Any, Any]:
-        layout = self.point.objective.layout
-        A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
+        if A is None:
+            layout = self.point.objective.layout
+            A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
         inverse, unidentified = downdated_inverse(terms.bend, A)
         slope = terms.weight[:, None, None] * terms.slope
         return product(inverse, slope), unidentified
@@ -108,9 +109,10 @@ def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
     xp = array_namespace(A)
     eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
     remainder = eye - xp.matmul(bend, A)
-    singular = xp.linalg.det(remainder) == 0
+    single = A.shape[-1] == 1  # plain division then, many times faster
+    singular = (remainder[..., 0, 0] if single else xp.linalg.det(remainder)) == 0
     safe = xp.where(singular[..., None, None], eye, remainder)
-    inverse = xp.linalg.inv(safe) if A.shape[-1] > 1 else 1 / safe
+    inverse = 1 / safe if single else xp.linalg.inv(safe)
     largest = xp.max(xp.abs(inverse), axis=(-2, -1))
     lost = singular | (largest * _LEAST_REMAINDER > 1)
     inverse = xp.where(lost[..., None, None], xp.nan * eye, inverse)

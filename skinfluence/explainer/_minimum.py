@@ -20,12 +20,16 @@ from skinfluence.solvers import (
     gradient_lengths,
     has_no_minimum,
     polish,
+    row_terms,
+    taken,
 )
 
 # Rows, evenly spaced, whose deletion effects say what is typical.
 _SAMPLE = 1000
 # Polish until the remaining step is this small against a typical deletion effect.
 _NEGLIGIBLE = 1e-9
+# A condition number that calls for a better centre than the mean of the rows.
+_OFF_CENTRE = 1e5
 # A fit this far from its minimum, in units of its own sampling error, is another model.
 _FAR = 0.5
 
@@ -54,6 +58,10 @@ def at_minimum(
     ``sqrt(n)`` times the root mean square of the deletion effects.
     """
     point = expand(objective, theta, solver)
+    if point.factor.condition > _OFF_CENTRE and objective.centred:
+        # Perhaps the mean of the columns is far from where the curvature sits.
+        objective, theta = objective.recentred(theta, point.outputs)
+        point = expand(objective, theta, solver)
     _refuse_unbounded(has_no_minimum(objective, point.outputs))
     if point.factor.rank_deficient:
         warnings.warn(
@@ -63,9 +71,10 @@ def at_minimum(
             RankDeficientWarning,
             stacklevel=6,
         )
-    lengths = _sampled_lengths(point)
+    rows = array_namespace(theta).asarray(_sampled_rows(objective))
+    lengths = to_numpy(gradient_lengths(point, rows))
     # Deletion effects below the rounding of the model itself are no measure.
-    rounding = 1e-12 * _model_length(point)
+    rounding = 1e-12 * _model_length(point, rows)
     typical = max(float(np.median(lengths)), rounding)
     stationarity = point.distance / typical if typical > 0 else 0.0
     noise = np.sqrt(objective.n_rows * np.mean(lengths**2))
@@ -90,24 +99,20 @@ def at_minimum(
     return Minimum(point, stationarity, typical, n_steps)
 
 
-def _sampled_lengths(point: Point) -> Any:
-    n = point.objective.n_rows
-    xp = array_namespace(point.theta)
-    weight = to_numpy(point.objective.weight)
-    rows = np.flatnonzero(weight > 0)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE, n)).astype(int)]
-    return to_numpy(gradient_lengths(point, xp.asarray(rows)))
+def _sampled_rows(objective: Objective) -> Any:
+    """Numbers of at most ``_SAMPLE`` rows of positive weight, evenly spaced."""
+    rows = np.flatnonzero(to_numpy(objective.weight) > 0)
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
 
 
-def _model_length(point: Point) -> float:
-    """Length of theta by the curvature: how large the model's own terms are."""
-    objective, theta = point.objective, point.theta
-    moved = point.curvature.matvec(theta[..., None])[..., 0]
-    xp = array_namespace(theta)
-    scale = float(xp.sum(theta * moved))
-    targets = to_numpy(objective.targets)
-    data = float(np.sum(to_numpy(objective.weight)[:, None] * targets**2))
-    return float(np.sqrt(max(scale, 0.0) + (data if objective.loss.quadratic else 0.0)))
+def _model_length(point: Point, rows: Any) -> float:
+    """Length of theta by the curvature, from some rows: how large its own terms are."""
+    terms = row_terms(point, rows)
+    bend = np.trace(to_numpy(terms.bend), axis1=-2, axis2=-1).mean(axis=1)
+    size = to_numpy(terms.outputs) ** 2
+    if point.objective.loss.quadratic:
+        size = size + to_numpy(taken(point.objective.targets, rows)) ** 2
+    return float(np.sqrt(point.objective.n_rows * np.mean(bend * size.sum(axis=1))))
 
 
 def _warn_if_far(point: Point, stationarity: float, noise: float, moves: bool) -> None:

@@ -32,17 +32,19 @@ class Cholesky(AbstractSolver):
         xp = array_namespace(H)
         tried = [_from_matrix(H[g, ...], gauge) for g in range(H.shape[0])]
         parts = [part for part in tried if part is not None]
-        if len(parts) < len(tried):
+        definite = len(parts) == len(tried)
+        if not definite:
             R = curvature.upper_root()
             parts = [_from_root(R[g, ...], gauge) for g in range(R.shape[0])]
-        roots = xp.stack(_padded([part.root for part in parts]))
+        roots = xp.stack([root.T for root in _padded([part.root for part in parts])])
         n_groups = curvature.objective.layout.n_groups
         ridge = curvature.diagonal_part
         rank = sum(part.rank for part in parts) * n_groups / len(parts)
-        penalised = _broadcast_sum(ridge * xp.sum(roots**2, axis=-1), n_groups)
+        penalised = _broadcast_sum(ridge * xp.sum(roots**2, axis=-2), n_groups)
         n_gauge = 0 if gauge is None else gauge.shape[-1] * n_groups
         return InverseRoot(
-            roots,
+            xp.matrix_transpose(roots),  # in the column order that BLAS wants
+            triangular=gauge is None and definite,
             condition=max(part.condition for part in parts),
             effective_dof=rank - penalised,
             rank_deficient=rank < n_groups * curvature.size - n_gauge,
@@ -55,6 +57,7 @@ class InverseRoot(AbstractFactor):
     """``inv(H) = root root'``, with one root for all groups if they are equal."""
 
     root: Any  # (G or 1, D, r)
+    triangular: bool
     condition: float
     effective_dof: float
     rank_deficient: bool
@@ -74,7 +77,10 @@ class InverseRoot(AbstractFactor):
         root, Kb = self.root, layout.group_size
         if Kb == 1:  # squared norms, by the kernel that knows its BLAS
             squared = kernels(block).squared_row_norms
-            columns = [squared(block, root[g, ...]) for g in range(root.shape[0])]
+            columns = [
+                squared(block, root[g, ...], triangular=self.triangular)
+                for g in range(root.shape[0])
+            ]
             return xp.stack(columns, axis=1)[:, :, None, None]
         parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
         half = xp.matmul(block[None, :, :], parts)  # (G Kb, b, r)

@@ -104,15 +104,17 @@ def has_no_minimum(objective: Objective, outputs: Any) -> bool:
     xp = array_namespace(strength)
     if bool(xp.all(strength > 0)):
         return False
-    present = objective.weight > 0
-    targets = objective.targets[present, :]
+    targets = objective.targets
+    if not bool(xp.all(objective.weight > 0)):
+        present = objective.weight > 0
+        targets, outputs = targets[present, :], outputs[present, :]
     free_intercept = objective.design.has_intercept and bool(
         xp.all(strength[:, objective.layout.width - 1 :: objective.layout.width] == 0)
     )
     if free_intercept and objective.loss.one_sided(targets):
         return True
     unpenalised = bool(xp.all(strength == 0))
-    return unpenalised and objective.loss.separates(targets, outputs[present, :])
+    return unpenalised and objective.loss.separates(targets, outputs)
 
 
 def _descended(point: Point) -> RowwiseCurvature | None:

@@ -116,7 +116,7 @@ class Model:
         targets = self.targets(y)
         design = Design(X, np.zeros(X.shape[1]), has_intercept)
         if free and centred:
-            design = design.centred_by(self._curvature_weight(design, targets, weight))
+            design = design.centred_by(weight)
         groups = loss.n_groups(self.n_outputs)
         layout = Layout(design.width, groups, self.n_outputs // groups)
         penalty = RidgePenalty(
@@ -124,16 +124,6 @@ class Model:
         )
         theta = layout.pack(design.to_working(coef, intercept))
         return Objective(loss, design, targets, weight, penalty, layout), theta
-
-    def _curvature_weight(self, design: Design, targets: Any, weight: Any) -> Any:
-        """Weights whose mean makes the intercept orthogonal to the columns."""
-        loss = self.row.loss(self.estimator)
-        if loss.quadratic:
-            return weight
-        coef, intercept = self.parameters
-        u = np.asarray(design.X @ coef.T) + intercept
-        bend = np.trace(loss.hessian(targets, u), axis1=-2, axis2=-1).sum(axis=1)
-        return weight * bend
 
 
 def _strength(

@@ -115,10 +115,10 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
 
 def refuse_single_class(y: Any) -> None:
     """Refuse 1-D labels of one class only."""
-    if np.ndim(y) == 1 and len(np.unique(y)) < 2:
+    if np.ndim(y) == 1 and np.all(y == y[0]):
         raise SingleClassError(
             "A classifier needs at least 2 classes, but y holds only one class: "
-            f"{np.unique(y).tolist()}. Give rows of another class too."
+            f"{y[0]}. Give rows of another class too."
         )
 
 
