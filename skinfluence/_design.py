@@ -7,7 +7,14 @@ there is no free intercept). X itself is never copied: blocks are made when aske
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from skinfluence._array import array_namespace, device_of, is_numpy_namespace
+import numpy as np
+
+from skinfluence._array import (
+    array_namespace,
+    device_of,
+    is_numpy_namespace,
+    to_numpy,
+)
 
 
 @final
@@ -22,6 +29,7 @@ class Design:
     X: Any  # (n, p)
     centre: Any  # (p,) zero where the intercept is not free
     has_intercept: bool
+    columns: Any = None  # features in use, of p; None for all
 
     @property
     def n_rows(self) -> int:
@@ -36,7 +44,7 @@ class Design:
     @property
     def width(self) -> int:
         """Number of working columns q."""
-        return self.n_features + self.has_intercept
+        return self.centre.shape[0] + self.has_intercept
 
     def of(self, X: Any) -> "Design":
         """Other rows in the same coordinates."""
@@ -49,7 +57,7 @@ class Design:
         the cache is twice as fast as new memory.
         """
         xp = array_namespace(self.centre)
-        X = _dense_rows(self.X, rows, xp)
+        X = _dense_rows(self.X, rows, self.columns, xp)
         if not self.has_intercept:
             return xp.astype(X, xp.float64, copy=False)
         if is_numpy_namespace(xp):  # one pass, no temporary
@@ -63,11 +71,16 @@ class Design:
 
     def centred_by(self, weight: Any) -> "Design":
         """The same rows, centred by a weighted mean where the intercept is free."""
-        return replace(self, centre=weighted_mean(self.X, weight))
+        centre = weighted_mean(self.X, weight)
+        if self.columns is not None:
+            centre = array_namespace(centre).take(centre, self.columns, axis=0)
+        return replace(self, centre=centre)
 
     def to_working(self, coef: Any, intercept: Any) -> Any:
         """Parameters of the estimator, (K, p) and (K,), as ``B`` (q, K)."""
         xp = array_namespace(self.centre)
+        if self.columns is not None:
+            coef = xp.take(coef, self.columns, axis=1)
         if not self.has_intercept:
             return coef.T
         return xp.concat([coef.T, (intercept + coef @ self.centre)[None, :]], axis=0)
@@ -76,9 +89,20 @@ class Design:
         """``(..., K, q)`` to coefficients ``(..., K, p)`` and intercepts ``(..., K)``."""
         xp = array_namespace(B)
         if not self.has_intercept:
-            return B, xp.zeros(B.shape[:-1], dtype=B.dtype, device=device_of(B))
+            zeros = xp.zeros(B.shape[:-1], dtype=B.dtype, device=device_of(B))
+            return self._scattered(B), zeros
         coef = B[..., :-1]
-        return coef, B[..., -1] - coef @ self.centre
+        return self._scattered(coef), B[..., -1] - coef @ self.centre
+
+    def _scattered(self, coef: Any) -> Any:
+        """Coefficients of the features in use among zeros for the others."""
+        if self.columns is None:
+            return coef
+        xp = array_namespace(coef)
+        place = np.full(self.n_features, self.columns.shape[0])
+        place[to_numpy(self.columns)] = np.arange(self.columns.shape[0])
+        padded = xp.concat([coef, xp.zeros_like(coef[..., :1])], axis=-1)
+        return xp.take(padded, xp.asarray(place), axis=-1)
 
 
 def weighted_mean(X: Any, weight: Any) -> Any:
@@ -91,9 +115,9 @@ def weighted_mean(X: Any, weight: Any) -> Any:
     return share @ xp.astype(X, xp.float64)
 
 
-def _dense_rows(X: Any, rows: Any, xp: Any) -> Any:
+def _dense_rows(X: Any, rows: Any, columns: Any, xp: Any) -> Any:
     if hasattr(X, "tocsr"):
-        return X.tocsr()[rows].toarray()
-    if isinstance(rows, slice):
-        return X[rows, :]
-    return xp.take(X, rows, axis=0)
+        part = X.tocsr()[rows]
+        return (part if columns is None else part[:, columns]).toarray()
+    part = X[rows, :] if isinstance(rows, slice) else xp.take(X, rows, axis=0)
+    return part if columns is None else xp.take(part, columns, axis=1)

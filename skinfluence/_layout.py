@@ -60,16 +60,19 @@ class Layout:
         return xp.reshape(product, (block.shape[0], self.n_groups, self.size))
 
 
-def gauge_basis(penalty: Any, layout: Layout, shift_invariant: bool) -> Any:
+def gauge_basis(
+    penalty: Any, layout: Layout, shift_invariant: bool, free: Any = None
+) -> Any:
     """Orthonormal directions that the objective does not see, (D, z), or None.
 
     A shift-invariant loss ignores one constant added to all outputs. A working column
-    gives such a direction if its entries are penalised in no output.
+    gives such a direction if its entries are penalised in no output, and all free.
     """
     xp = array_namespace(penalty)
     if not shift_invariant:
         return None
-    table = xp.reshape(penalty[0, :], (layout.group_size, layout.width))
+    held = penalty if free is None else xp.where(free, penalty, xp.ones_like(penalty))
+    table = xp.reshape(held[0, :], (layout.group_size, layout.width))
     eye = xp.eye(layout.width, dtype=penalty.dtype)
     eye = eye[:, xp.max(table, axis=0) == 0]
     if eye.shape[1] == 0:

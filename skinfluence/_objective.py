@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, final
 from skinfluence._array import array_namespace
 from skinfluence._design import Design
 from skinfluence._layout import Layout
-from skinfluence._penalty import RidgePenalty
+from skinfluence._penalty import Penalty
 from skinfluence._rows import map_over_rows, sum_over_rows
 from skinfluence.losses import AbstractLoss
 
@@ -28,8 +28,9 @@ class Objective:
     design: Design  # n rows
     targets: Any  # (n, K_y) y as the loss reads it
     weight: Any  # (n,) s_i, sample weight times class weight
-    penalty: RidgePenalty
+    penalty: Penalty
     layout: Layout
+    free: Any = None  # (G or 1, D) bool: entries that may move; None for all
 
     @property
     def n_rows(self) -> int:
@@ -42,10 +43,24 @@ class Objective:
         return float(array_namespace(self.weight).sum(self.weight))
 
     def without(self, row: int) -> "Objective":
-        """The objective with one row's weight set to zero."""
+        """The objective when one row, and its share of the penalty, has left."""
         xp = array_namespace(self.weight)
         keep = xp.arange(self.n_rows) != row
-        return replace(self, weight=xp.where(keep, self.weight, 0.0 * self.weight))
+        return replace(
+            self,
+            weight=xp.where(keep, self.weight, 0.0 * self.weight),
+            penalty=self.penalty.without(float(self.weight[row])),
+        )
+
+    @property
+    def free_strength(self) -> Any:
+        """Penalty strengths of the entries that may move, flat."""
+        xp = array_namespace(self.penalty.strength)
+        strength = self.penalty.strength
+        if self.free is None:
+            return xp.reshape(strength, (-1,))
+        shape = (max(strength.shape[0], self.free.shape[0]), strength.shape[1])
+        return xp.broadcast_to(strength, shape)[xp.broadcast_to(self.free, shape)]
 
     @property
     def centred(self) -> bool:

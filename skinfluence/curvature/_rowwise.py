@@ -42,7 +42,8 @@ class RowwiseCurvature(AbstractCurvature):
     def gauge(self) -> Any:
         """Basis (D, z) of the directions that the objective does not see, or None."""
         layout, loss = self.objective.layout, self.objective.loss
-        return gauge_basis(self.diagonal_part, layout, loss.shift_invariant)
+        shift, free = loss.shift_invariant, self.objective.free
+        return gauge_basis(self.diagonal_part, layout, shift, free)
 
     def matvec(self, vectors: Any) -> Any:
         objective, layout = self.objective, self.objective.layout

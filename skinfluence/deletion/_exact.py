@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace
-from skinfluence._layout import Layout
 from skinfluence._rows import iterate
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._one_step import Newton, downdated_inverse, product
@@ -13,7 +12,9 @@ from skinfluence.solvers import (
     AbstractSolver,
     Point,
     expand,
+    own_outputs,
     polish,
+    row_gradients,
     row_terms,
     taken,
 )
@@ -60,7 +61,7 @@ class Exact(AbstractDeletion):
         found = self.deltas(rows)
         terms = row_terms(self.point, rows)
         layout = self.point.objective.layout
-        moves = _own_moves(terms.block, found.theta, layout)
+        moves = own_outputs(terms.block, found.theta, layout)
         u = terms.outputs + layout.ungrouped(moves)
         return u, found.unidentified, found.unbounded
 
@@ -89,14 +90,13 @@ class Exact(AbstractDeletion):
         objective, factor = self.point.objective, self.point.factor
         xp = array_namespace(self.point.theta)
         terms = row_terms(self.point, rows)
-        A = factor.row_blocks_of_inverse(terms.block, objective.layout)
+        A = factor.row_blocks_of_inverse(terms.block, objective.layout, terms.share)
         inverse, unidentified = downdated_inverse(terms.bend, A)
-        lifted = objective.layout.lifted(
-            terms.block, product(inverse, terms.weight[:, None, None] * terms.slope)
-        )
-        length = factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
+        newton = Newton(self.point).coefficients(terms, A)[0]
+        rhs = row_gradients(self.point, terms, newton)
+        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
         enough = self.tol * xp.where(length > self.typical, length, self.typical)
-        theta = factor.steps(lifted)
+        theta = factor.steps(rhs, terms.share)
         start = _Candidates(rows, theta, length, enough, inverse, *terms)
         lost = _selected(start, unidentified)
         ended = _certified(lost.theta, lost.theta, 1)._replace(
@@ -109,10 +109,11 @@ class Exact(AbstractDeletion):
         factor, layout = self.point.factor, self.point.objective.layout
         xp = array_namespace(at.theta)
         r = self._gradients(at)
-        inner = _own_moves(at.block, factor.steps(r), layout)  # (b, G, Kb)
+        inner = own_outputs(at.block, factor.steps(r, at.share), layout)  # (b, G, Kb)
         inner = product(at.inverse, product(at.bend, inner))
         rhs = r + layout.lifted(at.block, inner)
-        return factor.steps(rhs), factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
+        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
+        return factor.steps(rhs, at.share), length
 
     def _gradients(self, at: "_Candidates") -> Any:
         """``r_i``, gradients of the objective without row i at theta_i, (b, G, D)."""
@@ -131,10 +132,12 @@ class Exact(AbstractDeletion):
             total += xp.matmul(xp.permute_dims(slopes, (2, 1, 0)), block[None, :, :])
         total = xp.permute_dims(total, (1, 0, 2))  # (b, K, q)
         total = xp.reshape(total, (n_candidates, layout.n_groups, layout.size))
-        own_u = at.outputs + layout.ungrouped(_own_moves(at.block, at.theta, layout))
+        own_u = at.outputs + layout.ungrouped(own_outputs(at.block, at.theta, layout))
         own = loss.gradient(taken(objective.targets, at.rows), own_u)
         own = layout.grouped(at.weight[:, None] * own)
         penalty = objective.penalty.gradient(self.point.theta + at.theta)
+        if at.share is not None:
+            penalty = (1 - at.share[:, None, None]) * penalty
         return total - layout.lifted(at.block, own) + penalty
 
     def _refitted(
@@ -194,10 +197,13 @@ class _Candidates(NamedTuple):
     outputs: Any
     slope: Any
     bend: Any
+    share: Any
 
 
 def _selected(candidates: _Candidates, mask: Any) -> _Candidates:
-    return _Candidates(*(column[mask] for column in candidates))
+    return _Candidates(
+        *(None if column is None else column[mask, ...] for column in candidates)
+    )
 
 
 def _certified(theta: Any, last_step: Any, n_steps: int) -> Deltas:
@@ -210,13 +216,6 @@ def _certified(theta: Any, last_step: Any, n_steps: int) -> Deltas:
 def _joined(parts: list[Deltas]) -> Deltas:
     xp = array_namespace(parts[0].theta)
     return Deltas(*(xp.concat(column, axis=0) for column in zip(*parts, strict=True)))
-
-
-def _own_moves(block: Any, theta: Any, layout: Layout) -> Any:
-    """``X~_i theta_i``: each row's outputs by its own vector, (b, G, Kb)."""
-    xp = array_namespace(block)
-    columns = layout.unpack(theta)  # (b, K, q)
-    return layout.grouped(xp.matmul(columns, block[:, :, None])[..., 0])
 
 
 def _indices(rows: Any, point: Point) -> Any:

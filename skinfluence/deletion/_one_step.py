@@ -10,7 +10,13 @@ from typing import Any, ClassVar, final
 
 from skinfluence._array import array_namespace, device_of
 from skinfluence.deletion._base import AbstractDeletion, Deltas
-from skinfluence.solvers import Point, RowTerms, row_terms
+from skinfluence.solvers import (
+    Point,
+    RowTerms,
+    own_outputs,
+    row_gradients,
+    row_terms,
+)
 
 # Leverage this close to 1: what is left of the row's direction is rounding.
 _LEAST_REMAINDER = 1e-10
@@ -31,20 +37,27 @@ class AbstractOneStep(AbstractDeletion):
         terms = row_terms(self.point, rows)
         xp = array_namespace(terms.block)
         c, unidentified = self.coefficients(terms)
-        layout = self.point.objective.layout
-        theta = self.point.factor.steps(layout.lifted(terms.block, c))
+        theta = self.point.factor.steps(
+            row_gradients(self.point, terms, c), self._downdated(terms)
+        )
         n_steps, last_step = self.certified(theta)
         none = xp.zeros_like(unidentified)
         return Deltas(theta, n_steps, last_step, ~none, unidentified, none)
 
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows)
-        layout = self.point.objective.layout
-        A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+        layout, share = self.point.objective.layout, self._downdated(terms)
+        A = self.point.factor.row_blocks_of_inverse(terms.block, layout, share)
         c, unidentified = self.coefficients(terms, A)
         shift = product(A, c)
+        if terms.share is not None:
+            shift = shift + penalty_pull(self.point, terms, share)
         unbounded = array_namespace(c).zeros_like(unidentified)
         return terms.outputs + layout.ungrouped(shift), unidentified, unbounded
+
+    @abc.abstractmethod
+    def _downdated(self, terms: RowTerms) -> Any:
+        """Shares of the penalty that leave the curvature too, (b,) or None."""
 
 
 @final
@@ -65,6 +78,9 @@ class Jackknife(AbstractOneStep):
         never = xp.zeros(terms.weight.shape[0], dtype=xp.bool)
         return terms.weight[:, None, None] * terms.slope, never
 
+    def _downdated(self, terms: RowTerms) -> None:
+        return None  # the derivative at full weight
+
     def certified(self, theta: Any) -> tuple[Any, Any]:
         xp = array_namespace(theta)
         steps = xp.zeros(theta.shape[0], dtype=xp.int64)
@@ -76,8 +92,10 @@ class Jackknife(AbstractOneStep):
 class Newton(AbstractOneStep):
     """One Newton step without the row: ``c_i = inv(I - s_i M_i A_i) s_i g_i``.
 
-    ``H - s_i X~_i' M_i X~_i`` is inverted by the push-through form of Woodbury's
-    identity, which allows a singular ``M_i`` (softmax). Exact for quadratic losses.
+    In mean form, the row's share of the penalty leaves both the gradient, where it adds
+    ``s_i M_i X~_i inv(H) share`` to ``s_i g_i``, and H. ``H - s_i X~_i' M_i X~_i`` is
+    inverted by the push-through form of Woodbury's identity, which allows a singular
+    ``M_i`` (softmax). Exact for quadratic losses.
 
     References
     ----------
@@ -91,17 +109,32 @@ class Newton(AbstractOneStep):
 
     def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
         if A is None:
-            layout = self.point.objective.layout
-            A = self.point.factor.row_blocks_of_inverse(terms.block, layout)
+            A = self.point.factor.row_blocks_of_inverse(
+                terms.block, self.point.objective.layout, terms.share
+            )
         inverse, unidentified = downdated_inverse(terms.bend, A)
         slope = terms.weight[:, None, None] * terms.slope
+        if terms.share is not None:
+            slope = slope + product(
+                terms.bend, penalty_pull(self.point, terms, terms.share)
+            )
         return product(inverse, slope), unidentified
+
+    def _downdated(self, terms: RowTerms) -> Any:
+        return terms.share
 
     def certified(self, theta: Any) -> tuple[Any, Any]:
         xp = array_namespace(theta)
         steps = xp.ones(theta.shape[0], dtype=xp.int64)
         exact = self.point.objective.loss.quadratic
         return steps, xp.full_like(theta, 0.0 if exact else xp.inf)
+
+
+def penalty_pull(point: Point, terms: RowTerms, share: Any) -> Any:
+    """``X~_i inv(H) share_i penalty'``: a row's outputs moved by its share, (b, G, Kb)."""
+    penalty = point.objective.penalty.gradient(point.theta)
+    steps = point.factor.steps(terms.share[:, None, None] * penalty, share)
+    return own_outputs(terms.block, steps, point.objective.layout)
 
 
 def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:

@@ -985,7 +985,7 @@ class InfluenceExplainer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         finite = np.isfinite(last_step).all(axis=(1, 2))
         certified = length(np.where(finite[:, None, None], last_step, 0.0))
         size = length(theta) + length(self._point.theta[None, ...])
-        rounding = 16 * np.finfo(float).eps * self.condition_**0.5 * size
+        rounding = 64 * np.finfo(float).eps * self.condition_**0.5 * size
         return np.where(finite, certified + rounding, np.inf)
 
 

@@ -40,9 +40,7 @@ class HalfBinomialLoss(AbstractLoss):
     def response(self, u: Any) -> Any:
         """Probability of the second class, ``1 / (1 + exp(-u))``."""
         xp = array_namespace(u)
-        # exp(-|u|) <= 1, so that neither tail overflows or loses its digits.
-        decay = xp.exp(-xp.abs(u))
-        return xp.where(u >= 0, xp.ones_like(u), decay) / (1 + decay)
+        return 1 / (1 + xp.exp(-xp.clip(u, min=-700.0)))  # exp(710) overflows
 
     def response_slope(self, u: Any) -> Any:
         return self.hessian(u, u)[..., 0, 0]

@@ -9,7 +9,14 @@ from skinfluence.solvers._polish import (
     has_no_minimum,
     polish,
 )
-from skinfluence.solvers._row_terms import RowTerms, gradient_lengths, row_terms, taken
+from skinfluence.solvers._row_terms import (
+    RowTerms,
+    gradient_lengths,
+    own_outputs,
+    row_gradients,
+    row_terms,
+    taken,
+)
 
 __all__ = [
     "AbstractFactor",
@@ -22,7 +29,9 @@ __all__ = [
     "expand",
     "gradient_lengths",
     "has_no_minimum",
+    "own_outputs",
     "polish",
+    "row_gradients",
     "row_terms",
     "taken",
 ]

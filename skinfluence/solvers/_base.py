@@ -35,14 +35,24 @@ class AbstractFactor(abc.ABC):
         """Length ``sqrt(g' inv(H) g)`` of gradients (G, D, m) as Newton steps, (m,)."""
 
     @abc.abstractmethod
-    def row_blocks_of_inverse(self, block: Any, layout: Layout) -> Any:
-        """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G, Kb, Kb)."""
+    def row_blocks_of_inverse(
+        self, block: Any, layout: Layout, share: Any = None
+    ) -> Any:
+        """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G, Kb, Kb).
 
-    def steps(self, rows: Any) -> Any:
+        With a ``share`` (b,) of the penalty that leaves with each row, H is
+        ``H - share_i penalty''`` here and in ``steps``.
+        """
+
+    def steps(self, rows: Any, share: Any = None) -> Any:
         """``inv(H)`` applied to one vector per row: (b, G, D) to (b, G, D)."""
         xp = array_namespace(rows)
         columns = xp.permute_dims(rows, (1, 2, 0))
-        return xp.permute_dims(self.solve(columns).value, (2, 0, 1))
+        return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
+
+    def _shared_solve(self, columns: Any, share: Any) -> Any:
+        """``solve`` for (G, D, b), the shares of the penalty taken out if it can."""
+        return self.solve(columns).value
 
 
 class AbstractSolver(abc.ABC):

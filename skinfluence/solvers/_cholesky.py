@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, final
 from skinfluence._array import array_namespace
 from skinfluence._kernels import kernels
 from skinfluence._layout import Layout
+from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 
@@ -27,27 +28,42 @@ class Cholesky(AbstractSolver):
     """
 
     def prepare(self, curvature: RowwiseCurvature) -> "InverseRoot":
+        objective, gauge = curvature.objective, curvature.gauge
         H = curvature.as_matrix()
-        gauge = curvature.gauge
         xp = array_namespace(H)
-        tried = [_from_matrix(H[g, ...], gauge) for g in range(H.shape[0])]
+        masks = _masks(objective, H.shape[0])
+        tried = [
+            _from_matrix(_restricted(H[min(g, H.shape[0] - 1), ...], mask), gauge)
+            for g, mask in enumerate(masks)
+        ]
         parts = [part for part in tried if part is not None]
-        definite = len(parts) == len(tried)
-        if not definite:
+        if len(parts) < len(masks):
             R = curvature.upper_root()
-            parts = [_from_root(R[g, ...], gauge) for g in range(R.shape[0])]
-        roots = xp.stack([root.T for root in _padded([part.root for part in parts])])
-        n_groups = curvature.objective.layout.n_groups
-        ridge = curvature.diagonal_part
-        rank = sum(part.rank for part in parts) * n_groups / len(parts)
-        penalised = _broadcast_sum(ridge * xp.sum(roots**2, axis=-2), n_groups)
-        n_gauge = 0 if gauge is None else gauge.shape[-1] * n_groups
+            parts = [
+                _from_root(_columns(R[min(g, R.shape[0] - 1), ...], mask), gauge)
+                for g, mask in enumerate(masks)
+            ]
+        roots = [_embedded(p.root, m) for p, m in zip(parts, masks, strict=True)]
+        # Transposed twice: the column order that BLAS wants.
+        root = xp.matrix_transpose(xp.stack([root.T for root in _padded(roots)]))
+        n_alike = objective.layout.n_groups / len(parts)
+        n_free = sum(int(p.n_free) for p in parts) * n_alike
+        rank = sum(p.rank for p in parts) * n_alike
+        n_gauge = 0 if gauge is None else gauge.shape[-1] * objective.layout.n_groups
+        penalised = curvature.diagonal_part * xp.sum(root**2, axis=-1)
+        dof = rank - float(xp.sum(penalised)) * objective.layout.n_groups / max(
+            penalised.shape[0], 1
+        )
+        shrinkage = None
+        if objective.penalty.share:
+            root, shrinkage = _diagonalised(root, objective.penalty.hessian_diagonal)
         return InverseRoot(
-            xp.matrix_transpose(roots),  # in the column order that BLAS wants
-            triangular=gauge is None and definite,
-            condition=max(part.condition for part in parts),
-            effective_dof=rank - penalised,
-            rank_deficient=rank < n_groups * curvature.size - n_gauge,
+            root,
+            triangular=all(p.triangular for p in parts) and shrinkage is None,
+            shrinkage=shrinkage,
+            condition=max(p.condition for p in parts),
+            effective_dof=dof,
+            rank_deficient=rank < n_free - n_gauge,
         )
 
 
@@ -61,21 +77,33 @@ class InverseRoot(AbstractFactor):
     condition: float
     effective_dof: float
     rank_deficient: bool
+    shrinkage: Any = None  # (G or 1, r) diagonal of root' penalty'' root, in mean form
 
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
-        value = xp.matmul(self.root, xp.matmul(xp.matrix_transpose(self.root), rhs))
+        value = self._shared_solve(rhs, None)
         return Solution(value, 0, xp.ones(rhs.shape[-1], dtype=xp.bool))
+
+    def _shared_solve(self, columns: Any, share: Any) -> Any:
+        xp = array_namespace(columns)
+        half = xp.matmul(xp.matrix_transpose(self.root), columns)  # (G, r, m)
+        if share is not None:
+            half = half / (1 - self.shrinkage[..., None] * share)
+        return xp.matmul(self.root, half)
 
     def norm(self, vectors: Any) -> Any:
         xp = array_namespace(vectors)
         half = xp.matmul(xp.matrix_transpose(self.root), vectors)  # (G, r, m)
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
 
-    def row_blocks_of_inverse(self, block: Any, layout: Layout) -> Any:
+    def row_blocks_of_inverse(
+        self, block: Any, layout: Layout, share: Any = None
+    ) -> Any:
         xp = array_namespace(block)
         root, Kb = self.root, layout.group_size
-        if Kb == 1:  # squared norms, by the kernel that knows its BLAS
+        if (
+            Kb == 1 and share is None
+        ):  # squared norms, by the kernel that knows its BLAS
             squared = kernels(block).squared_row_norms
             columns = [
                 squared(block, root[g, ...], triangular=self.triangular)
@@ -86,13 +114,19 @@ class InverseRoot(AbstractFactor):
         half = xp.matmul(block[None, :, :], parts)  # (G Kb, b, r)
         half = xp.reshape(half, (root.shape[0], Kb, *half.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
-        return xp.matmul(half, xp.matrix_transpose(half))
+        other = half
+        if share is not None:
+            kept = 1 - self.shrinkage * share[:, None, None]  # (b, G, r)
+            other = half / kept[:, :, None, :]
+        return xp.matmul(half, xp.matrix_transpose(other))
 
 
 class _Part(NamedTuple):
-    root: Any  # (D, r)
+    root: Any  # (D, r) on the free entries
     condition: float
     rank: int  # gauge apart
+    n_free: int
+    triangular: bool
 
 
 def _from_matrix(H: Any, gauge: Any) -> _Part | None:
@@ -116,7 +150,7 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
     if gauge is not None:
         root = root - gauge @ (gauge.T @ root)
         rank -= gauge.shape[-1]
-    return _Part(root, 1 / found[1], rank)
+    return _Part(root, 1 / found[1], rank, H.shape[0], gauge is None)
 
 
 def _from_root(R: Any, gauge: Any) -> _Part:
@@ -139,7 +173,7 @@ def _from_root(R: Any, gauge: Any) -> _Part:
         Q, _ = xp.linalg.qr(null)
         root = root - Q @ (Q.T @ root)
     condition = float(values[0] / values[kept][-1]) ** 2
-    return _Part(root, condition, root.shape[1])
+    return _Part(root, condition, root.shape[1], R.shape[1], False)
 
 
 def _padded(roots: list[Any]) -> list[Any]:
@@ -154,7 +188,40 @@ def _padded(roots: list[Any]) -> list[Any]:
     return [padded(root) for root in roots]
 
 
-def _broadcast_sum(values: Any, n_groups: int) -> float:
-    """Sum over all groups of values that may be given once for all of them."""
-    total = float(array_namespace(values).sum(values))
-    return total * n_groups / values.shape[0]
+def _masks(objective: Objective, n_groups: int) -> list[Any]:
+    """Free entries of each group that needs a factor of its own; None for all."""
+    if objective.free is None:
+        return [None] * n_groups
+    rows = [objective.free[g, ...] for g in range(objective.free.shape[0])]
+    return rows if len(rows) >= n_groups else rows * n_groups
+
+
+def _restricted(H: Any, mask: Any) -> Any:
+    return H if mask is None else _columns(_columns(H, mask).T, mask)
+
+
+def _columns(matrix: Any, mask: Any) -> Any:
+    """The free columns of a matrix."""
+    if mask is None:
+        return matrix
+    xp = array_namespace(matrix)
+    return xp.take(matrix, xp.nonzero(mask)[0], axis=1)
+
+
+def _embedded(root: Any, mask: Any) -> Any:
+    """Rows of the free entries among zero rows of the others."""
+    if mask is None:
+        return root
+    xp = array_namespace(root)
+    # Where the mask holds, its running count is the number of the free row.
+    above = xp.concat([xp.zeros_like(root[:1, :]), root], axis=0)
+    places = xp.cumulative_sum(xp.astype(mask, xp.int64)) * xp.astype(mask, xp.int64)
+    return xp.take(above, places, axis=0)
+
+
+def _diagonalised(root: Any, ridge: Any) -> tuple[Any, Any]:
+    """The root turned so that ``root' diag(ridge) root`` is diagonal, and that."""
+    xp = array_namespace(root)
+    inner = xp.matmul(xp.matrix_transpose(root), ridge[..., None] * root)
+    values, vectors = xp.linalg.eigh(inner)
+    return xp.matmul(root, vectors), values

@@ -100,7 +100,7 @@ def polish(
 
 def has_no_minimum(objective: Objective, outputs: Any) -> bool:
     """Whether these outputs prove that the objective falls along a ray without end."""
-    strength = objective.penalty.hessian_diagonal
+    strength = objective.penalty.strength
     xp = array_namespace(strength)
     if bool(xp.all(strength > 0)):
         return False
@@ -113,7 +113,7 @@ def has_no_minimum(objective: Objective, outputs: Any) -> bool:
     )
     if free_intercept and objective.loss.one_sided(targets):
         return True
-    unpenalised = bool(xp.all(strength == 0))
+    unpenalised = bool(xp.all(objective.free_strength == 0))
     return unpenalised and objective.loss.separates(targets, outputs)
 
 
@@ -140,8 +140,8 @@ def _is_rounding(point: Point) -> bool:
 def _on_a_ray(point: Point) -> bool:
     """Whether Newton steps still move outputs by about one: they would for ever."""
     xp = array_namespace(point.theta)
-    strength = point.objective.penalty.hessian_diagonal
-    if bool(xp.any(strength > 0)) or point.objective.loss.quadratic:
+    penalised = bool(xp.any(point.objective.free_strength > 0))
+    if penalised or point.objective.loss.quadratic:
         return False
     moves = point.objective.outputs(point.newton_step)
     return bool(xp.max(xp.abs(moves)) > 0.1)

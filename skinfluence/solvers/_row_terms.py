@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from skinfluence._array import array_namespace
+from skinfluence._layout import Layout
 from skinfluence.solvers._polish import Point
 
 
@@ -14,6 +15,7 @@ class RowTerms(NamedTuple):
     outputs: Any  # (b, K) u_i
     slope: Any  # (b, G, Kb) unweighted gradient g_i in u
     bend: Any  # (b, G or 1, Kb, Kb) weighted second derivative s_i M_i
+    share: Any  # (b,) of the penalty, that leaves with the row; None in sum form
 
 
 def row_terms(point: Point, rows: Any) -> RowTerms:
@@ -29,7 +31,24 @@ def row_terms(point: Point, rows: Any) -> RowTerms:
         u,
         layout.grouped(loss.gradient(y, u)),
         s[:, None, None, None] * loss.hessian(y, u),
+        s * objective.penalty.share if objective.penalty.share else None,
     )
+
+
+def own_outputs(block: Any, vectors: Any, layout: Layout) -> Any:
+    """``X~_i v_i``: each row's outputs by a vector of its own, (b, G, D) to (b, G, Kb)."""
+    xp = array_namespace(block)
+    columns = layout.unpack(vectors)  # (b, K, q)
+    return layout.grouped(xp.matmul(columns, block[:, :, None])[..., 0])
+
+
+def row_gradients(point: Point, terms: RowTerms, slope: Any) -> Any:
+    """What leaves the gradient with a row, ``X~_i' slope_i`` and its share, (b, G, D)."""
+    lifted = point.objective.layout.lifted(terms.block, slope)
+    if terms.share is None:
+        return lifted
+    penalty = point.objective.penalty.gradient(point.theta)
+    return lifted + terms.share[:, None, None] * penalty
 
 
 def gradient_lengths(point: Point, rows: Any) -> Any:
@@ -37,7 +56,7 @@ def gradient_lengths(point: Point, rows: Any) -> Any:
     terms = row_terms(point, rows)
     xp = array_namespace(terms.block)
     slope = terms.weight[:, None, None] * terms.slope
-    lifted = point.objective.layout.lifted(terms.block, slope)  # (b, G, D)
+    lifted = row_gradients(point, terms, slope)  # (b, G, D)
     return point.factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
 
 

@@ -15,7 +15,7 @@ from skinfluence._array import like
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
-from skinfluence._penalty import RidgePenalty
+from skinfluence._penalty import Penalty
 from skinfluence.exceptions import (
     InvalidDataError,
     UnknownLabelError,
@@ -119,7 +119,7 @@ class Model:
             design = design.centred_by(weight)
         groups = loss.n_groups(self.n_outputs)
         layout = Layout(design.width, groups, self.n_outputs // groups)
-        penalty = RidgePenalty(
+        penalty = Penalty(
             _strength(row.strength(estimator), intercept_strength, design, layout)
         )
         theta = layout.pack(design.to_working(coef, intercept))

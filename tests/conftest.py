@@ -1,0 +1,21 @@
+"""Fixtures: explainers of the registered cases, fitted once for the whole session."""
+
+from functools import cache
+
+import pytest
+from cases import fitted, load
+
+from skinfluence import InfluenceExplainer
+
+
+@pytest.fixture(scope="session")
+def explain():
+    """Give the fitted explainer of a case; shared, so never fit it again."""
+
+    @cache
+    def explainer_of(case, **options):
+        data = load(case.data)
+        explainer = InfluenceExplainer(fitted(case), **options)
+        return explainer.fit(data.X, data.y, **case.fit_params)
+
+    return explainer_of
