@@ -52,16 +52,18 @@ def test_an_unfitted_estimator_is_fitted_first():
 
 
 def test_without_polish_refits_are_the_estimators_own():
-    data = load("one target")
-    estimator = Ridge(2.0)
-    base = clone(estimator).fit(data.X, data.y)
+    """With its weights, which a polish would put right had they been forgotten."""
+    data, estimator = load("one target"), Ridge(2.0)
+    weight = data.sample_weight
+    base = clone(estimator).fit(data.X, data.y, sample_weight=weight)
     truth = []
     for row in ROWS:
         rest = np.arange(len(data.y)) != row
-        truth.append(
-            clone(estimator).fit(data.X[rest], data.y[rest]).coef_ - base.coef_
-        )
-    refits = refit_leave_one_out(estimator, data.X, data.y, rows=ROWS, polish=False)
+        refit = clone(estimator).fit(data.X[rest], data.y[rest], weight[rest])
+        truth.append(refit.coef_ - base.coef_)
+    refits = refit_leave_one_out(
+        estimator, data.X, data.y, rows=ROWS, sample_weight=weight, polish=False
+    )
     assert relative_error(refits.coef, np.array(truth)) < 1e-9
 
 

@@ -1,6 +1,7 @@
 """Losses of one row as functions of its linear outputs ``u``: formulas, nothing else."""
 
 from skinfluence.losses._base import AbstractLoss
+from skinfluence.losses._deviance import HalfPoissonLoss
 from skinfluence.losses._logistic import HalfBinomialLoss, HalfMultinomialLoss
 from skinfluence.losses._squared import HalfSquaredError
 
@@ -8,5 +9,6 @@ __all__ = [
     "AbstractLoss",
     "HalfBinomialLoss",
     "HalfMultinomialLoss",
+    "HalfPoissonLoss",
     "HalfSquaredError",
 ]

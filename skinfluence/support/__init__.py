@@ -1,6 +1,6 @@
 """Scikit-learn models as objectives: the support table, and how a model is read."""
 
-from skinfluence.support import checks
+from skinfluence.support import _glm, _least_squares, _logistic, checks  # noqa: F401
 from skinfluence.support._read import (
     Model,
     is_fitted,

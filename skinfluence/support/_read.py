@@ -11,7 +11,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import like
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -37,11 +36,15 @@ _REASONS = {
 @final
 @dataclass(frozen=True)
 class Model:
-    """A fitted linear model, the row that describes it, and what transforms its input."""
+    """A fitted linear model, and what transforms its input."""
 
     estimator: Any  # the last step, fitted
-    row: SupportRow
     transformer: Any = None  # fitted, held; None if the model reads X itself
+
+    @property
+    def row(self) -> SupportRow:
+        """The row of the table that describes the model, looked up: rows do not pickle."""
+        return required_row(self.estimator)
 
     def transformed(self, X: Any) -> Any:
         """X as the linear model reads it."""
@@ -107,37 +110,56 @@ class Model:
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted estimator."""
         estimator, row = self.estimator, self.row
-        coef, intercept = self.parameters
+        coef, _ = self.parameters
         loss = row.loss(estimator)
         weight = np.asarray(row.weight(estimator, y, sample_weight), dtype=float)
-        intercept_strength = row.intercept_strength(estimator)
-        has_intercept = bool(estimator.fit_intercept)
-        free = has_intercept and intercept_strength == 0
         targets = self.targets(y)
-        design = Design(X, np.zeros(X.shape[1]), has_intercept)
-        if free and centred:
+        extra = np.asarray(row.extra(estimator), dtype=float)
+        l1 = row.l1(estimator)
+        active = (coef != 0) if l1 else row.active(estimator)
+        columns = None if active is None else np.flatnonzero(active.any(axis=0))
+        intercept_strength = row.intercept_strength(estimator)
+        has_intercept = bool(estimator.fit_intercept) or len(extra) > 0
+        centre = np.zeros(coef.shape[1] if columns is None else len(columns))
+        design = Design(X, centre, has_intercept, columns)
+        if centred and estimator.fit_intercept and intercept_strength == 0:
             design = design.centred_by(weight)
-        groups = loss.n_groups(self.n_outputs)
-        layout = Layout(design.width, groups, self.n_outputs // groups)
-        penalty = Penalty(
-            _strength(row.strength(estimator), intercept_strength, design, layout)
-        )
-        theta = layout.pack(design.to_working(coef, intercept))
-        return Objective(loss, design, targets, weight, penalty, layout), theta
+        K = len(coef) + len(extra)
+        groups = loss.n_groups(K)
+        layout = Layout(design.width, groups, K // groups)
+        form = float(weight.sum()) if row.mean_form else 1.0
 
+        def packed(of_coef: Any, of_intercept: Any, of_extra: Any = 0.0) -> Any:
+            """Values per coefficient and intercept as a vector like theta."""
+            table = np.zeros((K, design.width))
+            features = np.broadcast_to(of_coef, coef.shape)
+            picked = features if columns is None else features[:, columns]
+            table[: len(coef), : picked.shape[1]] = picked
+            if has_intercept:
+                table[: len(coef), -1] = of_intercept
+                table[len(coef) :, -1] = of_extra
+            return layout.pack(table.T)
 
-def _strength(
-    strength: Any, intercept_strength: float, design: Design, layout: Layout
-) -> Any:
-    """Penalty strengths of theta, (G, D), or (1, D) if all groups are alike."""
-    per_output = np.atleast_1d(np.asarray(strength, dtype=float))
-    alike = per_output.shape[0] == 1 or layout.group_size > 1
-    n_groups = 1 if alike else layout.n_groups
-    table = np.zeros((n_groups, layout.group_size, layout.width))
-    table += per_output.reshape(-1, 1, 1) if not alike else per_output[0]
-    if design.has_intercept:
-        table[..., -1] = intercept_strength
-    return like(table.reshape(n_groups, layout.size), design.centre)
+        strength = form * np.asarray(row.strength(estimator), dtype=float)
+        per_coef = strength[:, None] if strength.ndim == 1 else strength
+        strengths = packed(per_coef, form * intercept_strength)
+        if np.all(strengths == strengths[:1]):
+            strengths = strengths[:1]  # one factor may serve all groups
+        slope = packed(form * l1 * np.sign(coef), 0.0) if l1 else 0.0
+        penalty = Penalty(strengths, slope, 1 / form if row.mean_form else 0.0)
+        free = None
+        if len(extra) or (active is not None and not active[:, columns].all()):
+            moving = np.ones(coef.shape) if active is None else active
+            free = packed(moving, float(estimator.fit_intercept), 1.0) > 0
+        theta = packed(*self._centred_parameters(design), extra)
+        return Objective(loss, design, targets, weight, penalty, layout, free), theta
+
+    def _centred_parameters(self, design: Design) -> tuple[Any, Any]:
+        """Coefficients (K, p) and intercepts (K,) in the coordinates of the design."""
+        coef, intercept = self.parameters
+        if not design.has_intercept:
+            return coef, 0.0
+        return coef, design.to_working(coef, intercept)[-1, :]
 
 
 def unwrapped(estimator: Any) -> Any:
@@ -185,12 +207,12 @@ def read(estimator: Any) -> Model:
             inner = inner.estimator
         else:
             break
-    row = required_row(inner)
+    required_row(inner)
     check_is_fitted(inner)
     steps = [part for part in transformers if len(part)]
     if not steps:
-        return Model(inner, row)
-    return Model(inner, row, steps[0] if len(steps) == 1 else make_pipeline(*steps))
+        return Model(inner)
+    return Model(inner, steps[0] if len(steps) == 1 else make_pipeline(*steps))
 
 
 def _is_search(estimator: Any) -> bool:

@@ -1,0 +1,74 @@
+"""Rows of least squares: plain, ridge, and ridge classification."""
+
+from operator import attrgetter
+from typing import Any
+
+from sklearn.linear_model import (
+    LinearRegression,
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+)
+from sklearn.utils.class_weight import compute_sample_weight
+
+from skinfluence.losses import AbstractLoss, HalfSquaredError
+from skinfluence.support._table import SupportRow, numbers, register, signs
+
+
+def _squared(estimator: Any) -> AbstractLoss:
+    return HalfSquaredError()
+
+
+def _refuse_positive(estimator: Any) -> str | None:
+    if estimator.positive:
+        return "positive=True holds coefficients at zero by inequality constraints"
+    return None
+
+
+def _held_ridge(estimator: Any) -> Any:
+    return Ridge(alpha=estimator.alpha_, fit_intercept=estimator.fit_intercept)
+
+
+def _balanced_on_rows(estimator: Any, y: Any, weight: Any) -> Any:
+    """Class weights of the ridge classifiers: balanced by counts of rows."""
+    if not estimator.class_weight:
+        return weight
+    return weight * compute_sample_weight(estimator.class_weight, y)
+
+
+def _held_ridge_classifier(estimator: Any) -> Any:
+    alpha = estimator.alpha_ if hasattr(estimator, "alpha_") else estimator.alpha
+    return RidgeClassifier(alpha=alpha, fit_intercept=estimator.fit_intercept)
+
+
+register(SupportRow(LinearRegression, _squared, numbers, refusal=_refuse_positive))
+register(
+    SupportRow(
+        Ridge,
+        _squared,
+        numbers,
+        strength=attrgetter("alpha"),
+        refusal=_refuse_positive,
+    )
+)
+register(
+    SupportRow(
+        RidgeCV,
+        _squared,
+        numbers,
+        strength=attrgetter("alpha_"),
+        held=_held_ridge,
+    )
+)
+for _class, _attribute in ((RidgeClassifier, "alpha"), (RidgeClassifierCV, "alpha_")):
+    register(
+        SupportRow(
+            _class,
+            _squared,
+            signs,
+            strength=attrgetter(_attribute),
+            weight=_balanced_on_rows,
+            held=_held_ridge_classifier,
+        )
+    )
