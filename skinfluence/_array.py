@@ -8,6 +8,7 @@ from array_api_compat import (
     is_array_api_obj,
     is_numpy_array,
     is_numpy_namespace,
+    is_torch_array,
     to_device,
 )
 from array_api_compat import device as device_of
@@ -19,6 +20,7 @@ __all__ = [
     "is_numpy_namespace",
     "like",
     "logsumexp",
+    "masked",
     "to_numpy",
 ]
 
@@ -29,7 +31,7 @@ def to_numpy(array: Any) -> np.ndarray:
         return np.asarray(array)
     if hasattr(array, "get"):  # CuPy refuses __array__ and __dlpack__ to the host
         return array.get()
-    return np.asarray(to_device(array, "cpu"))
+    return np.asarray(to_device(array, "cpu") if is_torch_array(array) else array)
 
 
 def like(values: Any, reference: Any, dtype: Any = None) -> Any:
@@ -37,6 +39,12 @@ def like(values: Any, reference: Any, dtype: Any = None) -> Any:
     xp = array_namespace(reference)
     dtype = xp.float64 if dtype is None else dtype
     return xp.asarray(values, dtype=dtype, device=device_of(reference))
+
+
+def masked(array: Any, mask: Any) -> Any:
+    """Rows of an array where the mask (n,) holds."""
+    xp = array_namespace(array)
+    return xp.take(array, xp.nonzero(mask)[0], axis=0)
 
 
 def logsumexp(u: Any) -> Any:

@@ -7,7 +7,7 @@ the q working columns of each. Vectors are ``theta`` (G, D) or, m at once, (G, D
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, masked
 
 
 @final
@@ -74,7 +74,7 @@ def gauge_basis(
     held = penalty if free is None else xp.where(free, penalty, xp.ones_like(penalty))
     table = xp.reshape(held[0, :], (layout.group_size, layout.width))
     eye = xp.eye(layout.width, dtype=penalty.dtype)
-    eye = eye[:, xp.max(table, axis=0) == 0]
+    eye = masked(eye, xp.max(table, axis=0) == 0).T
     if eye.shape[1] == 0:
         return None
     return xp.concat([eye] * layout.group_size, axis=0) / layout.group_size**0.5

@@ -12,9 +12,8 @@ from skinfluence.losses import AbstractLoss
 
 
 class FirstOrder(NamedTuple):
-    """The objective and its gradient at one theta, with the outputs that gave them."""
+    """The gradient of the objective at one theta, with the outputs that gave it."""
 
-    value: float
     gradient: Any  # (G, D)
     outputs: Any  # (n, K)
 
@@ -87,18 +86,17 @@ class Objective:
         return map_over_rows(lambda block: block @ B, self.design)
 
     def first_order(self, theta: Any) -> FirstOrder:
-        """Value, gradient and outputs in one pass over the rows."""
+        """Gradient and outputs at theta."""
         outputs = self.outputs(theta)
-        return self.first_order_at(theta, outputs)
-
-    def first_order_at(self, theta: Any, outputs: Any) -> FirstOrder:
-        """The same where the outputs are known."""
-        xp = array_namespace(outputs)
-        losses = self.weight * self.loss.value(self.targets, outputs)
         slopes = self.weight[:, None] * self.loss.gradient(self.targets, outputs)
         gradient = self.pulled_back(slopes) + self.penalty.gradient(theta)
-        value = float(xp.sum(losses)) + float(self.penalty.value(theta))
-        return FirstOrder(value, gradient, outputs)
+        return FirstOrder(gradient, outputs)
+
+    def value(self, theta: Any, outputs: Any) -> float:
+        """The objective at theta, where the outputs of the rows are known."""
+        xp = array_namespace(outputs)
+        losses = self.weight * self.loss.value(self.targets, outputs)
+        return float(xp.sum(losses)) + float(self.penalty.value(theta))
 
     def pulled_back(self, slopes: Any) -> Any:
         """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""

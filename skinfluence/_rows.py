@@ -18,7 +18,8 @@ _LEAST_ROWS, _MOST_ROWS = 256, 4096
 def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[slice]:
     """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache."""
     size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
-    return [slice(start, start + size) for start in range(0, n_rows, size)]
+    starts = range(0, n_rows, size)
+    return [slice(start, min(start + size, n_rows)) for start in starts]
 
 
 def iterate(

@@ -583,3 +583,49 @@ FEW = pick(
     "logistic, liblinear, intercept_scaling",
     "softmax, C=inf",
 )
+
+
+# --- losses ---
+
+
+def _numbers(rng, n):
+    return rng.normal(size=(n, 2))
+
+
+def _shares(rng, n):
+    return np.concatenate([[0.0, 1.0], rng.uniform(size=n - 2)])[:, None]
+
+
+def _one_hot(rng, n):
+    return np.eye(3)[rng.integers(3, size=n)]
+
+
+def _counts(rng, n):
+    return rng.poisson(2.0, size=(n, 1)).astype(float)
+
+
+def _positive(rng, n):
+    return rng.gamma(2.0, size=(n, 1))
+
+
+def _signs(rng, n):
+    return rng.choice([-1.0, 1.0], size=(n, 1))
+
+
+@dataclass(frozen=True)
+class LossSample:
+    """Valid targets of a loss, made by ``targets(rng, n)``, (n, K_y)."""
+
+    targets: Any
+    n_outputs: int = 1
+    farthest: float = 800.0  # the largest outputs at which the loss is finite
+    options: tuple[dict[str, Any], ...] = ({},)  # of the constructor
+
+
+# By the name of each class in skinfluence.losses; a new loss is one line here.
+LOSS_SAMPLES = {
+    "HalfSquaredError": LossSample(_numbers, n_outputs=2),
+    "HalfBinomialLoss": LossSample(_shares),
+    "HalfMultinomialLoss": LossSample(_one_hot, n_outputs=3),
+    "HalfPoissonLoss": LossSample(_counts, farthest=700.0),
+}

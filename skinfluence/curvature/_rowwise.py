@@ -27,8 +27,13 @@ class RowwiseCurvature(AbstractCurvature):
 
     @cached_property
     def first_order(self) -> FirstOrder:
-        """Value, gradient and outputs of the objective at theta."""
+        """Gradient of the objective at theta, and the outputs of the rows."""
         return self.objective.first_order(self.theta)
+
+    @cached_property
+    def value(self) -> float:
+        """The objective at theta."""
+        return self.objective.value(self.theta, self.first_order.outputs)
 
     @property
     def diagonal_part(self) -> Any:
@@ -87,12 +92,11 @@ class RowwiseCurvature(AbstractCurvature):
                     row[part] = kernel.add_gram(row[part], block, M[:, g, k, j])
             return _Expansion(
                 total.grams,
-                total.value + float(xp.sum(s * objective.loss.value(y, u))),
                 total.gradient + slope.T @ block,
                 [*total.outputs, u],
             )
 
-        start = _Expansion(grams, 0.0, xp.zeros_like(B.T), [])
+        start = _Expansion(grams, xp.zeros_like(B.T), [])
         aligned = objective.targets, objective.weight
         total = sum_over_rows(add, start, objective.design, *aligned)
         self._remember(total)
@@ -104,7 +108,6 @@ class RowwiseCurvature(AbstractCurvature):
     def _remember(self, total: "_Expansion") -> None:
         penalty = self.objective.penalty
         vars(self)["first_order"] = FirstOrder(
-            total.value + float(penalty.value(self.theta)),
             self.objective.layout.pack(total.gradient.T) + penalty.gradient(self.theta),
             array_namespace(self.theta).concat(total.outputs, axis=0),
         )
@@ -146,10 +149,9 @@ class RowwiseCurvature(AbstractCurvature):
 
 
 class _Expansion(NamedTuple):
-    """Sums over rows of the loss and its derivatives."""
+    """Sums over rows of the derivatives of the loss, and the outputs."""
 
     grams: list[list[Any]]  # of each group, (q, q) for each pair of outputs
-    value: float
     gradient: Any  # (K, q)
     outputs: list[Any]  # of each block, (b, K)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, masked
 from skinfluence._rows import iterate
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._one_step import Newton, downdated_inverse, product
@@ -52,7 +52,7 @@ class Exact(AbstractDeletion):
         indices = _indices(rows, self.point)
         parts = []
         for first in range(0, indices.shape[0], _CANDIDATES):
-            part = indices[first : first + _CANDIDATES]
+            part = indices[first : min(first + _CANDIDATES, indices.shape[0])]
             parts.append(self._minima(part))
             self.progress(part.shape[0])
         return _joined(parts)
@@ -76,8 +76,11 @@ class Exact(AbstractDeletion):
             hard = ~done & ~(length <= _LEAST_CONTRACTION * active.length)
             active = active._replace(theta=active.theta - step, length=length)
             ended = _selected(active, done)
-            finished.append((ended.rows, _certified(ended.theta, step[done], n_steps)))
-            finished += self._refitted(_selected(active, hard), step[hard], n_steps)
+            finished.append(
+                (ended.rows, _certified(ended.theta, masked(step, done), n_steps))
+            )
+            late = _selected(active, hard)
+            finished += self._refitted(late, masked(step, hard), n_steps)
             active = _selected(active, ~(done | hard))
         finished += self._refitted(active, xp.zeros_like(active.theta), self.max_iter)
         order = xp.argsort(xp.concat([part for part, _ in finished]))
@@ -180,7 +183,7 @@ class Exact(AbstractDeletion):
             replace(self.point.curvature, objective=objective, theta=theta)
             for theta in (near, self.point.theta)
         ]
-        best = min(curvatures, key=lambda curvature: curvature.first_order.value)
+        best = min(curvatures, key=lambda curvature: curvature.value)
         return expand(objective, best.theta, self.solver, best.damping)
 
 
@@ -202,7 +205,7 @@ class _Candidates(NamedTuple):
 
 def _selected(candidates: _Candidates, mask: Any) -> _Candidates:
     return _Candidates(
-        *(None if column is None else column[mask, ...] for column in candidates)
+        *(None if column is None else masked(column, mask) for column in candidates)
     )
 
 

@@ -28,7 +28,11 @@ from skinfluence._design import Design
 from skinfluence._progress import Progress
 from skinfluence._rows import row_blocks
 from skinfluence.deletion import AbstractDeletion, Exact, Jackknife, Newton
-from skinfluence.exceptions import InvalidParameterError, UnfittedEstimatorError
+from skinfluence.exceptions import (
+    InvalidParameterError,
+    UnfittedEstimatorError,
+    UnidentifiedDeletionError,
+)
 from skinfluence.explainer._minimum import at_minimum
 from skinfluence.explainer._parameters import check_parameters
 from skinfluence.explainer._verdicts import Verdicts
@@ -241,7 +245,8 @@ class InfluenceExplainer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Notes
         -----
         Cost: ``n d**2 / 2 + d**3 / 3`` multiplications for the curvature and its factor,
-        more where polishing moves. X is referenced, not copied.
+        more where polishing moves. X is referenced, not copied: do not change it in
+        place as long as the explainer is asked.
         """
         with checks.unchanged_on_failure(self):
             self._fit(X, y, sample_weight, params)
@@ -689,9 +694,20 @@ class InfluenceExplainer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         -------
         score : float
             Rows that cannot be deleted are left out.
+
+        Raises
+        ------
+        UnidentifiedDeletionError
+            If no row can be deleted.
         """
         reader = self._reader("predict")
         u, lost = self._loo_outputs()
+        if np.all(lost):
+            raise UnidentifiedDeletionError(
+                "No row has a leave-one-out prediction: without any one of the "
+                f"{self.n_train_} rows the others do not determine the model. Penalise "
+                "it, or drop features."
+            )
         y = self._train_y[~lost]
         if scoring is None:
             return float(reader.score(u[~lost], y))

@@ -81,7 +81,7 @@ def at_minimum(
     _warn_if_far(point, stationarity, max(noise, rounding), moves)
     n_steps = 0
     if moves:
-        goal = _NEGLIGIBLE * typical
+        goal = max(_NEGLIGIBLE * typical, 0.1 * rounding)
         end = polish(point, solver, length=goal, max_iter=max_iter)
         _refuse_unbounded(end.unbounded)
         if not end.converged:

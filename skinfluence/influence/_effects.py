@@ -145,7 +145,7 @@ def changes(
     size = max(entries // (4 * layout.n_outputs * columns.shape[2]), 16)
     values = []
     for first in range(0, design.n_rows, size):
-        points = slice(first, first + size)
+        points = slice(first, min(first + size, design.n_rows))
         block = design.block(points)
         u = block @ B
         base = quantity.value(u, points)

@@ -59,7 +59,7 @@ class Cholesky(AbstractSolver):
             root, shrinkage = _diagonalised(root, objective.penalty.hessian_diagonal)
         return InverseRoot(
             root,
-            triangular=all(p.triangular for p in parts) and shrinkage is None,
+            triangular=_is_triangular(parts, objective) and shrinkage is None,
             shrinkage=shrinkage,
             condition=max(p.condition for p in parts),
             effective_dof=dof,
@@ -162,8 +162,10 @@ def _from_root(R: Any, gauge: Any) -> _Part:
     scale = xp.where(norms > 0, norms, xp.ones_like(norms))
     _, values, rows = xp.linalg.svd(R / scale, full_matrices=False)
     kept = values > _RANK_TOLERANCE * R.shape[0] * values[0]
-    root = rows[kept, :].T / values[kept] / scale[:, None]
-    null = rows[~kept, :].T / scale[:, None]
+    # Singular values come in falling order.
+    rank = int(xp.count_nonzero(kept))
+    root = rows[:rank, :].T / values[:rank] / scale[:, None]
+    null = rows[rank:, :].T / scale[:, None]
     if gauge is not None:
         # The gauge is known; its computed copy leans towards the weakest direction.
         root, null = (part - gauge @ (gauge.T @ part) for part in (root, null))
@@ -172,7 +174,7 @@ def _from_root(R: Any, gauge: Any) -> _Part:
     if null.shape[1]:
         Q, _ = xp.linalg.qr(null)
         root = root - Q @ (Q.T @ root)
-    condition = float(values[0] / values[kept][-1]) ** 2
+    condition = float(values[0] / values[rank - 1]) ** 2 if rank else 1.0
     return _Part(root, condition, root.shape[1], R.shape[1], False)
 
 
@@ -194,6 +196,11 @@ def _masks(objective: Objective, n_groups: int) -> list[Any]:
         return [None] * n_groups
     rows = [objective.free[g, ...] for g in range(objective.free.shape[0])]
     return rows if len(rows) >= n_groups else rows * n_groups
+
+
+def _is_triangular(parts: list[_Part], objective: Objective) -> bool:
+    """Whether the embedded roots are; zero rows among theirs move entries down."""
+    return objective.free is None and all(part.triangular for part in parts)
 
 
 def _restricted(H: Any, mask: Any) -> Any:

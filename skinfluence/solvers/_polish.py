@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, masked
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
@@ -107,7 +107,7 @@ def has_no_minimum(objective: Objective, outputs: Any) -> bool:
     targets = objective.targets
     if not bool(xp.all(objective.weight > 0)):
         present = objective.weight > 0
-        targets, outputs = targets[present, :], outputs[present, :]
+        targets, outputs = masked(targets, present), masked(outputs, present)
     free_intercept = objective.design.has_intercept and bool(
         xp.all(strength[:, objective.layout.width - 1 :: objective.layout.width] == 0)
     )
@@ -119,12 +119,12 @@ def has_no_minimum(objective: Objective, outputs: Any) -> bool:
 
 def _descended(point: Point) -> RowwiseCurvature | None:
     """Where a Newton step leads, halved until F does not rise; None if it always does."""
-    before = point.curvature.first_order.value
+    before = point.curvature.value
     step = 1.0
     for _ in range(_MOST_HALVINGS):
         theta = point.theta + step * point.newton_step
         curvature = replace(point.curvature, theta=theta)
-        if curvature.first_order.value <= before + _ROUNDING * abs(before):
+        if curvature.value <= before + _ROUNDING * abs(before):
             return curvature
         step /= 2
     return None
@@ -132,7 +132,7 @@ def _descended(point: Point) -> RowwiseCurvature | None:
 
 def _is_rounding(point: Point) -> bool:
     """Whether the remaining step is as short as rounding of F and theta makes it."""
-    value = abs(point.curvature.first_order.value)
+    value = abs(point.curvature.value)
     # The decrease that a full step promises is half its squared length.
     return 0.5 * point.distance**2 <= 1e-14 * value + 1e-300
 

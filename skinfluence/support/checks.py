@@ -106,7 +106,8 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
         if classifier:
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
-            check_classification_targets(y)
+            if y.dtype.kind not in "biuUS":  # integers and texts are labels, unsearched
+                check_classification_targets(y)
         elif y.dtype.kind not in "fiub":
             y = y.astype(float)
         check_consistent_length(X, y)
