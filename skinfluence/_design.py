@@ -2,9 +2,11 @@
 
 A working row is ``x~ = [x - centre, 1]`` (without the 1, and without centring, where
 there is no free intercept). X itself is never copied: blocks are made when asked for.
+Rows of a wide sparse X stay sparse, and centred by formula only (``SparseRows``).
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +17,13 @@ from skinfluence._array import (
     is_numpy_namespace,
     to_numpy,
 )
+from skinfluence._kernels import SparseRows, kernels
+from skinfluence._kernels._sparse import as_csr
+
+# Sparse rows of fewer columns than this are faster made dense, block by block.
+_NARROW = 256
+# Numbers in a block of columns of all rows.
+_COLUMN_ENTRIES = 2**22
 
 
 @final
@@ -46,17 +55,32 @@ class Design:
         """Number of working columns q."""
         return self.centre.shape[0] + self.has_intercept
 
+    @property
+    def is_wide_sparse(self) -> bool:
+        """Whether blocks are ``SparseRows``."""
+        return hasattr(self.X, "tocsr") and self.width > _NARROW
+
+    @property
+    def row_entries(self) -> int:
+        """Numbers that one row of a block holds, about."""
+        if not self.is_wide_sparse:
+            return self.width
+        return 1 + self.X.nnz // max(self.n_rows, 1)
+
     def of(self, X: Any) -> "Design":
         """Other rows in the same coordinates."""
         return replace(self, X=X)
 
     def block(self, rows: Any, scratch: Any = None) -> Any:
-        """Working rows ``x~`` of a slice or index array, dense float64, (b, q).
+        """Working rows ``x~`` of a slice or index array in float64, (b, q).
 
+        Dense, or ``SparseRows`` where X is sparse and wide.
         ``scratch`` (>= b, q) may be overwritten and returned: memory that is already in
         the cache is twice as fast as new memory.
         """
         xp = array_namespace(self.centre)
+        if self.is_wide_sparse:
+            return self._sparse_rows(rows)
         X = _dense_rows(self.X, rows, self.columns, xp)
         if not self.has_intercept:
             return xp.astype(X, xp.float64, copy=False)
@@ -68,6 +92,26 @@ class Design:
             return block
         ones = xp.ones((X.shape[0], 1), dtype=xp.float64, device=device_of(X))
         return xp.concat([xp.astype(X, xp.float64) - self.centre, ones], axis=1)
+
+    def _sparse_rows(self, rows: Any) -> SparseRows:
+        X = self._csr
+        whole = isinstance(rows, slice) and rows.start == 0 and rows.stop >= X.shape[0]
+        part = X if whole else X[rows]
+        return SparseRows(part, self.centre, self.has_intercept)
+
+    @cached_property
+    def _csr(self) -> Any:
+        X = as_csr(self.X)
+        return X if self.columns is None else X[:, self.columns]
+
+    def row_gram(self, weight: Any) -> Any:
+        """``X~ diag(weight) X~'`` for weights of the working columns (q,), (n, n)."""
+        constant = float(weight[-1]) if self.has_intercept else 0.0
+        features = weight[: self.centre.shape[0]]
+        if self.is_wide_sparse:
+            gram = kernels(self.block(slice(0, 1))).row_gram
+            return gram(self._csr, self.centre, features, constant)
+        return _row_gram(self, features, constant)
 
     def centred_by(self, weight: Any) -> "Design":
         """The same rows, centred by a weighted mean where the intercept is free."""
@@ -113,6 +157,31 @@ def weighted_mean(X: Any, weight: Any) -> Any:
     if is_numpy_namespace(xp):  # a float32 X is promoted by blocks, a sparse one stays
         return xp.asarray(share @ X, dtype=float).ravel()
     return share @ xp.astype(X, xp.float64)
+
+
+def _row_gram(design: Design, weight: Any, constant: float) -> Any:
+    """Columns play the part of rows: a Gram of X transposed, by blocks of columns."""
+    n = design.n_rows
+    kernel = kernels(design.centre)
+    total = kernel.empty_gram(n, design.centre) + constant
+    size = max(_COLUMN_ENTRIES // n, 16)
+    xp = array_namespace(design.centre)
+    for first in range(0, weight.shape[0], size):
+        part = slice(first, first + size)
+        columns = _column_block(design, part, xp)  # (c, n)
+        total = kernel.add_gram(total, columns, weight[part])
+    return kernel.finished_gram(total)
+
+
+def _column_block(design: Design, part: slice, xp: Any) -> Any:
+    X = design.X.toarray() if hasattr(design.X, "tocsr") else design.X
+    X = (
+        X[:, part]
+        if design.columns is None
+        else xp.take(X, design.columns[part], axis=1)
+    )
+    columns = xp.astype(X, xp.float64) - design.centre[part]
+    return xp.asarray(columns.T, copy=True)
 
 
 def _dense_rows(X: Any, rows: Any, columns: Any, xp: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from skinfluence._array import array_namespace, masked
+from skinfluence._kernels import densified
 
 
 @final
@@ -43,6 +44,19 @@ class Layout:
         shape = (self.n_outputs, self.width, vectors.shape[-1])
         return array_namespace(vectors).reshape(vectors, shape)
 
+    def side_by_side(self, vectors: Any) -> Any:
+        """Vectors (G, D, m) as the columns (q, K m) of one product with working rows."""
+        xp = array_namespace(vectors)
+        columns = xp.permute_dims(self.columns(vectors), (1, 0, 2))
+        return xp.reshape(columns, (self.width, -1))
+
+    def stacked(self, rows: Any) -> Any:
+        """Rows (K m, q), as ``side_by_side`` has columns, back to vectors (G, D, m)."""
+        xp = array_namespace(rows)
+        table = xp.reshape(rows, (self.n_outputs, -1, self.width))
+        vectors = xp.permute_dims(table, (0, 2, 1))
+        return xp.reshape(vectors, (self.n_groups, self.size, table.shape[1]))
+
     def grouped(self, outputs: Any) -> Any:
         """Row quantities ``(..., K)`` as ``(..., G, Kb)``."""
         shape = (*outputs.shape[:-1], self.n_groups, self.group_size)
@@ -55,9 +69,48 @@ class Layout:
 
     def lifted(self, block: Any, coefficients: Any) -> Any:
         """``X~_i' c_i`` for each row: block (b, q) and (b, G, Kb) to (b, G, D)."""
-        xp = array_namespace(block)
+        xp, block = array_namespace(coefficients), densified(block)
         product = coefficients[..., None] * block[:, None, None, :]
         return xp.reshape(product, (block.shape[0], self.n_groups, self.size))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some working columns of a wider layout; vectors ``(..., G or 1, D)`` go both ways."""
+
+    wide: Layout
+    columns: Any  # (q,) numbers of the working columns, ascending
+
+    @property
+    def narrow(self) -> Layout:
+        """Layout of the selected columns."""
+        width = int(self.columns.shape[0])
+        return Layout(width, self.wide.n_groups, self.wide.group_size)
+
+    def picked(self, vectors: Any) -> Any:
+        """What wide vectors hold in the selected columns."""
+        xp = array_namespace(vectors)
+        table = self._table(vectors, self.wide.width)
+        taken = xp.take(table, self.columns, axis=-1)
+        return xp.reshape(taken, (*vectors.shape[:-1], self.narrow.size))
+
+    def spread(self, vectors: Any) -> Any:
+        """Narrow vectors among zeros in the other columns."""
+        xp = array_namespace(vectors)
+        table = self._table(vectors, self.narrow.width)
+        padded = xp.concat([table, xp.zeros_like(table[..., :1])], axis=-1)
+        wanted = xp.arange(self.wide.width)
+        last = self.columns.shape[0] - 1
+        place = xp.clip(xp.searchsorted(self.columns, wanted), max=last)
+        found = xp.take(self.columns, place) == wanted
+        place = xp.where(found, place, xp.full_like(place, last + 1))
+        spread = xp.take(padded, place, axis=-1)
+        return xp.reshape(spread, (*vectors.shape[:-1], self.wide.size))
+
+    def _table(self, vectors: Any, width: int) -> Any:
+        shape = (*vectors.shape[:-1], self.wide.group_size, width)
+        return array_namespace(vectors).reshape(vectors, shape)
 
 
 def gauge_basis(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace
 from skinfluence._design import Design
-from skinfluence._layout import Layout
+from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
 from skinfluence._rows import map_over_rows, sum_over_rows
 from skinfluence.losses import AbstractLoss
@@ -21,7 +21,12 @@ class FirstOrder(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """Loss, rows, weights and penalty of one fitted model."""
+    """Loss, rows, weights and penalty of one fitted model.
+
+    Where the penalty has corners (L1, or coefficients that must not be negative), this
+    is the objective on the *active set*: entries off zero, their signs held. ``wider``
+    is the objective on all features, corners included.
+    """
 
     loss: AbstractLoss
     design: Design  # n rows
@@ -30,6 +35,7 @@ class Objective:
     penalty: Penalty
     layout: Layout
     free: Any = None  # (G or 1, D) bool: entries that may move; None for all
+    wider: "Objective | None" = None  # what this was narrowed from
 
     @property
     def n_rows(self) -> int:
@@ -49,17 +55,54 @@ class Objective:
             self,
             weight=xp.where(keep, self.weight, 0.0 * self.weight),
             penalty=self.penalty.without(float(self.weight[row])),
+            wider=None if self.wider is None else self.wider.without(row),
         )
 
+    def narrowed(self, theta: Any) -> tuple["Objective", Any]:
+        """On the active set of theta, (G, D), and theta there."""
+        if self.penalty.corners is None:
+            return self, theta
+        xp, p = array_namespace(theta), self.design.n_features
+        free = (theta != 0) | ~self.penalty.corners.present  # (G, D)
+        used = xp.any(self.layout.unpack(free), axis=0)  # (q,)
+        columns = xp.nonzero(used | (xp.arange(self.layout.width) >= p))[0]
+        selection = Selection(self.layout, columns)
+        penalty = self.penalty.held(theta)
+        strength, slope = (
+            selection.picked(part) for part in (penalty.strength, penalty.slope)
+        )
+        free = selection.picked(free)
+        features = columns[: columns.shape[0] - self.design.has_intercept]
+        centre = xp.take(self.design.centre, features)
+        narrow = replace(
+            self,
+            design=replace(self.design, columns=features, centre=centre),
+            penalty=replace(penalty, strength=strength, slope=slope),
+            layout=selection.narrow,
+            free=None if bool(xp.all(free)) else free,
+            wider=self,
+        )
+        return narrow, selection.picked(theta)
+
     @property
-    def free_strength(self) -> Any:
-        """Penalty strengths of the entries that may move, flat."""
-        xp = array_namespace(self.penalty.strength)
-        strength = self.penalty.strength
+    def selection(self) -> Selection:
+        """Working columns of ``wider`` that are in use here."""
+        assert self.wider is not None
+        columns, xp = self.design.columns, array_namespace(self.design.columns)
+        if self.design.has_intercept:
+            last = xp.full_like(columns[:1], self.design.n_features)
+            columns = xp.concat([columns, last])
+        return Selection(self.wider.layout, columns)
+
+    @property
+    def penalised(self) -> Any:
+        """Whether the penalty keeps each entry that may move in bounds, flat bool."""
+        bounded = self.penalty.keeps_bounded
+        xp = array_namespace(bounded)
         if self.free is None:
-            return xp.reshape(strength, (-1,))
-        shape = (max(strength.shape[0], self.free.shape[0]), strength.shape[1])
-        return xp.broadcast_to(strength, shape)[xp.broadcast_to(self.free, shape)]
+            return xp.reshape(bounded, (-1,))
+        shape = (max(bounded.shape[0], self.free.shape[0]), bounded.shape[1])
+        return xp.broadcast_to(bounded, shape)[xp.broadcast_to(self.free, shape)]
 
     @property
     def centred(self) -> bool:
@@ -78,12 +121,32 @@ class Objective:
         design = self.design.centred_by(self.weight * bend)
         coef, intercept = self.design.to_estimator(self.layout.unpack(theta))
         moved = self.layout.pack(design.to_working(coef, intercept))
-        return replace(self, design=design), moved
+        wider = self.wider
+        if wider is not None:
+            wide = wider.design.centred_by(self.weight * bend)
+            wider = replace(wider, design=wide)
+        return replace(self, design=design, wider=wider), moved
 
     def outputs(self, theta: Any) -> Any:
         """Linear outputs u of all rows, (n, K)."""
         B = self.layout.unpack(theta).T
         return map_over_rows(lambda block: block @ B, self.design)
+
+    def moves(self, vectors: Any) -> Any:
+        """Outputs of all rows by m vectors (G, D, m) each: ``X~ V``, (n, K, m)."""
+        xp, flat = array_namespace(vectors), self.layout.side_by_side(vectors)
+        shape = (-1, self.layout.n_outputs, vectors.shape[-1])
+        return map_over_rows(lambda block: xp.reshape(block @ flat, shape), self.design)
+
+    def lifted_sum(self, slopes: Any) -> Any:
+        """``sum_i X~_i' slope_i`` for m slopes of each row, (n, K, m) to (G, D, m)."""
+        xp, width = array_namespace(slopes), slopes.shape[1] * slopes.shape[2]
+        flat = xp.reshape(slopes, (slopes.shape[0], width))
+        start = xp.zeros((width, self.design.width), dtype=slopes.dtype)
+        total = sum_over_rows(
+            lambda total, block, part: total + part.T @ block, start, self.design, flat
+        )
+        return self.layout.stacked(total)
 
     def first_order(self, theta: Any) -> FirstOrder:
         """Gradient and outputs at theta."""

@@ -1,4 +1,4 @@
-"""The penalty in sum form, quadratic on the free entries of theta."""
+"""The penalty in sum form: quadratic on the free entries of theta, with corners at zero."""
 
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -8,11 +8,56 @@ from skinfluence._array import array_namespace
 
 @final
 @dataclass(frozen=True, eq=False)
+class Corners:
+    """``sum_j up_j max(theta_j, 0) + down_j max(-theta_j, 0)``: a corner at each zero.
+
+    The L1 norm has ``up = down = l1``; an entry that must not be negative has an infinite
+    ``down``; one without a corner has zeros.
+    """
+
+    up: Any  # (G or 1, D)
+    down: Any  # (G or 1, D)
+
+    @property
+    def present(self) -> Any:
+        """Entries that have a corner, bool."""
+        return (self.up > 0) | (self.down > 0)
+
+    def slope(self, sign: Any) -> Any:
+        """Derivative on the side of zero that ``sign`` says; 0 for 0."""
+        xp = array_namespace(self.up)
+        falling = xp.where(sign < 0, -self.down, xp.zeros_like(self.up))
+        return xp.where(sign > 0, self.up, falling)
+
+    def value(self, theta: Any) -> Any:
+        """The sum over the last two axes."""
+        xp = array_namespace(theta)
+        return xp.sum(self.slope(xp.sign(theta)) * theta, axis=(-2, -1))
+
+    def pull(self, gradient: Any) -> Any:
+        """What moves an entry off zero, signed: 0 where the corner holds it.
+
+        ``gradient`` is that of everything but the corners. At a minimum it lies in
+        ``[-up, down]`` for every entry at zero.
+        """
+        xp = array_namespace(gradient)
+        zero = xp.zeros_like(gradient)
+        rising = xp.where(-gradient > self.up, -gradient - self.up, zero)
+        return xp.where(gradient > self.down, self.down - gradient, rising)
+
+    def times(self, factor: Any) -> "Corners":
+        """The same corners, scaled."""
+        return Corners(factor * self.up, factor * self.down)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Penalty:
-    """``sum_j slope_j theta_j + 1/2 strength_j theta_j**2``.
+    """``sum_j slope_j theta_j + 1/2 strength_j theta_j**2``, and corners.
 
     ``strength`` is (G, D), or (1, D) if all groups are penalised alike, 0 where nothing
-    is penalised. ``slope`` is the L1 part on its active set, strength times sign.
+    is penalised. ``slope`` stands for the corners where the signs of theta are held:
+    then there are no corners.
 
     An estimator that minimises a *mean* loss ties its penalty to the weight sum, so each
     row carries the part ``share * s_i`` of it, which leaves with the row.
@@ -21,21 +66,42 @@ class Penalty:
     strength: Any
     slope: Any = 0.0
     share: float = 0.0  # per unit of weight: 1 / S in mean form, 0 in sum form
+    corners: Corners | None = None
 
     def value(self, theta: Any) -> Any:
         """Penalty at theta (G, D) or, for many candidates, ``(..., G, D)``."""
         xp = array_namespace(theta)
         density = (self.slope + 0.5 * self.strength * theta) * theta
-        return xp.sum(density, axis=(-2, -1))
+        smooth = xp.sum(density, axis=(-2, -1))
+        return smooth if self.corners is None else smooth + self.corners.value(theta)
 
     def gradient(self, theta: Any) -> Any:
-        """Gradient at theta, of its shape."""
-        return self.slope + self.strength * theta
+        """Gradient at theta, of its shape; of a corner that theta sits in, 0."""
+        smooth = self.slope + self.strength * theta
+        if self.corners is None:
+            return smooth
+        return smooth + self.corners.slope(array_namespace(theta).sign(theta))
 
     @property
     def hessian_diagonal(self) -> Any:
         """Second derivative, (G or 1, D)."""
         return self.strength
+
+    @property
+    def keeps_bounded(self) -> Any:
+        """Entries whose growth in either direction costs something, bool."""
+        xp = array_namespace(self.strength)
+        bounded = (self.strength > 0) | (xp.zeros_like(self.strength) != self.slope)
+        if self.corners is None:
+            return bounded
+        return bounded | ((self.corners.up > 0) & (self.corners.down > 0))
+
+    def held(self, theta: Any) -> "Penalty":
+        """The penalty where every sign stays as it is, without corners."""
+        if self.corners is None:
+            return self
+        sign = array_namespace(theta).sign(theta)
+        return replace(self, slope=self.corners.slope(sign), corners=None)
 
     def without(self, weight: float) -> "Penalty":
         """What is left of the penalty when a row of this weight leaves."""
@@ -45,4 +111,5 @@ class Penalty:
             strength=kept * self.strength,
             slope=kept * self.slope,
             share=self.share / kept,
+            corners=None if self.corners is None else self.corners.times(kept),
         )

@@ -1,7 +1,8 @@
 """A design as row blocks: the two primitives that carry every pass over the data.
 
 No formula above knows how rows are stored or where they are. A function receives one
-dense block of working rows and the matching parts of row-aligned arrays.
+block of working rows and the matching parts of row-aligned arrays. It may multiply a
+block by arrays from either side with ``@``, which is all that sparse rows can do.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,10 +10,15 @@ from typing import Any
 
 from skinfluence._array import array_namespace
 from skinfluence._design import Design
+from skinfluence._kernels import densified
 
 # A block should fit the second-level cache together with one scaled copy of itself.
 _BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
+# Not even the least number of rows may hold more numbers than this, 64 MiB.
+_MOST_ENTRIES = 2**23
+# Sparse rows are few numbers each; what they are multiplied by is wide.
+_MOST_SPARSE_ROWS = 2**15
 
 
 def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[slice]:
@@ -23,16 +29,23 @@ def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[s
 
 
 def iterate(
-    design: Design, *aligned: Any, least_rows: int = _LEAST_ROWS
+    design: Design, *aligned: Any, least_rows: int = _LEAST_ROWS, dense: bool = False
 ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
     """Pairs of a slice and ``(block, *parts)``, over all rows.
 
-    A block is overwritten by the next one.
+    A block is overwritten by the next one. ``dense`` makes arrays of sparse rows too.
     """
     scratch = None
-    for rows in row_blocks(design.n_rows, design.width, least_rows):
+    if design.is_wide_sparse and not dense:
+        blocks = row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
+    else:
+        blocks = row_blocks(design.n_rows, design.width, least_rows)
+    for rows in blocks:
         block = design.block(rows, scratch)
-        scratch = block if scratch is None else scratch
+        if design.is_wide_sparse:
+            block = densified(block) if dense else block
+        elif scratch is None:
+            scratch = block
         yield rows, (block, *(part[rows, ...] for part in aligned))
 
 

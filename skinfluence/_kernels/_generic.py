@@ -46,6 +46,17 @@ def upper_factor(rows: Any) -> Any:
     return array_namespace(rows).linalg.qr(rows, mode="reduced")[1]
 
 
+def squared_columns(block: Any, weight: Any) -> Any:
+    """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
+    return weight.T @ block**2
+
+
+def inverse_root_in_place(matrix: Any) -> Any | None:
+    """T with ``T T' = inv(matrix)``; None unless positive definite. Matrix is lost."""
+    found = inverse_cholesky(matrix)
+    return None if found is None else found[0]
+
+
 def _norm1(matrix: Any) -> Any:
     xp = array_namespace(matrix)
     return xp.max(xp.sum(xp.abs(matrix), axis=0))

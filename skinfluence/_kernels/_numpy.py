@@ -4,6 +4,19 @@ import numpy as np
 from scipy.linalg import blas, lapack, qr
 
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
+from skinfluence._kernels._generic import squared_columns
+
+__all__ = [
+    "add_gram",
+    "empty_gram",
+    "finished_gram",
+    "inverse_cholesky",
+    "inverse_root_in_place",
+    "largest",
+    "squared_columns",
+    "squared_row_norms",
+    "upper_factor",
+]
 
 
 def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
@@ -39,6 +52,20 @@ def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     if info != 0 or not rcond > 0:
         return None
     return np.tril(inverse).T, float(rcond)
+
+
+def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
+    """T, upper triangular, ``T T' = inv(matrix)``, in the matrix's own memory.
+
+    None unless it is positive definite.
+    """
+    # A symmetric matrix in C order is the same in Fortran's, without a copy.
+    own = matrix if matrix.flags.f_contiguous else matrix.T
+    L, info = lapack.dpotrf(own, lower=True, clean=True, overwrite_a=True)
+    if info != 0:
+        return None
+    inverse, info = lapack.dtrtri(L, lower=True, overwrite_c=True)
+    return inverse.T if info == 0 else None
 
 
 def squared_row_norms(

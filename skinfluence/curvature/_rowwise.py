@@ -53,22 +53,55 @@ class RowwiseCurvature(AbstractCurvature):
     def matvec(self, vectors: Any) -> Any:
         objective, layout = self.objective, self.objective.layout
         xp = array_namespace(vectors)
-        m = vectors.shape[-1]
-        columns = layout.columns(vectors)  # (K, q, m)
+        flat = layout.side_by_side(vectors)  # (q, K m)
+        shape = (-1, layout.n_outputs, vectors.shape[-1])
 
         def product(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
-            outputs = xp.matmul(block[None, :, :], columns)  # (K, b, m)
-            outputs = layout.grouped(xp.permute_dims(outputs, (1, 2, 0)))
-            M = self._weighted_hessian(y, u, s)[:, None, ...]  # (b, 1, G, Kb, Kb)
-            slopes = xp.matmul(M, outputs[..., None])[..., 0]  # (b, m, G, Kb)
-            slopes = xp.permute_dims(layout.ungrouped(slopes), (2, 0, 1))  # (K, b, m)
-            return total + xp.matmul(block.T[None, :, :], slopes)
+            moves = xp.reshape(block @ flat, shape)  # (b, K, m)
+            slopes = s[:, None, None] * objective.loss.hessian_product(y, u, moves)
+            return total + xp.reshape(slopes, (moves.shape[0], -1)).T @ block
 
-        start = xp.zeros_like(columns)
+        start = xp.zeros_like(flat.T)
         aligned = objective.targets, self.first_order.outputs, objective.weight
         total = sum_over_rows(product, start, objective.design, *aligned)
-        shape = (layout.n_groups, layout.size, m)
-        return xp.reshape(total, shape) + self.diagonal_part[..., None] * vectors
+        return layout.stacked(total) + self.diagonal_part[..., None] * vectors
+
+    def diagonal(self) -> Any:
+        """Diagonal of H, (G, D), in one pass over the rows."""
+        objective, layout = self.objective, self.objective.layout
+        xp = array_namespace(self.theta)
+
+        def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+            bends = xp.linalg.diagonal(self._weighted_hessian(y, u, s))  # (b, G or 1, Kb)
+            bends = layout.ungrouped(xp.broadcast_to(bends, layout.grouped(u).shape))
+            return total + kernels(block).squared_columns(block, bends)
+
+        start = xp.zeros((layout.n_outputs, layout.width), dtype=self.theta.dtype)
+        aligned = objective.targets, self.first_order.outputs, objective.weight
+        total = sum_over_rows(add, start, objective.design, *aligned)
+        return layout.pack(total.T) + self.diagonal_part
+
+    def output_block(self, k: int) -> Any:
+        """The block (q, q) of H that belongs to one output."""
+        objective, layout = self.objective, self.objective.layout
+        g, part = divmod(k, layout.group_size)
+
+        def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+            M = self._weighted_hessian(y, u, s)
+            bend = M[:, min(g, M.shape[1] - 1), part, part]
+            return kernels(block).add_gram(total, block, bend)
+
+        kernel = kernels(self.theta)
+        start = kernel.empty_gram(layout.width, self.theta)
+        aligned = objective.targets, self.first_order.outputs, objective.weight
+        gram = kernel.finished_gram(
+            sum_over_rows(add, start, objective.design, *aligned)
+        )
+        ridge = self.diagonal_part[min(g, self.diagonal_part.shape[0] - 1), :]
+        ridge = ridge[part * layout.width : (part + 1) * layout.width]
+        xp = array_namespace(gram)
+        eye = xp.eye(layout.width, dtype=gram.dtype, device=device_of(gram))
+        return gram + ridge * eye
 
     def as_matrix(self) -> Any:
         objective, layout = self.objective, self.objective.layout
@@ -87,9 +120,10 @@ class RowwiseCurvature(AbstractCurvature):
             u = block @ B
             M = s[:, None, None, None] * objective.loss.hessian(y, u)
             slope = s[:, None] * objective.loss.gradient(y, u)
+            add_gram = kernels(block).add_gram
             for g, row in enumerate(total.grams):
                 for part, (k, j) in enumerate(pairs):
-                    row[part] = kernel.add_gram(row[part], block, M[:, g, k, j])
+                    row[part] = add_gram(row[part], block, M[:, g, k, j])
             return _Expansion(
                 total.grams,
                 total.gradient + slope.T @ block,
@@ -125,7 +159,7 @@ class RowwiseCurvature(AbstractCurvature):
         roots = [_diagonal_rows(self.diagonal_part, g) for g in range(n_groups)]
         aligned = objective.targets, self.first_order.outputs, objective.weight
         for _, (block, y, u, s) in iterate(
-            objective.design, *aligned, least_rows=2 * self.size
+            objective.design, *aligned, least_rows=2 * self.size, dense=True
         ):
             M = self._weighted_hessian(y, u, s)
             for g, root in enumerate(roots):

@@ -5,6 +5,7 @@ One sign everywhere: without the row minus with it.
 
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._exact import Exact
+from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._one_step import Jackknife, Newton
 
-__all__ = ["AbstractDeletion", "Deltas", "Exact", "Jackknife", "Newton"]
+__all__ = ["AbstractDeletion", "Deltas", "Exact", "Halley", "Jackknife", "Newton"]

@@ -152,6 +152,18 @@ def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
     return inverse, xp.any(lost, axis=1)
 
 
+def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Any) -> Any:
+    """What ``inv(H)`` has to be applied to for ``inv(H_-i) rhs_i``, (b, G, D).
+
+    ``terms`` has the block, bend and share of each row; ``inverse`` is that of
+    ``I - s_i M_i A_i``. Push-through form of Woodbury's identity.
+    """
+    layout = point.objective.layout
+    inner = own_outputs(terms.block, point.factor.steps(rhs, terms.share), layout)
+    inner = product(inverse, product(terms.bend, inner))
+    return rhs + layout.lifted(terms.block, inner)
+
+
 def product(matrices: Any, vectors: Any) -> Any:
     """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
     xp = array_namespace(vectors)

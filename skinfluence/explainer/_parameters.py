@@ -7,7 +7,7 @@ import numpy as np
 
 from skinfluence.support import checks
 
-DELETIONS = ("jackknife", "newton", "exact")
+DELETIONS = ("jackknife", "newton", "halley", "exact")
 
 
 def check_parameters(explainer: Any) -> None:

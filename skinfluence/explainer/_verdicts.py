@@ -67,9 +67,10 @@ class Verdicts:
             )
         if self.unconverged:
             warnings.warn(
-                f"{len(self.unconverged)} deletions did not reach tol "
-                f"(rows {self.unconverged[:_SHOWN]}): see error_bound of loo_params. "
-                "Raise max_iter, or tol.",
+                f"{len(self.unconverged)} deletions did not converge "
+                f"(rows {self.unconverged[:_SHOWN]}): their error is larger than that of "
+                "the others. With deletion='exact', see error_bound of loo_params and "
+                "raise max_iter; 'halley' has kept their Newton step: use 'exact'.",
                 NotConvergedWarning,
                 stacklevel=4,
             )

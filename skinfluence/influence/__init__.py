@@ -9,12 +9,14 @@ from skinfluence.influence._effects import (
     self_influence,
     self_influence_of,
 )
+from skinfluence.influence._features import feature_influence
 from skinfluence.influence._quantities import (
     AbstractQuantity,
     Loss,
     Output,
     Response,
 )
+from skinfluence.influence._relative import relative_blocks
 from skinfluence.influence._top import top_blocks
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "Response",
     "changes",
     "delta_blocks",
+    "feature_influence",
     "influence_blocks",
     "influence_on_parameters",
     "mean_gradient",
+    "relative_blocks",
     "self_influence",
     "self_influence_of",
     "top_blocks",

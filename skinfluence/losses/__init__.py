@@ -2,11 +2,13 @@
 
 from skinfluence.losses._base import AbstractLoss
 from skinfluence.losses._deviance import HalfPoissonLoss
+from skinfluence.losses._expected import ExpectedInformation
 from skinfluence.losses._logistic import HalfBinomialLoss, HalfMultinomialLoss
 from skinfluence.losses._squared import HalfSquaredError
 
 __all__ = [
     "AbstractLoss",
+    "ExpectedInformation",
     "HalfBinomialLoss",
     "HalfMultinomialLoss",
     "HalfPoissonLoss",

@@ -18,6 +18,11 @@ class AbstractLoss(abc.ABC):
 
     quadratic: ClassVar[bool] = False  # third derivatives vanish: Newton is exact
     shift_invariant: ClassVar[bool] = False  # one constant added to all u: no change
+    exponential_family: ClassVar[bool] = (
+        False  # half a deviance: has a variance function
+    )
+
+    has_third: ClassVar[bool] = False  # ``third`` is there
 
     @abc.abstractmethod
     def n_groups(self, n_outputs: int) -> int:
@@ -38,6 +43,20 @@ class AbstractLoss(abc.ABC):
         A first of these axes of length 1 says that all groups share one block.
         """
 
+    def third(self, y: Any, u: Any) -> Any:
+        """Third derivatives ``(..., K)`` of losses whose outputs are not coupled."""
+        raise NotImplementedError(f"{type(self).__name__} has no third derivative")
+
+    def hessian_product(self, y: Any, u: Any, moves: Any) -> Any:
+        """Second derivatives times m moves of the outputs, ``(..., K, m)``."""
+        xp = array_namespace(u)
+        M = self.hessian(y, u)
+        K, m = moves.shape[-2:]
+        groups = self.n_groups(K)
+        grouped = xp.reshape(moves, (*moves.shape[:-2], groups, K // groups, m))
+        product = M[..., :1] * grouped if groups == K else xp.matmul(M, grouped)
+        return xp.reshape(product, moves.shape)
+
     def separates(self, y: Any, u: Any) -> bool:
         """Whether ``u`` puts every row strictly on its own side.
 
@@ -56,3 +75,32 @@ class AbstractLoss(abc.ABC):
     def response_slope(self, u: Any) -> Any:
         """Derivative of ``response`` in each output, shape ``(..., K)``."""
         return array_namespace(u).ones_like(u)
+
+    # --- exponential families: what the classical diagnostics need --------------------
+
+    @property
+    def canonical(self) -> bool:
+        """Whether the second derivatives are free of y: observed and expected agree."""
+        return False
+
+    @property
+    def dispersion_known(self) -> bool:
+        """Whether the family fixes its dispersion at 1."""
+        return False
+
+    def variance(self, mu: Any) -> Any:
+        """Variance function V(mu): variance of y over the dispersion, ``(..., K)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no variance function")
+
+    def unit_deviance(self, y: Any, u: Any) -> Any:
+        """Twice the loss above that of ``mu = y``, at least 0, ``(..., K)``."""
+        raise NotImplementedError(f"{type(self).__name__} is not half a deviance")
+
+    def fisher_weight(self, u: Any) -> Any:
+        """Expected second derivative ``(d mu / d u)**2 / V(mu)``, ``(..., K)``."""
+        return self.response_slope(u) ** 2 / self.variance(self.response(u))
+
+    def pearson_residual(self, y: Any, u: Any) -> Any:
+        """``(y - mu) / sqrt(V(mu))``, unweighted, ``(..., K)``."""
+        mu = self.response(u)
+        return (y - mu) / array_namespace(u).sqrt(self.variance(mu))

@@ -28,6 +28,9 @@ class HalfPoissonLoss(AbstractLoss):
     def hessian(self, y: Any, u: Any) -> Any:
         return self.response(u)[..., None, None]
 
+    def third(self, y: Any, u: Any) -> Any:
+        return self.response(u)
+
     def response(self, u: Any) -> Any:
         """Mean of y, ``exp(u)``."""
         return array_namespace(u).exp(u)

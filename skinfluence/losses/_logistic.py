@@ -12,14 +12,15 @@ from skinfluence.losses._base import AbstractLoss
 class HalfBinomialLoss(AbstractLoss):
     """``loss = log(1 + exp(u)) - y u`` for ``y`` in {0, 1} (or a share in between)."""
 
+    has_third: ClassVar[bool] = True
+
+    exponential_family: ClassVar[bool] = True
+
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
     def value(self, y: Any, u: Any) -> Any:
-        xp = array_namespace(u)
-        # log(1 + exp(u)) = max(u, 0) + log(1 + exp(-|u|)), without overflow.
-        softplus = xp.maximum(u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u)))
-        return xp.sum(softplus - y * u, axis=-1)
+        return array_namespace(u).sum(_softplus(u) - y * u, axis=-1)
 
     def gradient(self, y: Any, u: Any) -> Any:
         return self.response(u) - y
@@ -28,6 +29,10 @@ class HalfBinomialLoss(AbstractLoss):
         xp = array_namespace(u)
         decay = xp.exp(-xp.abs(u))
         return (decay / (1 + decay) ** 2)[..., None, None]
+
+    def third(self, y: Any, u: Any) -> Any:
+        p = self.response(u)
+        return self.hessian(y, u)[..., 0, 0] * (1 - 2 * p)
 
     def separates(self, y: Any, u: Any) -> bool:
         xp = array_namespace(u)
@@ -44,6 +49,32 @@ class HalfBinomialLoss(AbstractLoss):
 
     def response_slope(self, u: Any) -> Any:
         return self.hessian(u, u)[..., 0, 0]
+
+    @property
+    def canonical(self) -> bool:
+        return True
+
+    @property
+    def dispersion_known(self) -> bool:
+        return True
+
+    def variance(self, mu: Any) -> Any:
+        """``mu (1 - mu)``."""
+        return mu * (1 - mu)
+
+    def fisher_weight(self, u: Any) -> Any:
+        return self.response_slope(u)  # no 0 / 0 far out
+
+    def pearson_residual(self, y: Any, u: Any) -> Any:
+        # The same as (y - mu) / sqrt(mu (1 - mu)), without 0 / 0 far out.
+        xp = array_namespace(u)
+        odds = xp.exp(xp.clip(u, min=-1400.0, max=1400.0) / 2)
+        return y / odds - (1 - y) * odds
+
+    def unit_deviance(self, y: Any, u: Any) -> Any:
+        # y softplus(-u) + (1 - y) softplus(u) is softplus(u) - y u, digits kept.
+        loss = y * _softplus(-u) + (1 - y) * _softplus(u)
+        return 2 * (loss - _entropy(y))
 
 
 @final
@@ -69,6 +100,11 @@ class HalfMultinomialLoss(AbstractLoss):
         eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
         return (p[..., :, None] * (eye - p[..., None, :]))[..., None, :, :]
 
+    def hessian_product(self, y: Any, u: Any, moves: Any) -> Any:
+        p = self.response(u)[..., None]
+        product = p * moves  # (diag(p) - p p') moves, K numbers a row and no K x K
+        return product - p * array_namespace(u).sum(product, axis=-2, keepdims=True)
+
     def separates(self, y: Any, u: Any) -> bool:
         xp = array_namespace(u)
         own = xp.sum(y * u, axis=-1)
@@ -83,3 +119,24 @@ class HalfMultinomialLoss(AbstractLoss):
         """Probabilities of the classes, softmax of ``u``."""
         xp = array_namespace(u)
         return xp.exp(u - logsumexp(u))
+
+    def response_slope(self, u: Any) -> Any:
+        """Derivative of each probability in its own output."""
+        p = self.response(u)
+        return p * (1 - p)
+
+
+def _softplus(u: Any) -> Any:
+    """``log(1 + exp(u)) = max(u, 0) + log(1 + exp(-|u|))``, without overflow."""
+    xp = array_namespace(u)
+    return xp.maximum(u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u)))
+
+
+def _entropy(y: Any) -> Any:
+    """``-y log(y) - (1 - y) log(1 - y)``, 0 at both ends: the least loss for this y."""
+    xp = array_namespace(y)
+
+    def term(share: Any) -> Any:
+        return -share * xp.log(xp.where(share > 0, share, xp.ones_like(share)))
+
+    return term(y) + term(1 - y)

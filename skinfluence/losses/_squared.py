@@ -13,6 +13,7 @@ class HalfSquaredError(AbstractLoss):
     """``loss = 1/2 sum_k (u_k - y_k)**2``, one group per output, all alike."""
 
     quadratic: ClassVar[bool] = True
+    exponential_family: ClassVar[bool] = True  # normal
 
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
@@ -27,3 +28,14 @@ class HalfSquaredError(AbstractLoss):
     def hessian(self, y: Any, u: Any) -> Any:
         xp = array_namespace(u)
         return xp.ones((*u.shape[:-1], 1, 1, 1), dtype=u.dtype, device=device_of(u))
+
+    @property
+    def canonical(self) -> bool:
+        return True
+
+    def variance(self, mu: Any) -> Any:
+        """One: the dispersion is the variance."""
+        return array_namespace(mu).ones_like(mu)
+
+    def unit_deviance(self, y: Any, u: Any) -> Any:
+        return (y - u) ** 2

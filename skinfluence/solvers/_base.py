@@ -1,11 +1,16 @@
 """The contract of a solver: prepare once, solve for many columns."""
 
 import abc
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import array_namespace
+from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence.curvature import RowwiseCurvature
+
+# Shares of the penalty that leave with a row are about 1 / n: few rounds suffice.
+_MOST_ROUNDS, _ROUNDING = 200, 1e-15
 
 
 class Solution(NamedTuple):
@@ -16,12 +21,32 @@ class Solution(NamedTuple):
     converged: Any  # (m,) bool
 
 
+@final
+@dataclass(eq=False)
+class Residuals:
+    """What iterations left over, ``|H x - rhs|`` against ``|rhs|``, over all columns."""
+
+    largest: float = 0.0
+    n_columns: int = 0
+    n_late: int = 0  # columns that stopped before their tolerance
+
+    def add(self, relative: Any, converged: Any) -> None:
+        """Take note of the columns of one solve, (m,) each."""
+        xp = array_namespace(relative)
+        if relative.shape[0] == 0:
+            return
+        self.largest = max(self.largest, float(xp.max(relative)))
+        self.n_columns += relative.shape[0]
+        self.n_late += int(xp.sum(xp.astype(~converged, xp.int64)))
+
+
 class AbstractFactor(abc.ABC):
     """What a solver has prepared: ``inv(H)`` as an operator, on the quotient by the gauge.
 
     Where H is singular, a symmetric generalised inverse stands for the inverse.
     """
 
+    affordable: ClassVar[int] = 1000  # solves to spend on an estimate
     condition: float  # of H with unit diagonal, gauge apart
     effective_dof: float  # sum of the leverages, trace of inv(H) (H - penalty'')
     rank_deficient: bool  # unpenalised directions that the rows do not determine
@@ -30,11 +55,12 @@ class AbstractFactor(abc.ABC):
     def solve(self, rhs: Any) -> Solution:
         """``inv(H) @ rhs`` for right-hand sides (G, D, m)."""
 
-    @abc.abstractmethod
     def norm(self, vectors: Any) -> Any:
         """Length ``sqrt(g' inv(H) g)`` of gradients (G, D, m) as Newton steps, (m,)."""
+        xp = array_namespace(vectors)
+        squared = xp.sum(vectors * self.solve(vectors).value, axis=(0, 1))
+        return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
-    @abc.abstractmethod
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None
     ) -> Any:
@@ -43,6 +69,17 @@ class AbstractFactor(abc.ABC):
         With a ``share`` (b,) of the penalty that leaves with each row, H is
         ``H - share_i penalty''`` here and in ``steps``.
         """
+        block = densified(block)
+        xp = array_namespace(block)
+        shape = (block.shape[0], layout.n_groups, layout.group_size)
+        eye = xp.eye(layout.group_size, dtype=block.dtype)
+        columns = []
+        for k in range(layout.group_size):  # output k of all groups at once
+            unit = xp.broadcast_to(eye[k, :], shape)
+            steps = self.steps(layout.lifted(block, unit), share)  # (b, G, D)
+            parts = xp.reshape(steps, (*shape, layout.width))
+            columns.append(xp.matmul(parts, block[:, None, :, None])[..., 0])
+        return xp.stack(columns, axis=-1)
 
     def steps(self, rows: Any, share: Any = None) -> Any:
         """``inv(H)`` applied to one vector per row: (b, G, D) to (b, G, D)."""
@@ -51,12 +88,32 @@ class AbstractFactor(abc.ABC):
         return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
 
     def _shared_solve(self, columns: Any, share: Any) -> Any:
-        """``solve`` for (G, D, b), the shares of the penalty taken out if it can."""
-        return self.solve(columns).value
+        """``solve`` for (G, D, b), the shares of the penalty taken out of H."""
+        found = self.solve(columns).value
+        if share is None:
+            return found
+        # (H - share P) x = c by x = inv(H) (c + share P x): shares are far below 1.
+        xp, first = array_namespace(columns), found
+        for _ in range(_MOST_ROUNDS):
+            before = found
+            pull = share * self.shared_penalty[..., None] * found
+            found = first + self.solve(pull).value
+            change = xp.max(xp.abs(found - before))
+            if not bool(change > _ROUNDING * xp.max(xp.abs(found))):
+                break
+        return found
+
+    @property
+    def shared_penalty(self) -> Any:
+        """Second derivative of the penalty of which rows carry shares, (G or 1, D)."""
+        raise NotImplementedError
 
 
 class AbstractSolver(abc.ABC):
     """Solver in two halves, so that one factorisation serves many solves."""
+
+    name: ClassVar[str]
+    residuals: Residuals | None = None  # None where nothing is iterated
 
     @abc.abstractmethod
     def prepare(self, curvature: RowwiseCurvature) -> AbstractFactor:

@@ -113,8 +113,8 @@ def has_no_minimum(objective: Objective, outputs: Any) -> bool:
     )
     if free_intercept and objective.loss.one_sided(targets):
         return True
-    unpenalised = bool(xp.all(objective.free_strength == 0))
-    return unpenalised and objective.loss.separates(targets, outputs)
+    penalised = bool(xp.any(objective.penalised))
+    return not penalised and objective.loss.separates(targets, outputs)
 
 
 def _descended(point: Point) -> RowwiseCurvature | None:
@@ -140,7 +140,7 @@ def _is_rounding(point: Point) -> bool:
 def _on_a_ray(point: Point) -> bool:
     """Whether Newton steps still move outputs by about one: they would for ever."""
     xp = array_namespace(point.theta)
-    penalised = bool(xp.any(point.objective.free_strength > 0))
+    penalised = bool(xp.any(point.objective.penalised))
     if penalised or point.objective.loss.quadratic:
         return False
     moves = point.objective.outputs(point.newton_step)

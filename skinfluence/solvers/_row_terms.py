@@ -3,7 +3,9 @@
 from typing import Any, NamedTuple
 
 from skinfluence._array import array_namespace
+from skinfluence._kernels import densified
 from skinfluence._layout import Layout
+from skinfluence._rows import row_blocks
 from skinfluence.solvers._polish import Point
 
 
@@ -16,6 +18,7 @@ class RowTerms(NamedTuple):
     slope: Any  # (b, G, Kb) unweighted gradient g_i in u
     bend: Any  # (b, G or 1, Kb, Kb) weighted second derivative s_i M_i
     share: Any  # (b,) of the penalty, that leaves with the row; None in sum form
+    rows: Any  # the slice or indices that these are
 
 
 def row_terms(point: Point, rows: Any) -> RowTerms:
@@ -32,12 +35,13 @@ def row_terms(point: Point, rows: Any) -> RowTerms:
         layout.grouped(loss.gradient(y, u)),
         s[:, None, None, None] * loss.hessian(y, u),
         s * objective.penalty.share if objective.penalty.share else None,
+        rows,
     )
 
 
 def own_outputs(block: Any, vectors: Any, layout: Layout) -> Any:
     """``X~_i v_i``: each row's outputs by a vector of its own, (b, G, D) to (b, G, Kb)."""
-    xp = array_namespace(block)
+    xp, block = array_namespace(vectors), densified(block)
     columns = layout.unpack(vectors)  # (b, K, q)
     return layout.grouped(xp.matmul(columns, block[:, :, None])[..., 0])
 
@@ -52,12 +56,15 @@ def row_gradients(point: Point, terms: RowTerms, slope: Any) -> Any:
 
 
 def gradient_lengths(point: Point, rows: Any) -> Any:
-    """Length of each row's first-order deletion effect, ``|inv(H) s_i g_i|_H``, (b,)."""
-    terms = row_terms(point, rows)
-    xp = array_namespace(terms.block)
-    slope = terms.weight[:, None, None] * terms.slope
-    lifted = row_gradients(point, terms, slope)  # (b, G, D)
-    return point.factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
+    """Length of the first-order effects of deleting rows, ``|inv(H) s_i g_i|_H``, (b,)."""
+    xp, layout = array_namespace(rows), point.objective.layout
+    lengths = []
+    for part in row_blocks(rows.shape[0], layout.n_groups * layout.size):
+        terms = row_terms(point, rows[part])
+        slope = terms.weight[:, None, None] * terms.slope
+        lifted = row_gradients(point, terms, slope)  # (b, G, D)
+        lengths.append(point.factor.norm(xp.permute_dims(lifted, (1, 2, 0))))
+    return xp.concat(lengths)
 
 
 def taken(array: Any, rows: Any) -> Any:

@@ -1,0 +1,11 @@
+"""Classical diagnostics of least squares and generalized linear models.
+
+Hat values use the expected information, as R and statsmodels do; what a deletion does to
+the model is asked of a deletion, which uses the observed Hessian.
+"""
+
+from skinfluence.diagnostics._columns import Diagnostics, diagnostics
+from skinfluence.diagnostics._expected import at_expected_information
+from skinfluence.diagnostics._facts import Deletions
+
+__all__ = ["Deletions", "Diagnostics", "at_expected_information", "diagnostics"]

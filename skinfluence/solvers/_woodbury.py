@@ -1,0 +1,258 @@
+"""Dual solver: a matrix of n Kb rows in place of one of D columns, for n Kb < D.
+
+With ``Z = R' X~`` the rows scaled by roots of their second derivatives, ``M_i = R_i R_i'``,
+and P the penalty, ``H = Z'Z + P``. Woodbury's identity on the penalised entries E leaves
+``N = I + Z_E inv(P) Z_E'``; the unpenalised ones U (intercepts) border it, with the Schur
+complement ``S = Z_U' inv(N) Z_U``. No (D, D) matrix is ever made.
+
+References
+----------
+.. [1] Hager (1989). Updating the inverse of a matrix. :doi:`10.1137/1031049`.
+.. [2] Hastie & Tibshirani (2004). Efficient quadratic regularization for expression
+   arrays. :doi:`10.1093/biostatistics/kxh010`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, final
+
+from skinfluence._array import array_namespace, masked
+from skinfluence._kernels import densified, kernels
+from skinfluence._layout import Layout
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.exceptions import IndefiniteCurvatureError, InvalidParameterError
+from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
+from skinfluence.solvers._condition import condition_number
+
+# Eigenvalues of the Schur complement below this, relative to the largest, are gauge.
+_RANK_TOLERANCE = 1e-11
+# 1 - h is known to rounding; a leverage h above this keeps all digits that matter.
+_LEAST_LEVERAGE = 1e-3
+# Beyond this condition number a solution is refined once by its own residual.
+_WELL_CONDITIONED = 1e5
+
+
+@final
+@dataclass(frozen=True)
+class Dual(AbstractSolver):
+    """Factor the (n Kb, n Kb) matrix of the rows of each group; needs a penalty.
+
+    Cost: ``n**2 p`` flops for the Gram matrix of the rows, ``2 (n Kb)**3 / 3`` for its
+    factor and the inverse of that, ``2 n p + (n Kb)**2`` for a solve.
+    """
+
+    name: ClassVar[str] = "dual"
+
+    def prepare(self, curvature: RowwiseCurvature) -> "DualFactor":
+        objective = curvature.objective
+        strength, free = curvature.diagonal_part, objective.free
+        xp = array_namespace(strength)
+        if not bool(xp.any(strength > 0)):
+            raise InvalidParameterError(
+                "solver='dual' inverts the penalty, but this model has none. Use "
+                "solver='direct', or 'cg' where the Hessian does not fit in memory."
+            )
+        M = objective.loss.hessian(objective.targets, curvature.first_order.outputs)
+        M = objective.weight[:, None, None, None] * M  # (n, G or 1, Kb, Kb)
+        n_own = max(strength.shape[0], M.shape[1], 1 if free is None else free.shape[0])
+        grams: dict[bytes, Any] = {}
+        groups = []
+        for g in range(n_own):
+            mask = None if free is None else free[min(g, free.shape[0] - 1), :]
+            own = strength[min(g, strength.shape[0] - 1), :]
+            bend = M[:, min(g, M.shape[1] - 1), :, :]
+            keep = g + 1 < n_own  # the last one may overwrite the Gram matrix
+            groups.append(_group(curvature, own, bend, mask, grams, keep))
+        return DualFactor(curvature, groups)
+
+
+class _Group(NamedTuple):
+    """One group of coupled outputs, prepared."""
+
+    inverse_strength: Any  # (D,) 1 / P on the penalised free entries, else 0
+    border: Any  # (D, z) unit vectors of the unpenalised free entries
+    roots: Any  # (n, Kb, r) R_i
+    T: Any  # (n r, n r) with T T' = inv(N)
+    pulled: Any  # (n r, z) inv(N) Z_U
+    inverse_schur: Any  # (z, z) inv(S), on the quotient by the gauge
+    rank_deficient: bool
+
+    def inner(self, moves: Any, border: Any) -> tuple[Any, Any]:
+        """From ``X~ inv(P) c`` (n, Kb, m) and ``c_U`` (z, m): weights of rows, ``x_U``."""
+        xp = array_namespace(moves)
+        n, r = self.roots.shape[0], self.roots.shape[2]
+        w = xp.matmul(xp.matrix_transpose(self.roots), moves)  # (n, r, m)
+        w = xp.reshape(w, (n * r, -1))
+        x_U = self.inverse_schur @ (border - self.pulled.T @ w)
+        a = self.T @ (self.T.T @ w) + self.pulled @ x_U
+        return xp.matmul(self.roots, xp.reshape(a, (n, r, -1))), x_U
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DualFactor(AbstractFactor):
+    """``inv(H)`` as ``inv(P)`` less a product through the rows."""
+
+    curvature: RowwiseCurvature
+    groups: list[_Group]  # G of them, or one for all
+
+    @cached_property
+    def condition(self) -> float:  # type: ignore[override]
+        """Condition number of H with unit diagonal, estimated."""
+        return condition_number(self.curvature, lambda rhs: self._once(rhs))
+
+    @cached_property
+    def effective_dof(self) -> float:  # type: ignore[override]
+        """Sum of the leverages, trace of ``I - Q``."""
+        xp = array_namespace(self.curvature.theta)
+        total = sum(float(xp.sum(1 - q)) for q in self._remainders)
+        return total * self.curvature.objective.layout.n_groups / len(self.groups)
+
+    @property
+    def rank_deficient(self) -> bool:  # type: ignore[override]
+        """Whether the rows do not determine the unpenalised entries."""
+        return any(group.rank_deficient for group in self.groups)
+
+    @property
+    def shared_penalty(self) -> Any:
+        return self.curvature.objective.penalty.hessian_diagonal
+
+    @cached_property
+    def _remainders(self) -> list[Any]:
+        """Diagonals of ``Q = inv(N) - inv(N) Z_U inv(S) Z_U' inv(N)``, (n r,) each."""
+        xp = array_namespace(self.curvature.theta)
+        found = []
+        for group in self.groups:
+            norms = [  # by blocks: no second matrix of this size
+                xp.sum(group.T[first : first + 256, :] ** 2, axis=1)
+                for first in range(0, group.T.shape[0], 256)
+            ]
+            border = xp.sum((group.pulled @ group.inverse_schur) * group.pulled, axis=1)
+            found.append(xp.concat(norms) - border)
+        return found
+
+    def solve(self, rhs: Any) -> Solution:
+        xp = array_namespace(rhs)
+        value = self._once(rhs)
+        if self.condition > _WELL_CONDITIONED:
+            # Entries in the span of the rows are a difference of larger numbers.
+            value = value + self._once(self._within(rhs - self.curvature.matvec(value)))
+        return Solution(value, 0, xp.ones(rhs.shape[-1], dtype=xp.bool))
+
+    def _within(self, rhs: Any) -> Any:
+        gauge = self.curvature.gauge
+        return rhs if gauge is None else rhs - gauge @ (gauge.T @ rhs)
+
+    def _once(self, rhs: Any) -> Any:
+        objective = self.curvature.objective
+        layout, xp = objective.layout, array_namespace(rhs)
+        own = [self.groups[min(g, len(self.groups) - 1)] for g in range(rhs.shape[0])]
+        scale = xp.stack([group.inverse_strength for group in own])[..., None]
+        moves = objective.moves(scale * rhs)  # (n, K, m)
+        shape = (moves.shape[0], layout.n_groups, layout.group_size, rhs.shape[-1])
+        moves = xp.reshape(moves, shape)
+        slopes, borders = [], []
+        for g, group in enumerate(own):
+            c_U = group.border.T @ rhs[g, ...]
+            a, x_U = group.inner(moves[:, g, :, :], c_U)
+            slopes.append(a)
+            borders.append(group.border @ x_U)
+        slope = xp.reshape(xp.stack(slopes, axis=1), (shape[0], -1, shape[-1]))
+        return scale * (rhs - objective.lifted_sum(slope)) + xp.stack(borders)
+
+    def row_blocks_of_inverse(
+        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+    ) -> Any:
+        if share is not None:
+            return super().row_blocks_of_inverse(block, layout, share)
+        if rows is None or layout.group_size > 1:
+            return self._by_products(block, layout)
+        return self._by_remainders(block, layout, rows)
+
+    def _by_remainders(self, block: Any, layout: Layout, rows: Any) -> Any:
+        """Training rows have ``M_i A_i = I - Q_ii``: nothing left to multiply."""
+        columns, xp = [], array_namespace(self.curvature.theta)
+        for group, remainder in zip(self.groups, self._remainders, strict=True):
+            root = group.roots[:, 0, 0]
+            if isinstance(rows, slice):
+                root, q = root[rows], remainder[rows]
+            else:
+                root, q = xp.take(root, rows), xp.take(remainder, rows)
+            large = 1 - q > _LEAST_LEVERAGE
+            safe = xp.where(large, root, xp.ones_like(root))
+            columns.append((xp.where(large, (1 - q) / safe**2, xp.nan * q)))
+        A = xp.stack(columns, axis=1)[:, :, None, None]
+        # Small leverages have lost digits in 1 - Q_ii.
+        small = xp.any(xp.isnan(A), axis=(1, 2, 3))
+        if not bool(xp.any(small)):
+            return A
+        (places,) = xp.nonzero(small)
+        exact = self._by_products(masked(block, small), layout)
+        order = xp.cumulative_sum(xp.astype(small, xp.int64)) - 1
+        filled = xp.take(exact, xp.where(small, order, 0 * order), axis=0)
+        return xp.where(small[:, None, None, None], filled, A)
+
+    def _by_products(self, block: Any, layout: Layout) -> Any:
+        dense = densified(block)
+        parts = [self._products(dense, layout, group) for group in self.groups]
+        return array_namespace(dense).stack(parts, axis=1)
+
+    def _products(self, block: Any, layout: Layout, group: _Group) -> Any:
+        """``A_i`` of any rows (b, q) in one group, (b, Kb, Kb)."""
+        xp = array_namespace(block)
+        Kb, q, b = layout.group_size, layout.width, block.shape[0]
+        n, r = group.roots.shape[0], group.roots.shape[2]
+        scale = xp.reshape(group.inverse_strength, (Kb, q))
+        border = xp.reshape(group.border, (Kb, q, -1))
+        total = []
+        for k in range(Kb):
+            cross = self._outputs_of_one((block * scale[k, :]).T)  # (n, b)
+            w = group.roots[:, k, None, :] * cross[:, :, None]  # (n, b, r)
+            w = xp.reshape(xp.permute_dims(w, (1, 0, 2)), (b, n * r))
+            total.append((w @ group.T, block @ border[k, ...] - w @ group.pulled))
+        half = xp.stack([part for part, _ in total], axis=1)  # (b, Kb, n r)
+        left = xp.stack([part for _, part in total], axis=1)  # (b, Kb, z)
+        A = xp.matmul(left @ group.inverse_schur, xp.matrix_transpose(left))
+        A = A - xp.matmul(half, xp.matrix_transpose(half))
+        own = (block**2) @ scale.T  # (b, Kb)
+        return A + own[..., None] * xp.eye(Kb, dtype=own.dtype)
+
+    def _outputs_of_one(self, vectors: Any) -> Any:
+        """Training rows times vectors (q, b) of one output, (n, b)."""
+        from_one = self.curvature.objective.design.times
+        return from_one(vectors)
+
+
+def _group(
+    curvature: RowwiseCurvature,
+    strength: Any,
+    bend: Any,
+    free: Any,
+    grams: dict[bytes, Any],
+    keep: bool,
+) -> _Group:
+    objective, layout = curvature.objective, curvature.objective.layout
+    xp = array_namespace(strength)
+    penalised, bordering = strength > 0, ~(strength > 0)
+    if free is not None:
+        penalised, bordering = penalised & free, bordering & free
+    inverse = xp.where(penalised, 1 / xp.where(penalised, strength, 1.0), 0.0 * strength)
+    eye = xp.eye(layout.size, dtype=strength.dtype) if layout.size < 4096 else None
+    border = _unit_columns(bordering, strength) if eye is None else masked(eye, bordering).T
+    roots = _roots(bend)
+    N = _inner_matrix(curvature, inverse, roots, grams, keep)
+    T = kernels(N).inverse_root_in_place(N)
+    if T is None:
+        raise IndefiniteCurvatureError(
+            "The matrix of the rows is not positive definite: the parameters are not at "
+            "a minimum of their objective. Fit the model to a tighter tolerance, or use "
+            "solver='direct'."
+        )
+    Z_U = _bordering_rows(objective, border, roots)
+    half = T.T @ Z_U
+    inverse_schur, rank = _pseudo_inverse(half.T @ half)
+    gauge = curvature.gauge
+    n_gauge = 0 if gauge is None else gauge.shape[1]
+    pulled = T @ half
+    deficient = rank < border.shape[1] - n_gauge
+    return _Group(inverse, border, roots, T, pulled, inverse_schur, deficient)

@@ -1,0 +1,133 @@
+"""The mathematics on arrays of other libraries gives what it gives on NumPy arrays."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from objectives import SETTINGS, build, is_of
+from reference import relative_error
+
+from skinfluence._array import to_numpy
+from skinfluence.deletion import Exact, Jackknife, Newton
+from skinfluence.influence import (
+    Loss,
+    Output,
+    Response,
+    delta_blocks,
+    influence_blocks,
+    influence_on_parameters,
+    self_influence,
+    self_influence_of,
+    top_blocks,
+)
+from skinfluence.solvers import Cholesky, expand, gradient_lengths, polish
+
+NAMESPACES = ["array_api_strict", "torch"]
+
+
+def namespace(name):
+    if name == "torch":
+        pytest.importorskip("torch")
+        return pytest.importorskip("array_api_compat.torch")
+    return pytest.importorskip(name)
+
+
+class Asked:
+    """An objective at its minimum, and whatever a question needs."""
+
+    def __init__(self, setting, xp):
+        self.objective, self.theta, (self.design, y) = build(SETTINGS[setting], xp)
+        self.solver, self.xp = Cholesky(), xp
+        self.start = expand(self.objective, self.theta, self.solver)
+        end = polish(self.start, self.solver, length=1e-13, max_iter=50)
+        assert end.converged
+        self.point = end.point
+        self.loss = Loss(self.objective.loss, y)
+        one = np.zeros((self.design.n_rows, SETTINGS[setting].n_outputs))
+        one[:, 0] = 1.0
+        self.indicator = xp.asarray(one)
+
+    def exact(self):
+        return Exact(self.point, self.solver, typical=1e-3, tol=1e-11)
+
+    def all_rows(self):
+        return slice(0, self.objective.n_rows)
+
+    def indices(self):
+        return self.xp.asarray([7, 0, 21])
+
+    def matrix(self, blocks):
+        return self.xp.concat([values for _, values in blocks], axis=-1)
+
+    def deltas(self, deletion, aggregate=None):
+        blocks = delta_blocks(
+            self.point, deletion, self.design, self.loss, aggregate, entries=2**10
+        )
+        return self.matrix(blocks)
+
+    def influence(self, quantity, aggregate=None):
+        return self.matrix(
+            influence_blocks(self.point, self.design, quantity, aggregate)
+        )
+
+    def top(self, order, which):
+        blocks = influence_blocks(self.point, self.design, self.loss, None)
+        return top_blocks(blocks, 5, order, 1.0)[which]
+
+
+QUESTIONS = {
+    "gradient": lambda a: a.start.gradient,
+    "outputs": lambda a: a.start.outputs,
+    "curvature": lambda a: a.start.curvature.as_matrix(),
+    "product": lambda a: a.start.curvature.matvec(a.theta[..., None]),
+    "Newton step": lambda a: a.start.newton_step,
+    "minimum": lambda a: a.point.outputs,
+    "recentred": lambda a: a.objective.recentred(a.theta, a.start.outputs)[1],
+    "lengths": lambda a: gradient_lengths(a.point, a.indices()),
+    "parameters": lambda a: influence_on_parameters(a.point, a.indices()),
+    "self-influence": lambda a: self_influence(a.point, a.all_rows()),
+    "score": lambda a: self_influence_of(a.point, a.design, a.loss),
+    "influence on the loss": lambda a: a.influence(a.loss),
+    "mean influence": lambda a: a.influence(a.loss, "mean"),
+    "influence on an output": lambda a: a.influence(Output(a.indicator)),
+    "influence on a response": lambda a: a.influence(
+        Response(a.objective.loss, a.indicator)
+    ),
+    "top values": lambda a: a.top("absolute", 0),
+    "top rows": lambda a: a.top("harmful", 1),
+    "jackknife": lambda a: Jackknife(a.point).deltas(a.all_rows()).theta,
+    "jackknife outputs": lambda a: Jackknife(a.point).outputs(a.all_rows())[0],
+    "jackknife deltas": lambda a: a.deltas(Jackknife(a.point)),
+    "Newton": lambda a: Newton(a.point).deltas(a.indices()).theta,
+    "Newton outputs": lambda a: Newton(a.point).outputs(a.all_rows())[0],
+    "Newton deltas": lambda a: a.deltas(Newton(a.point)),
+    "sum of Newton deltas": lambda a: a.deltas(Newton(a.point), "sum"),
+    "exact": lambda a: a.exact().deltas(a.all_rows()).theta,
+    "exact steps": lambda a: a.exact().deltas(a.indices()).last_step,
+    "exact outputs": lambda a: a.exact().outputs(a.all_rows())[0],
+    "exact deltas": lambda a: a.deltas(a.exact()),
+}
+
+
+@cache
+def asked(setting, name="numpy"):
+    return Asked(setting, np if name == "numpy" else namespace(name))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_answers_are_those_of_numpy_in_the_callers_namespace(name, setting, question):
+    other, answer = namespace(name), QUESTIONS[question]
+    found, truth = answer(asked(setting, name)), answer(asked(setting))
+    assert is_of(found, other)
+    close(to_numpy(found), truth, question)
+
+
+def close(found, truth, question):
+    if question == "exact steps":  # the length of rounding; only where it lives counts
+        assert found.shape == truth.shape
+        return
+    lost = np.isnan(truth)  # one softmax deletion leaves separable classes
+    np.testing.assert_array_equal(np.isnan(found), lost)
+    assert relative_error(found[~lost], truth[~lost]) < 1e-10
