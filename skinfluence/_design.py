@@ -22,6 +22,8 @@ from skinfluence._kernels._sparse import as_csr
 
 # Sparse rows of fewer columns than this are faster made dense, block by block.
 _NARROW = 256
+# Rows up to which a Gram matrix is kept, of 512 MiB: Newton steps share it.
+_MOST_KEPT = 8192
 # Numbers in a block of columns of all rows.
 _COLUMN_ENTRIES = 2**22
 
@@ -104,8 +106,29 @@ class Design:
         X = as_csr(self.X)
         return X if self.columns is None else X[:, self.columns]
 
-    def row_gram(self, weight: Any) -> Any:
-        """``X~ diag(weight) X~'`` for weights of the working columns (q,), (n, n)."""
+    def row_gram(self, weight: Any) -> tuple[Any, bool]:
+        """``X~ diag(weight) X~'``, (n, n), for weights of the working columns (q,).
+
+        And whether it is kept, for the next weights alike, and must not be changed.
+        """
+        key = to_numpy(weight).tobytes()
+        if key in self._grams:
+            return self._grams[key], True
+        gram = self._row_gram(weight)
+        if self.n_rows > _MOST_KEPT:
+            return gram, False
+        self._grams[key] = gram
+        return gram, True
+
+    @cached_property
+    def _grams(self) -> dict[bytes, Any]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = ("_csr", "_grams")
+        return {name: part for name, part in vars(self).items() if name not in made}
+
+    def _row_gram(self, weight: Any) -> Any:
         constant = float(weight[-1]) if self.has_intercept else 0.0
         features = weight[: self.centre.shape[0]]
         if self.is_wide_sparse:
@@ -145,7 +168,10 @@ class Design:
         xp = array_namespace(coef)
         place = np.full(self.n_features, self.columns.shape[0])
         place[to_numpy(self.columns)] = np.arange(self.columns.shape[0])
-        padded = xp.concat([coef, xp.zeros_like(coef[..., :1])], axis=-1)
+        zeros = xp.zeros(
+            (*coef.shape[:-1], 1), dtype=coef.dtype, device=device_of(coef)
+        )
+        padded = xp.concat([coef, zeros], axis=-1)
         return xp.take(padded, xp.asarray(place), axis=-1)
 
 
@@ -167,7 +193,7 @@ def _row_gram(design: Design, weight: Any, constant: float) -> Any:
     size = max(_COLUMN_ENTRIES // n, 16)
     xp = array_namespace(design.centre)
     for first in range(0, weight.shape[0], size):
-        part = slice(first, first + size)
+        part = slice(first, min(first + size, weight.shape[0]))
         columns = _column_block(design, part, xp)  # (c, n)
         total = kernel.add_gram(total, columns, weight[part])
     return kernel.finished_gram(total)

@@ -7,8 +7,8 @@ the q working columns of each. Vectors are ``theta`` (G, D) or, m at once, (G, D
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace, masked
-from skinfluence._kernels import densified
+from skinfluence._array import array_namespace
+from skinfluence._kernels import SparseRows, densified
 
 
 @final
@@ -67,11 +67,29 @@ class Layout:
         shape = (*outputs.shape[:-2], self.n_outputs)
         return array_namespace(outputs).reshape(outputs, shape)
 
+    def summed_over_outputs(self, theta: Any) -> Any:
+        """Sum of theta (G, D) over the outputs, repeated for each, (q, K)."""
+        xp = array_namespace(theta)
+        total = xp.sum(self.unpack(theta), axis=0)
+        return xp.broadcast_to(total[:, None], (self.width, self.n_outputs))
+
     def lifted(self, block: Any, coefficients: Any) -> Any:
         """``X~_i' c_i`` for each row: block (b, q) and (b, G, Kb) to (b, G, D)."""
         xp, block = array_namespace(coefficients), densified(block)
         product = coefficients[..., None] * block[:, None, None, :]
         return xp.reshape(product, (block.shape[0], self.n_groups, self.size))
+
+    def effects(self, block: Any, coefficients: Any, vectors: Any) -> Any:
+        """``v_t' X~_i' c_i`` of vectors (m, G, D) with coefficients (b, G, Kb), (m, b)."""
+        xp = array_namespace(vectors)
+        m, b = vectors.shape[0], coefficients.shape[0]
+        if m > self.width and not isinstance(block, SparseRows):
+            lifted = xp.reshape(self.lifted(block, coefficients), (b, -1))
+            return xp.reshape(vectors, (m, -1)) @ lifted.T
+        # Lifting is dearer for few vectors and fills sparse rows: outputs first, (b, K, m).
+        flat = self.side_by_side(xp.permute_dims(vectors, (1, 2, 0)))
+        moves = xp.reshape(block @ flat, (b, self.n_outputs, m))
+        return xp.sum(self.ungrouped(coefficients)[:, :, None] * moves, axis=1).T
 
 
 @final
@@ -126,8 +144,8 @@ def gauge_basis(
         return None
     held = penalty if free is None else xp.where(free, penalty, xp.ones_like(penalty))
     table = xp.reshape(held[0, :], (layout.group_size, layout.width))
-    eye = xp.eye(layout.width, dtype=penalty.dtype)
-    eye = masked(eye, xp.max(table, axis=0) == 0).T
-    if eye.shape[1] == 0:
+    unseen = xp.nonzero(xp.max(table, axis=0) == 0)[0]
+    if unseen.shape[0] == 0:
         return None
-    return xp.concat([eye] * layout.group_size, axis=0) / layout.group_size**0.5
+    units = xp.astype(xp.arange(layout.width)[:, None] == unseen, penalty.dtype)
+    return xp.concat([units] * layout.group_size, axis=0) / layout.group_size**0.5

@@ -36,6 +36,7 @@ class Objective:
     layout: Layout
     free: Any = None  # (G or 1, D) bool: entries that may move; None for all
     wider: "Objective | None" = None  # what this was narrowed from
+    counts: Any = None  # (n,) what rows count in a mean loss; None for their weight
 
     @property
     def n_rows(self) -> int:
@@ -47,6 +48,11 @@ class Objective:
         """``S = sum_i s_i``."""
         return float(array_namespace(self.weight).sum(self.weight))
 
+    @property
+    def counted(self) -> Any:
+        """What each row counts in a mean loss, and in its share of the penalty, (n,)."""
+        return self.weight if self.counts is None else self.counts
+
     def without(self, row: int) -> "Objective":
         """The objective when one row, and its share of the penalty, has left."""
         xp = array_namespace(self.weight)
@@ -54,7 +60,7 @@ class Objective:
         return replace(
             self,
             weight=xp.where(keep, self.weight, 0.0 * self.weight),
-            penalty=self.penalty.without(float(self.weight[row])),
+            penalty=self.penalty.without(float(self.counted[row])),
             wider=None if self.wider is None else self.wider.without(row),
         )
 
@@ -90,7 +96,7 @@ class Objective:
         assert self.wider is not None
         columns, xp = self.design.columns, array_namespace(self.design.columns)
         if self.design.has_intercept:
-            last = xp.full_like(columns[:1], self.design.n_features)
+            last = xp.asarray([self.design.n_features], dtype=columns.dtype)
             columns = xp.concat([columns, last])
         return Selection(self.wider.layout, columns)
 
@@ -117,7 +123,7 @@ class Objective:
         """
         xp = array_namespace(outputs)
         M = self.loss.hessian(self.targets, outputs)
-        bend = xp.sum(xp.linalg.diagonal(M), axis=(1, 2))
+        bend = xp.abs(xp.sum(xp.linalg.diagonal(M), axis=(1, 2)))
         design = self.design.centred_by(self.weight * bend)
         coef, intercept = self.design.to_estimator(self.layout.unpack(theta))
         moved = self.layout.pack(design.to_working(coef, intercept))

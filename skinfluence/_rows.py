@@ -24,6 +24,7 @@ _MOST_SPARSE_ROWS = 2**15
 def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[slice]:
     """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache."""
     size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
+    size = max(min(size, _MOST_ENTRIES // max(width, 1)), 1)
     starts = range(0, n_rows, size)
     return [slice(start, min(start + size, n_rows)) for start in starts]
 

@@ -25,6 +25,8 @@ __all__ = [
     "RankDeficientWarning",
     "SeparableDeletionWarning",
     "UnidentifiedDeletionWarning",
+    "ActiveSetWarning",
+    "UnreachedFlipWarning",
 ]
 
 
@@ -98,3 +100,11 @@ class SeparableDeletionWarning(SkinfluenceWarning):
 
 class UnidentifiedDeletionWarning(SkinfluenceWarning):
     """Deleting these rows leaves a parameter undetermined: their deltas are NaN."""
+
+
+class ActiveSetWarning(SkinfluenceWarning):
+    """Deleting these rows would free or zero coefficients, which was not followed."""
+
+
+class UnreachedFlipWarning(SkinfluenceWarning):
+    """No set of rows was found whose deletion flips the sign that was asked about."""

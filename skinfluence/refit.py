@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -17,19 +17,22 @@ from sklearn.utils.parallel import Parallel, delayed
 from skinfluence._array import to_numpy
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
+from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import InvalidDataError, SeparableDeletionWarning
 from skinfluence.influence import changes, mean_gradient
 from skinfluence.solvers import (
-    Cholesky,
     Point,
     Polished,
-    expand,
+    approach,
     has_no_minimum,
-    polish,
     row_terms,
+    settle,
+    solver_for,
+    spread,
+    widened,
 )
 from skinfluence.support import (
-    Model,
+    AnyModel,
     checks,
     is_fitted,
     read,
@@ -118,7 +121,8 @@ def refit_leave_one_out(
     model = read(estimator)
     with checks.data_errors():
         read_X = checks.transformed(model.transformed(X))
-    objective, theta = model.objective(read_X, checked_y, weight)
+    narrow, theta = model.objective(read_X, checked_y, weight)
+    objective, theta = narrow.wider or narrow, spread(narrow, theta)
     if rows is None:
         rows = np.arange(objective.n_rows)
     rows = checks.indices(rows, objective.n_rows)
@@ -128,10 +132,10 @@ def refit_leave_one_out(
     start = time.perf_counter()
     delta = judge.deltas(theta, rows)
     seconds = time.perf_counter() - start
-    coef, intercept = model.shaped(
+    parameters = model.shaped(
         *objective.design.to_estimator(objective.layout.unpack(delta))
     )
-    return Bunch(coef=coef, intercept=intercept, rows=rows, seconds=seconds)
+    return Bunch(**parameters, rows=rows, seconds=seconds)
 
 
 def check_leave_one_out(
@@ -197,12 +201,12 @@ def check_leave_one_out(
     >>> agreement.max_abs_error < 1e-9
     True
     """
-    point, model = explainer._point, explainer._model
+    model, point = explainer._model, widened(explainer._point)
     _refuse_other_rows(explainer, X, y)
     chosen = _chosen(rows, explainer)
     start = time.perf_counter()
     deletion = explainer._deletion(len(chosen))
-    predicted = deletion.deltas(chosen).theta
+    predicted = spread(explainer._point.objective, deletion.deltas(chosen).theta)
     seconds_predicted = time.perf_counter() - start
     judge = _Judge(
         model,
@@ -219,6 +223,7 @@ def check_leave_one_out(
         effect = partial(_own_changes, point, chosen)
     else:
         design, quantities = explainer._asked(X_test, y_test, "loss", "mean")
+        design = point.objective.design.of(design.X)
         effect = partial(_test_changes, point, design, quantities[0])
     found = effect(predicted, linear=deletion.linear)
     truth = effect(refitted, linear=False)
@@ -238,7 +243,7 @@ def check_leave_one_out(
 class _Judge:
     """Refits without one row each, everything else held."""
 
-    model: Model
+    model: AnyModel
     objective: Objective
     y: Any
     polish: bool
@@ -271,27 +276,43 @@ def _refit(judge: _Judge, row: int, theta: Any) -> Any:
     kept = np.flatnonzero(to_numpy(objective.weight) > 0)
     if has_no_minimum(objective, objective.outputs(theta)):
         return np.full_like(theta, np.nan)
-    held = judge.model.row.held(judge.model.estimator)
     with warnings.catch_warnings():
         # The polish below finishes what the optimiser leaves.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        held.fit(
+        fitted = judge.model.refitted(
             objective.design.X[kept],
             judge.y[kept],
-            sample_weight=to_numpy(objective.weight)[kept],
+            to_numpy(objective.weight)[kept],
         )
-    fitted = replace(judge.model, estimator=held).parameters
-    start = objective.layout.pack(objective.design.to_working(*fitted))
+    start = judge.model.theta(objective, fitted)
     if not judge.polish:
-        return start - theta
-    end = _polished(objective, start)
-    return end.point.theta - theta if not end.unbounded else np.full_like(theta, np.nan)
+        return _seen(objective, start - theta)
+    end = _polished(objective, _within_domain(objective, start, theta))
+    if end.unbounded:
+        return np.full_like(theta, np.nan)
+    return _seen(objective, end.point.theta - theta)
+
+
+def _within_domain(objective: Objective, start: Any, theta: Any) -> Any:
+    """The estimator's refit, or the fit to all rows where its optimiser got lost."""
+    if not objective.loss.bounded_domain:
+        return start
+    inside = objective.loss.within_domain(objective.outputs(start))
+    return start if np.all(inside | (objective.weight == 0)) else theta
+
+
+def _seen(objective: Objective, delta: Any) -> Any:
+    """The part of a delta that the objective sees: optimisers may drift in the rest."""
+    gauge = RowwiseCurvature(objective, delta).gauge
+    return delta if gauge is None else delta - (delta @ gauge) @ gauge.T
 
 
 def _polished(objective: Objective, theta: Any) -> Polished:
-    solver = Cholesky()
-    start = expand(objective, theta, solver)
-    return polish(start, solver, length=0.0, max_iter=_POLISH_STEPS)
+    """The minimum, among all features: L1 may hold others at zero than at the start."""
+    solver = solver_for("auto", objective)
+    start = approach(*objective.narrowed(theta), solver)
+    end = settle(start, solver, length=0.0, max_iter=_POLISH_STEPS)
+    return end._replace(point=widened(end.point))
 
 
 def _chosen(rows: Any, explainer: Any) -> Any:
@@ -357,7 +378,7 @@ def _agreement(predicted: Any, refit: Any) -> dict[str, float]:
     )
 
 
-def _param_error(model: Model, point: Point, predicted: Any, refit: Any) -> float:
+def _param_error(model: AnyModel, point: Point, predicted: Any, refit: Any) -> float:
     """Largest error of a parameter over the largest delta of any parameter."""
     objective = point.objective
 

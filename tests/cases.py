@@ -33,6 +33,8 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from skinfluence.losses import HalfMultinomialLoss
+
 # --- data ---
 
 
@@ -608,6 +610,20 @@ def _positive(rng, n):
     return rng.gamma(2.0, size=(n, 1))
 
 
+def _one_number(rng, n):
+    return rng.normal(size=(n, 1))
+
+
+def _weighed_one_hot(rng, n):
+    """Two models of three classes each, and the weights of a row in both."""
+    targets = [_one_hot(rng, n), _one_hot(rng, n), rng.uniform(0.5, 2.0, (n, 2))]
+    return np.concatenate(targets, axis=1)
+
+
+def _powers(*powers):
+    return tuple({"power": power} for power in powers)
+
+
 def _signs(rng, n):
     return rng.choice([-1.0, 1.0], size=(n, 1))
 
@@ -620,6 +636,7 @@ class LossSample:
     n_outputs: int = 1
     farthest: float = 800.0  # the largest outputs at which the loss is finite
     options: tuple[dict[str, Any], ...] = ({},)  # of the constructor
+    within: Any = lambda u: u  # any outputs to ones that have a finite loss
 
 
 # By the name of each class in skinfluence.losses; a new loss is one line here.
@@ -627,5 +644,27 @@ LOSS_SAMPLES = {
     "HalfSquaredError": LossSample(_numbers, n_outputs=2),
     "HalfBinomialLoss": LossSample(_shares),
     "HalfMultinomialLoss": LossSample(_one_hot, n_outputs=3),
-    "HalfPoissonLoss": LossSample(_counts, farthest=700.0),
+    "HalfTweedieLoss": LossSample(
+        _positive, farthest=300.0, options=_powers(0.0, 1.0, 1.5, 2.0, 3.0)
+    ),
+    "HalfTweedieIdentityLoss": LossSample(
+        _positive,
+        options=_powers(-1.0, 1.0, 1.5, 2.0, 3.0),
+        within=lambda u: np.abs(u) + 0.3,
+    ),
+    "HuberLoss": LossSample(_numbers, n_outputs=2, options=({"epsilon": 0.4},)),
+    "HuberScaleLoss": LossSample(
+        _one_number,
+        n_outputs=2,
+        options=({"epsilon": 1.35},),
+        within=lambda u: np.abs(u) * [0, 1] + u * [1, 0] + [0, 0.5],
+    ),
+    "ModifiedHuber": LossSample(_signs),
+    "SquaredHinge": LossSample(_signs),
+    "SquaredEpsilonInsensitive": LossSample(_one_number, options=({"epsilon": 0.3},)),
+    "Repeated": LossSample(
+        _weighed_one_hot,
+        n_outputs=6,
+        options=({"loss": HalfMultinomialLoss(), "n_models": 2},),
+    ),
 }

@@ -4,8 +4,16 @@ from functools import cache
 
 import pytest
 from cases import fitted, load
+from threadpoolctl import threadpool_limits
 
 from skinfluence import InfluenceExplainer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread():
+    """Small problems on shared machines: threads of BLAS wait for each other."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="session")

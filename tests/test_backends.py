@@ -8,7 +8,7 @@ from objectives import SETTINGS, build, is_of
 from reference import relative_error
 
 from skinfluence._array import to_numpy
-from skinfluence.deletion import Exact, Jackknife, Newton
+from skinfluence.deletion import Exact, Halley, Jackknife, Newton
 from skinfluence.influence import (
     Loss,
     Output,
@@ -20,14 +20,22 @@ from skinfluence.influence import (
     self_influence_of,
     top_blocks,
 )
-from skinfluence.solvers import Cholesky, expand, gradient_lengths, polish
+from skinfluence.solvers import (
+    Cholesky,
+    ConjugateGradient,
+    Dual,
+    expand,
+    gradient_lengths,
+    polish,
+)
 
 NAMESPACES = ["array_api_strict", "torch"]
 
 
 def namespace(name):
     if name == "torch":
-        pytest.importorskip("torch")
+        # Its threads would wait for each other: the arrays here are small.
+        pytest.importorskip("torch").set_num_threads(1)
         return pytest.importorskip("array_api_compat.torch")
     return pytest.importorskip(name)
 
@@ -75,7 +83,23 @@ class Asked:
         return top_blocks(blocks, 5, order, 1.0)[which]
 
 
+def halley(asked):
+    """Halley's correction where the loss has it, and Newton's step elsewhere."""
+    layout, loss = asked.objective.layout, asked.objective.loss
+    single = layout.group_size == 1 and loss.has_third
+    return Halley(asked.point) if single else Newton(asked.point)
+
+
+def solved(asked, solver):
+    if not asked.xp.any(asked.objective.penalised):
+        solver = ConjugateGradient(tol=1e-12)  # the dual inverts the penalty
+    factor = solver.prepare(asked.start.curvature)
+    return factor.solve(asked.start.gradient[..., None]).value
+
+
 QUESTIONS = {
+    "conjugate gradients": lambda a: solved(a, ConjugateGradient(tol=1e-12)),
+    "dual": lambda a: solved(a, Dual()),
     "gradient": lambda a: a.start.gradient,
     "outputs": lambda a: a.start.outputs,
     "curvature": lambda a: a.start.curvature.as_matrix(),
@@ -102,6 +126,8 @@ QUESTIONS = {
     "Newton outputs": lambda a: Newton(a.point).outputs(a.all_rows())[0],
     "Newton deltas": lambda a: a.deltas(Newton(a.point)),
     "sum of Newton deltas": lambda a: a.deltas(Newton(a.point), "sum"),
+    "Halley": lambda a: halley(a).deltas(a.indices()).theta,
+    "Halley outputs": lambda a: halley(a).outputs(a.all_rows())[0],
     "exact": lambda a: a.exact().deltas(a.all_rows()).theta,
     "exact steps": lambda a: a.exact().deltas(a.indices()).last_step,
     "exact outputs": lambda a: a.exact().outputs(a.all_rows())[0],

@@ -188,19 +188,6 @@ def test_unsupported_estimators_are_refused_and_named(name):
     assert not state(explainer)
 
 
-@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
-@pytest.mark.parametrize("fit_first", [True, False])
-def test_an_unsupported_penalty_is_refused(l1_ratio, fit_first):
-    model = LogisticRegression(
-        l1_ratio=l1_ratio, solver="saga", max_iter=5000, random_state=0
-    )
-    if fit_first:
-        model.fit(BINARY.X, BINARY.y)
-    explainer = InfluenceExplainer(model)
-    assert_refused(explainer, UnsupportedEstimatorError, "(?i)l1", BINARY.X, BINARY.y)
-    assert not state(explainer)
-
-
 @pytest.mark.parametrize("estimator", [LogisticRegression(), RidgeClassifier()])
 @pytest.mark.parametrize("label", [1, "yes"])
 def test_one_class_is_refused(estimator, label):

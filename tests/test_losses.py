@@ -37,7 +37,8 @@ def sample_of(loss):
 def points(loss, scale=2.0):
     """Valid targets (N, K_y) and outputs (N, K)."""
     rng, sample = np.random.default_rng(0), sample_of(loss)
-    return sample.targets(rng, N), scale * rng.normal(size=(N, sample.n_outputs))
+    y = sample.targets(rng, N)
+    return y, sample.within(scale * rng.normal(size=(N, sample.n_outputs)))
 
 
 def full_hessian(loss, y, u):
@@ -151,7 +152,8 @@ def test_squared_pearson_residuals_are_the_score_over_the_information(loss):
 @every_loss
 def test_extreme_outputs_are_finite(loss):
     y, u = points(loss)
-    far = np.sign(u) * sample_of(loss).farthest
+    sample = sample_of(loss)
+    far = sample.within(np.sign(u) * sample.farthest)
     for part in (loss.value, loss.gradient, loss.hessian):
         assert np.all(np.isfinite(part(y, far)))
     assert np.all(np.isfinite(loss.response(far)))
@@ -187,7 +189,7 @@ def test_one_row_can_be_asked_at_many_outputs(loss):
     """Leading axes are broadcast: exact deletions ask all rows at all candidates."""
     y, u = points(loss)
     moves = np.random.default_rng(1).normal(size=(N, 5, u.shape[1]))
-    many = u[:, None, :] + moves
+    many = sample_of(loss).within(u[:, None, :] + moves)
     for name in ("value", "gradient", "hessian"):
         part = getattr(loss, name)
         found = part(y[:, None, :], many)

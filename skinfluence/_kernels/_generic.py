@@ -51,6 +51,13 @@ def squared_columns(block: Any, weight: Any) -> Any:
     return weight.T @ block**2
 
 
+def framed_identity(gram: Any, root: Any, *, overwrite: bool) -> Any:
+    """``I + diag(root) gram diag(root)``; ``overwrite`` gives the Gram matrix away."""
+    xp = array_namespace(gram)
+    eye = xp.eye(gram.shape[0], dtype=gram.dtype, device=device_of(gram))
+    return eye + root[:, None] * gram * root
+
+
 def inverse_root_in_place(matrix: Any) -> Any | None:
     """T with ``T T' = inv(matrix)``; None unless positive definite. Matrix is lost."""
     found = inverse_cholesky(matrix)

@@ -10,6 +10,7 @@ __all__ = [
     "add_gram",
     "empty_gram",
     "finished_gram",
+    "framed_identity",
     "inverse_cholesky",
     "inverse_root_in_place",
     "largest",
@@ -22,6 +23,11 @@ __all__ = [
 def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
     """A zero (width, width) total for ``add_gram``, in the order that BLAS adds into."""
     return np.zeros((width, width), order="F")
+
+
+# OpenBLAS crashes in a threaded Cholesky of 20,000 columns (seen in 0.3.31 at 2 threads).
+_MOST_LAPACK = 8192
+_BLOCK = 2048
 
 
 def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -54,11 +60,23 @@ def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     return np.tril(inverse).T, float(rcond)
 
 
+def framed_identity(
+    gram: np.ndarray, root: np.ndarray, *, overwrite: bool
+) -> np.ndarray:
+    """``I + diag(root) gram diag(root)``; ``overwrite`` gives the Gram matrix away."""
+    framed = np.multiply(gram, root[:, None], out=gram if overwrite else None)
+    framed *= root
+    framed.flat[:: len(root) + 1] += 1.0
+    return framed
+
+
 def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
     """T, upper triangular, ``T T' = inv(matrix)``, in the matrix's own memory.
 
     None unless it is positive definite.
     """
+    if len(matrix) > _MOST_LAPACK:
+        return _inverse_root_by_blocks(matrix)
     # A symmetric matrix in C order is the same in Fortran's, without a copy.
     own = matrix if matrix.flags.f_contiguous else matrix.T
     L, info = lapack.dpotrf(own, lower=True, clean=True, overwrite_a=True)
@@ -66,6 +84,33 @@ def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
         return None
     inverse, info = lapack.dtrtri(L, lower=True, overwrite_c=True)
     return inverse.T if info == 0 else None
+
+
+def _inverse_root_by_blocks(matrix: np.ndarray) -> np.ndarray | None:
+    """The same from matrix products and LAPACK on blocks of the diagonal."""
+    L = matrix
+    blocks = [slice(i, min(i + _BLOCK, len(L))) for i in range(0, len(L), _BLOCK)]
+    inverses = []
+    for k, own in enumerate(blocks):  # Cholesky: L L' = matrix, in the lower triangle
+        found = inverse_cholesky(L[own, own])
+        if found is None:
+            return None
+        inverses.append(found[0].T)
+        for below in blocks[k + 1 :]:
+            L[below, own] = L[below, own] @ found[0]
+        for j, column in enumerate(blocks[k + 1 :], k + 1):
+            for row in blocks[j:]:
+                L[row, column] -= L[row, own] @ L[column, own].T
+    for i, row in enumerate(blocks):  # rows above are inverted already
+        for j, column in enumerate(blocks[:i]):
+            total = sum(L[row, part] @ L[part, column] for part in blocks[j:i])
+            # Later columns of this row still want L: the result waits above them.
+            L[column, row] = (-inverses[i] @ total).T
+        for column in blocks[:i]:
+            L[row, column] = L[column, row].T
+            L[column, row] = 0.0
+        L[row, row] = inverses[i]
+    return L.T
 
 
 def squared_row_norms(

@@ -9,6 +9,8 @@ from scipy.sparse import csr_array, diags_array
 
 # Numbers of a dense temporary: 64 MiB.
 _ENTRIES = 2**23
+# A column with entries in so many rows is multiplied faster as a dense one.
+_FREQUENT = 1 / 16
 
 
 @final
@@ -49,11 +51,15 @@ class SparseRows:
         return self.X @ features + (vectors[-1] - self.centre @ features)
 
     def __rmatmul__(self, rows: Any) -> Any:
-        product = (self.X.T @ np.ascontiguousarray(rows.T)).T
+        product = self.X.T @ np.ascontiguousarray(rows.T)  # (p,) or (p, m)
         if not self.has_intercept:
-            return product
-        total = rows.sum(axis=-1)[..., None]
-        return np.concatenate([product - total * self.centre, total], axis=-1)
+            return product.T
+        total = rows.sum(axis=-1)
+        whole = np.empty((self.shape[1], *product.shape[1:]))
+        np.multiply.outer(-self.centre, total, out=whole[:-1])
+        whole[:-1] += product
+        whole[-1] = total
+        return whole.T
 
     def dense(self) -> Any:
         """The rows as an array (b, q)."""
@@ -111,16 +117,21 @@ def squared_row_norms(block: SparseRows, T: Any, *, triangular: bool) -> Any:
 
 def row_gram(X: Any, centre: Any, weight: Any, constant: float) -> Any:
     """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, dense (n, n)."""
-    n, transposed = X.shape[0], X.T.tocsr()
+    n = X.shape[0]
     total = np.empty((n, n))
-    weighted = X @ diags_array(weight)
-    pull = weighted @ centre  # (n,)
+    frequent = np.bincount(X.indices, minlength=X.shape[1]) > _FREQUENT * n
+    common, rare = X[:, frequent].toarray(), X[:, ~frequent]
+    scaled = common * weight[frequent]
+    scaled_rare = rare @ diags_array(weight[~frequent])
+    transposed = rare.T.tocsr()
+    pull = X @ (weight * centre)  # (n,)
     middle = centre @ (weight * centre) + constant
     size = max(_ENTRIES // (4 * n), 16)
     for first in range(0, n, size):
         rows = slice(first, first + size)
         part = total[rows]
-        (weighted[rows] @ transposed).toarray(out=part)
+        (scaled_rare[rows] @ transposed).toarray(out=part)
+        part += scaled[rows] @ common.T
         part += middle - pull[rows, None]
         part -= pull
     return total

@@ -48,7 +48,15 @@ class RowwiseCurvature(AbstractCurvature):
         """Basis (D, z) of the directions that the objective does not see, or None."""
         layout, loss = self.objective.layout, self.objective.loss
         shift, free = loss.shift_invariant, self.objective.free
-        return gauge_basis(self.diagonal_part, layout, shift, free)
+        if not shift:
+            return None
+        xp, penalty = array_namespace(self.theta), self.objective.penalty
+        # Shifting all outputs of a column costs what the slopes of L1 do not balance.
+        slope = penalty.slope + xp.zeros_like(self.theta)
+        tilt = xp.abs(layout.pack(layout.summed_over_outputs(slope)))
+        if penalty.corners is not None:
+            tilt = tilt + xp.astype(penalty.corners.present, tilt.dtype)
+        return gauge_basis(self.diagonal_part + tilt, layout, shift, free)
 
     def matvec(self, vectors: Any) -> Any:
         objective, layout = self.objective, self.objective.layout
@@ -72,7 +80,9 @@ class RowwiseCurvature(AbstractCurvature):
         xp = array_namespace(self.theta)
 
         def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
-            bends = xp.linalg.diagonal(self._weighted_hessian(y, u, s))  # (b, G or 1, Kb)
+            bends = xp.linalg.diagonal(
+                self._weighted_hessian(y, u, s)
+            )  # (b, G or 1, Kb)
             bends = layout.ungrouped(xp.broadcast_to(bends, layout.grouped(u).shape))
             return total + kernels(block).squared_columns(block, bends)
 

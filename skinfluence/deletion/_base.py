@@ -15,6 +15,8 @@ class Deltas(NamedTuple):
     converged: Any  # (b,) bool
     unidentified: Any  # (b,) bool: the other rows do not determine the model
     unbounded: Any  # (b,) bool: without the row there is no finite optimum
+    active_set_changes: Any = None  # (b,) bool; None where the penalty has no corners
+    missed_changes: Any = None  # (b,) bool: those of them that the deltas do not follow
 
 
 class AbstractDeletion(abc.ABC):
@@ -34,3 +36,10 @@ class AbstractDeletion(abc.ABC):
         Returns ``u`` (b, K), NaN where they do not exist, and the masks
         ``unidentified`` and ``unbounded``, each (b,).
         """
+
+    def missed_changes(self, rows: Any) -> Any:
+        """Rows whose deletion changes the active set, which ``outputs`` does not follow.
+
+        A mask (b,); None where it follows, or where the penalty has no corners.
+        """
+        return None

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace, masked
+from skinfluence._kernels import densified
 from skinfluence._rows import iterate
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._halley import Halley
@@ -14,10 +15,11 @@ from skinfluence.deletion._one_step import (
     downdated_inverse,
     downdated_rhs,
 )
+from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
     Point,
-    expand,
+    approach,
     own_outputs,
     polish,
     row_gradients,
@@ -59,13 +61,13 @@ class Exact(AbstractDeletion):
     def deltas(self, rows: Any) -> Deltas:
         if self.point.objective.loss.quadratic:
             return Newton(self.point).deltas(rows)
-        indices = _indices(rows, self.point)
+        indices = indices_of(rows, self.point)
         parts = []
         for first in range(0, indices.shape[0], _CANDIDATES):
             part = indices[first : min(first + _CANDIDATES, indices.shape[0])]
             parts.append(self._minima(part))
             self.progress(part.shape[0])
-        return _joined(parts)
+        return joined(parts)
 
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         found = self.deltas(rows)
@@ -104,16 +106,19 @@ class Exact(AbstractDeletion):
             active = _selected(active, ~(done | hard))
         finished += self._refitted(active, xp.zeros_like(active.theta), self.max_iter)
         order = xp.argsort(xp.concat([part for part, _ in finished]))
-        found = _joined([deltas for _, deltas in finished])
+        found = joined([deltas for _, deltas in finished])
         back = xp.take(order, xp.argsort(xp.argsort(rows)), axis=0)
-        return Deltas(*(xp.take(column, back, axis=0) for column in found))
+        return taken_deltas(found, back)
 
     def _started(self, rows: Any) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
         """Candidates after one Newton step, and the rows that cannot be deleted."""
         objective, factor = self.point.objective, self.point.factor
         xp = array_namespace(self.point.theta)
         terms = row_terms(self.point, rows)
-        A = factor.row_blocks_of_inverse(terms.block, objective.layout, terms.share)
+        terms = terms._replace(block=densified(terms.block))  # as many as candidates
+        A = factor.row_blocks_of_inverse(
+            terms.block, objective.layout, terms.share, rows
+        )
         inverse, unidentified = downdated_inverse(terms.bend, A)
         newton = Newton(self.point).coefficients(terms, A)[0]
         rhs = row_gradients(self.point, terms, newton)
@@ -143,6 +148,12 @@ class Exact(AbstractDeletion):
             rhs = downdated_rhs(self.point, at, at.inverse, r - bent)
         length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
         return factor.steps(rhs, at.share), length
+
+    def gradients(self, rows: Any, theta: Any) -> Any:
+        """Of the objective without each row, at its delta theta (b, G, D)."""
+        terms = row_terms(self.point, rows)
+        terms = terms._replace(block=densified(terms.block))
+        return self._gradients(_Candidates(theta, None, None, None, *terms))
 
     def _gradients(self, at: "_Candidates") -> Any:
         """``r_i``, gradients of the objective without row i at theta_i, (b, G, D)."""
@@ -180,19 +191,25 @@ class Exact(AbstractDeletion):
             before = at.theta[i, ...] + step[i, ...]  # the step had not helped
             objective = self.point.objective.without(int(at.rows[i]))
             near = self.point.theta + before
-            end = polish(
-                self._better_start(objective, near),
-                self.solver,
-                length=float(at.enough[i]),
-                max_iter=max(self.max_iter, 50),
-            )
+            flag = xp.ones_like(row, dtype=xp.bool)
+            try:
+                end = polish(
+                    self._better_start(objective, near),
+                    self.solver,
+                    length=float(at.enough[i]),
+                    max_iter=max(self.max_iter, 50),
+                )
+            except IndefiniteCurvatureError:  # the steps ended at a saddle point
+                nowhere = xp.nan * before[None, ...]
+                lost = _certified(nowhere, nowhere, n_steps)
+                found.append((row, lost._replace(converged=~flag)))
+                continue
             theta = (end.point.theta - self.point.theta)[None, ...]
             if end.unbounded:
                 theta = xp.nan * theta
             deltas = _certified(
                 theta, -end.point.newton_step[None, ...], n_steps + end.n_steps
             )
-            flag = xp.ones_like(row, dtype=xp.bool)
             found.append(
                 (
                     row,
@@ -210,7 +227,7 @@ class Exact(AbstractDeletion):
             for theta in (near, self.point.theta)
         ]
         best = min(curvatures, key=lambda curvature: curvature.value)
-        return expand(objective, best.theta, self.solver, best.damping)
+        return approach(objective, best.theta, self.solver, best.damping)
 
 
 class _Candidates(NamedTuple):
@@ -242,11 +259,30 @@ def _certified(theta: Any, last_step: Any, n_steps: int) -> Deltas:
     return Deltas(theta, steps, last_step, ~no, no, no)
 
 
-def _joined(parts: list[Deltas]) -> Deltas:
+def joined(parts: list[Deltas]) -> Deltas:
+    """Deltas of several blocks of rows as one."""
     xp = array_namespace(parts[0].theta)
-    return Deltas(*(xp.concat(column, axis=0) for column in zip(*parts, strict=True)))
+    columns = zip(*parts, strict=True)
+    return Deltas(
+        *(
+            None if column[0] is None else xp.concat(column, axis=0)
+            for column in columns
+        )
+    )
 
 
-def _indices(rows: Any, point: Point) -> Any:
+def taken_deltas(found: Deltas, order: Any) -> Deltas:
+    """Deltas of some rows, by indices."""
+    xp = array_namespace(found.theta)
+    return Deltas(
+        *(
+            None if column is None else xp.take(column, order, axis=0)
+            for column in found
+        )
+    )
+
+
+def indices_of(rows: Any, point: Point) -> Any:
+    """Rows of a slice or index array as indices."""
     xp = array_namespace(point.theta)
     return xp.arange(point.objective.n_rows)[rows] if isinstance(rows, slice) else rows

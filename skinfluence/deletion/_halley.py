@@ -89,7 +89,7 @@ class Halley(AbstractDeletion):
         """Deltas after the fixed-point steps, and where they can be trusted, (b,)."""
         point, factor = self.point, self.point.factor
         layout, xp = point.objective.layout, array_namespace(terms.block)
-        A = factor.row_blocks_of_inverse(terms.block, layout, terms.share)
+        A = factor.row_blocks_of_inverse(terms.block, layout, terms.share, terms.rows)
         inverse, _ = downdated_inverse(terms.bend, A)
         slope = terms.weight[:, None, None] * terms.slope
         start = row_gradients(point, terms, slope)

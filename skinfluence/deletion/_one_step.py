@@ -34,9 +34,12 @@ class AbstractOneStep(AbstractDeletion):
         """``(n_steps, last_step)`` of these deltas."""
 
     def deltas(self, rows: Any) -> Deltas:
-        terms = row_terms(self.point, rows)
-        xp = array_namespace(terms.block)
-        c, unidentified = self.coefficients(terms)
+        return self.deltas_of(row_terms(self.point, rows))
+
+    def deltas_of(self, terms: RowTerms, A: Any = None) -> Deltas:
+        """The same where the terms of the rows, perhaps also A, are at hand."""
+        c, unidentified = self.coefficients(terms, A)
+        xp = array_namespace(c)
         theta = self.point.factor.steps(
             row_gradients(self.point, terms, c), self._downdated(terms)
         )
@@ -47,7 +50,9 @@ class AbstractOneStep(AbstractDeletion):
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows)
         layout, share = self.point.objective.layout, self._downdated(terms)
-        A = self.point.factor.row_blocks_of_inverse(terms.block, layout, share)
+        A = self.point.factor.row_blocks_of_inverse(
+            terms.block, layout, share, terms.rows
+        )
         c, unidentified = self.coefficients(terms, A)
         shift = product(A, c)
         if terms.share is not None:
@@ -110,7 +115,7 @@ class Newton(AbstractOneStep):
     def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
         if A is None:
             A = self.point.factor.row_blocks_of_inverse(
-                terms.block, self.point.objective.layout, terms.share
+                terms.block, self.point.objective.layout, terms.share, terms.rows
             )
         inverse, unidentified = downdated_inverse(terms.bend, A)
         slope = terms.weight[:, None, None] * terms.slope

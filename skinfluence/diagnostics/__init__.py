@@ -4,8 +4,11 @@ Hat values use the expected information, as R and statsmodels do; what a deletio
 the model is asked of a deletion, which uses the observed Hessian.
 """
 
-from skinfluence.diagnostics._columns import Diagnostics, diagnostics
+from skinfluence.diagnostics._columns import (
+    Deletions,
+    Diagnostics,
+    diagnostic_blocks,
+)
 from skinfluence.diagnostics._expected import at_expected_information
-from skinfluence.diagnostics._facts import Deletions
 
-__all__ = ["Deletions", "Diagnostics", "at_expected_information", "diagnostics"]
+__all__ = ["Deletions", "Diagnostics", "at_expected_information", "diagnostic_blocks"]

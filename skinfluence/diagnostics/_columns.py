@@ -1,4 +1,4 @@
-"""The textbook columns, from facts about rows and totals of the fit.
+"""The textbook columns, block of rows by block.
 
 References
 ----------
@@ -9,17 +9,29 @@ References
    single case deletions. Applied Statistics 36. Externally studentized residuals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from skinfluence._array import array_namespace
-from skinfluence.diagnostics._facts import Deletions, Facts, facts_of
+from skinfluence._rows import row_blocks
+from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import Totals, over, totals_of
-from skinfluence.solvers import Point
+from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms, taken
+
+# exp of this, over a small remainder, is finite.
+_LARGEST_EXPONENT = 600.0
+
+
+class Deletions(NamedTuple):
+    """What deletes a row, for each purpose; one object may serve several."""
+
+    effects: Any  # dffits, dfbetas, loo_resid
+    one_step: Any  # Newton by the expected information: the dispersion without the row
+    distance: Any = None  # Cook's distance; None for the closed form of one step
 
 
 class Diagnostics(NamedTuple):
-    """Columns for all training rows, (n, K) unless said."""
+    """Columns for some training rows, (b, K) unless said."""
 
     leverage: Any
     resid: Any
@@ -29,24 +41,26 @@ class Diagnostics(NamedTuple):
     resid_studentized_external: Any
     cooks_distance: Any
     dffits: Any
-    dfbetas: Any  # (n, K, p)
+    dfbetas: Any  # (b, K, p)
     dfbetas_intercept: Any  # 0 without an intercept
     cov_ratio: Any
     loo_resid: Any
+    self_influence: Any  # (b,)
+    loss: Any  # (b,)
 
 
-def diagnostics(
+def diagnostic_blocks(
     point: Point,
     expected: Point,
     deletions: Deletions,
     watch: Callable[[Any, Any], None] = lambda rows, found: None,
-) -> Diagnostics:
-    """All columns for all training rows of a fit whose outputs nothing couples.
+) -> Iterator[tuple[slice, Diagnostics]]:
+    """All columns: pairs of a slice of training rows and their values.
 
     Parameters
     ----------
     point : Point
-        The minimum, with the observed Hessian.
+        The minimum, with the observed Hessian; its outputs are coupled by nothing.
     expected : Point
         The same with the expected information, from ``at_expected_information``.
     deletions : Deletions
@@ -54,44 +68,174 @@ def diagnostics(
     watch : callable
         Sees the deltas of each block of rows.
     """
-    facts = facts_of(point, expected, deletions, watch)
-    totals = totals_of(point, expected, facts)
-    known = point.objective.loss.dispersion_known
-    return _columns(facts, totals, _scale_without(facts, totals, known))
+    found = residuals_of(point, expected)
+    totals = totals_of(point, expected, found)
+    measure = _metric(expected) if deletions.distance else None
+    layout = point.objective.layout
+    for rows in row_blocks(point.objective.n_rows, layout.n_groups * layout.size):
+        own, terms = found.at(rows), row_terms(expected, rows)
+        deltas = _Deltas(deletions, terms, own)
+        watch(rows, deltas.effects)
+        scale = _scale_without(point, expected, terms, own, totals, deltas)
+        if measure is None:
+            squared = own.pearson**2 * own.leverage / own.remainder**2
+        else:
+            squared = measure(deltas.of_distance)
+        delta = deltas.effects.theta
+        yield rows, _columns(point, terms, own, totals, scale, squared, delta)
 
 
-def _scale_without(facts: Facts, totals: Totals, known: bool) -> Any:
-    """Root of the dispersion estimated without each row, (n, K); 1 if it is known."""
-    xp = array_namespace(facts.leverage)
-    if known:
-        return xp.ones_like(facts.leverage)
-    dof = totals.n_rows - totals.edf - facts.dof_lost
-    return xp.sqrt(over(totals.deviance - facts.deviance_lost, dof))
+class _Deltas:
+    """Deltas (b, G, D) of some rows, for each purpose that asks."""
+
+    def __init__(self, deletions: Deletions, terms: RowTerms, own: Residuals) -> None:
+        self.deletions, self.terms, self.own = deletions, terms, own
+        self.effects = self._by(deletions.effects)
+
+    def _by(self, deletion: Any) -> Any:
+        if deletion is not self.deletions.one_step:
+            return deletion.deltas(self.terms.rows)
+        # In mean form its A is by the penalty without the row's share.
+        A = self.own.variance[..., None, None] if self.terms.share is None else None
+        return deletion.deltas_of(self.terms, A)
+
+    def _theta(self, deletion: Any) -> Any:
+        same = deletion is self.deletions.effects
+        return (self.effects if same else self._by(deletion)).theta
+
+    @property
+    def of_scale(self) -> Any:
+        return self._theta(self.deletions.one_step)
+
+    @property
+    def of_distance(self) -> Any:
+        return self._theta(self.deletions.distance)
 
 
-def _columns(facts: Facts, totals: Totals, scale: Any) -> Diagnostics:
-    """The formulas; ``scale`` is that of the fit without the row."""
-    xp = array_namespace(scale)
-    h, kept, sigma = facts.leverage, facts.remainder, xp.sqrt(totals.dispersion)
-    # For least squares this is resid^2 / (1 - h).
-    likelihood = facts.deviance**2 + h * facts.pearson**2 / kept
+def _columns(
+    point: Point,
+    terms: RowTerms,
+    own: Residuals,
+    totals: Totals,
+    scale: Any,
+    squared: Any,
+    delta: Any,
+) -> Diagnostics:
+    """The formulas: ``scale`` without the row, ``squared`` length of its deletion."""
+    design, layout, loss = _parts(point)
+    xp, sigma = array_namespace(delta), totals.dispersion**0.5
+    y, u = taken(point.objective.targets, terms.rows), terms.outputs
+    h, kept = own.leverage, own.remainder
+    move = layout.ungrouped(own_outputs(terms.block, delta, layout))
+    coef, intercept = design.to_estimator(layout.unpack(delta))
+    # For least squares this is the squared residual over 1 - h.
+    likelihood = own.deviance**2 + h * own.pearson**2 / kept
     return Diagnostics(
         leverage=h,
-        resid=facts.residual,
-        resid_pearson=facts.pearson,
-        resid_deviance=facts.deviance,
-        resid_studentized_internal=facts.deviance / (sigma * xp.sqrt(kept)),
-        resid_studentized_external=xp.sign(facts.residual) * xp.sqrt(likelihood) / scale,
-        cooks_distance=facts.squared_length / (totals.edf * sigma**2),
-        dffits=-_ratio(facts.move, scale * facts.error),
-        dfbetas=-_ratio(facts.coef, scale[..., None] * totals.coef_error),
-        dfbetas_intercept=-_ratio(facts.intercept, scale * totals.intercept_error),
-        cov_ratio=(scale / sigma) ** (2 * totals.rank) / kept,
-        loo_resid=facts.loo_residual,
+        resid=own.response,
+        resid_pearson=own.pearson,
+        resid_deviance=own.deviance,
+        resid_studentized_internal=own.deviance / (sigma * xp.sqrt(kept)),
+        resid_studentized_external=xp.sign(own.response) * xp.sqrt(likelihood) / scale,
+        cooks_distance=squared / (totals.edf * sigma**2),
+        dffits=-_ratio(move, xp.sqrt(own.variance)) / scale,
+        dfbetas=_ratio(coef, totals.coef_error) * (-1 / scale[..., None]),
+        dfbetas_intercept=-_ratio(intercept, totals.intercept_error) / scale,
+        cov_ratio=_determinant_ratio(scale / sigma, totals.rank) / kept,
+        loo_resid=y - loss.response(u + move),
+        self_influence=xp.sum(own.self_influence, axis=1),
+        loss=loss.value(y, u),
     )
+
+
+def _parts(point: Point) -> tuple[Any, Any, Any]:
+    return point.objective.design, point.objective.layout, point.objective.loss
 
 
 def _ratio(top: Any, bottom: Any) -> Any:
     """``top / bottom``, 0 where both are: a parameter, or a row, that cannot move."""
     xp = array_namespace(bottom)
     return top / xp.where(bottom == 0, xp.ones_like(bottom), bottom)
+
+
+def _determinant_ratio(ratio: Any, rank: Any) -> Any:
+    """``ratio**(2 rank)``, finite where there are thousands of parameters."""
+    xp = array_namespace(ratio)
+    return xp.exp(xp.clip(2 * rank * xp.log(ratio), max=_LARGEST_EXPONENT))
+
+
+# --- without the row ------------------------------------------------------------------
+
+
+def _scale_without(
+    point: Point,
+    expected: Point,
+    terms: RowTerms,
+    own: Residuals,
+    totals: Totals,
+    deltas: _Deltas,
+) -> Any:
+    """Root of the dispersion estimated without each row, (b, K); 1 if it is known."""
+    xp, loss = array_namespace(own.leverage), point.objective.loss
+    if loss.dispersion_known:
+        return xp.ones_like(own.leverage)
+    left = totals.deviance - own.deviance**2 / own.remainder
+    dof = totals.dof - _dof_lost(expected, terms, own)
+    if bool(xp.any(point.objective.penalty.strength > 0)):
+        left = left - _deviance_traded(point, terms, own, deltas.of_scale)
+    return xp.sqrt(over(left, dof))
+
+
+def _deviance_traded(point: Point, terms: RowTerms, own: Residuals, delta: Any) -> Any:
+    """Deviance that a refit gives for a lower penalty, (b, K).
+
+    Both are at the minimum of deviance plus twice the penalty ``R``, of which the share
+    ``c`` leaves with the row: ``2 (1 - c) (R(theta + delta) - R) + c R' delta``.
+    """
+    penalty, layout = point.objective.penalty, point.objective.layout
+    xp = array_namespace(delta)
+    slope = xp.sum(penalty.gradient(point.theta) * delta, axis=-1)
+    change = slope + 0.5 * xp.sum(penalty.hessian_diagonal * delta**2, axis=-1)
+    if terms.share is None:
+        return 2 * change
+    share = terms.share[:, None]
+    traded = 2 * (1 - share) * change + share * slope
+    if not point.objective.loss.quadratic:
+        return traded
+    # The row's own part, s e (e - x' delta), is not s e^2 / (1 - h) then.
+    move = layout.ungrouped(own_outputs(terms.block, delta, layout))
+    part = terms.weight[:, None] * own.response * (own.response - move)
+    return traded + part - own.deviance**2 / own.remainder
+
+
+def _dof_lost(expected: Point, terms: RowTerms, own: Residuals) -> Any:
+    """Residual degrees of freedom that leave with a row, (b, K).
+
+    One, less the effective parameters that leave: ``s w x' inv(H) P inv(H) x / (1 - h)``
+    for a penalty with second derivative P, held.
+    """
+    xp = array_namespace(own.leverage)
+    present = xp.astype(terms.weight > 0, xp.float64)[:, None]
+    ridge = expected.curvature.diagonal_part
+    if not bool(xp.any(ridge > 0)):
+        return present
+    ones = xp.ones((*own.leverage.shape, 1), dtype=xp.float64)
+    lifted = expected.objective.layout.lifted(terms.block, ones)
+    pulled = xp.sum(ridge * expected.factor.steps(lifted) ** 2, axis=-1)  # (b, K)
+    return present - terms.bend[..., 0, 0] * pulled / own.remainder
+
+
+def _metric(expected: Point) -> Callable[[Any], Any]:
+    """``delta' H delta`` of each model, (b, G, D) to (b, G)."""
+    curvature = expected.curvature
+    xp = array_namespace(expected.theta)
+    # The cheaper of a product with H and a pass over the rows.
+    few = curvature.size <= curvature.objective.n_rows
+    H = curvature.as_matrix() if few else None  # (G or 1, D, D)
+
+    def squared(delta: Any) -> Any:
+        columns = xp.permute_dims(delta, (1, 2, 0))  # (G, D, b)
+        image = curvature.matvec(columns) if H is None else xp.matmul(H, columns)
+        return xp.sum(image * columns, axis=1).T
+
+    return squared

@@ -1,17 +1,18 @@
-"""The columns of ``diagnostics()``: which deletion gives what, and their names."""
+"""The table of ``diagnostics()``: which deletion gives what, and the columns' names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from skinfluence._array import to_numpy
 from skinfluence.deletion import AbstractDeletion, Newton
 from skinfluence.diagnostics import (
     Deletions,
     Diagnostics,
     at_expected_information,
-    diagnostics,
+    diagnostic_blocks,
 )
 from skinfluence.exceptions import UnsupportedEstimatorError
 from skinfluence.solvers import AbstractSolver, Point
@@ -26,29 +27,31 @@ def refuse_other_models(point: Point, name: str) -> None:
     if loss.exponential_family and layout.group_size == 1:
         return
     raise UnsupportedEstimatorError(
-        f"diagnostics() is for least squares and generalized linear models, with one "
-        f"linear output or several that nothing couples; {name} minimises "
-        f"{type(loss).__name__} with {layout.group_size} coupled outputs. Use "
+        "diagnostics() is for least squares and generalized linear models, whose loss "
+        "is a deviance of one output (or of several that nothing couples); this "
+        f"{name} minimises {type(loss).__name__} of {layout.n_outputs} outputs. Use "
         "self_influence, loo_params and loo_predict, which serve every model."
     )
 
 
-def columns_of(
+def blocks_of(
     point: Point,
     solver: AbstractSolver,
     deletion: AbstractDeletion,
     kind: str,
     watch: Callable[[Any, Any], None],
-) -> Diagnostics:
+) -> Iterator[tuple[slice, Diagnostics]]:
     """The columns by a deletion of the given kind."""
     expected = at_expected_information(point, solver)
     textbook: AbstractDeletion = Newton(expected)
     if kind == "newton" and expected is point:
         deletion = textbook  # one object, asked once
-    distance = deletion if kind in _CURVED else textbook
-    return diagnostics(
-        point, expected, Deletions(deletion, textbook, distance), watch
-    )
+    if kind in _CURVED:
+        distance: AbstractDeletion | None = deletion
+    else:  # in mean form, one step has no closed form
+        distance = textbook if point.objective.penalty.share else None
+    deletions = Deletions(deletion, textbook, distance)
+    return diagnostic_blocks(point, expected, deletions, watch)
 
 
 def coefficient_names(model: Any, given: Any) -> list[str]:
@@ -64,33 +67,53 @@ def coefficient_names(model: Any, given: Any) -> list[str]:
     return [str(name) for name in given]
 
 
-def table(
-    found: Diagnostics, features: list[str], has_intercept: bool, **others: Any
-) -> Bunch:
-    """Columns (n,) by name; one set per output, numbered, where there are several."""
-    named: dict[str, Any] = {}
+def filled(
+    blocks: Iterator[tuple[slice, Diagnostics]],
+    n_rows: int,
+    features: list[str],
+    has_intercept: bool,
+) -> tuple[Any, list[str]]:
+    """The table (n_rows, n_columns), its columns contiguous, and their names."""
+    table, names = np.empty((0, n_rows)), [""]
+    for rows, found in blocks:
+        columns = _named(found, features, has_intercept)
+        if not len(table):
+            names = list(columns)
+            table = np.empty((len(names), n_rows))
+        for line, values in zip(table, columns.values(), strict=True):
+            line[rows] = values
+    return table.T, names
+
+
+def _named(
+    found: Diagnostics, features: list[str], has_intercept: bool
+) -> dict[str, Any]:
+    """Columns (b,) by name; one set per output, numbered, where there are several."""
+    columns: dict[str, Any] = {}
     for name, values in found._asdict().items():
+        values = to_numpy(values)
         if name == "dfbetas":
             for j, feature in enumerate(features):
-                named[f"dfbetas_{feature}"] = values[:, :, j]
+                columns |= _numbered(f"dfbetas_{feature}", values[:, :, j])
         elif name != "dfbetas_intercept":
-            named[name] = values
-        elif has_intercept:
-            # R's spelling, where a feature has taken the plain one.
-            plain = name not in named
-            named[name if plain else "dfbetas_(Intercept)"] = values
-    flat = {}
-    for name, values in named.items():
-        for k in range(values.shape[1]):
-            suffix = "" if values.shape[1] == 1 else f"_output_{k}"
-            flat[name + suffix] = np.ascontiguousarray(values[:, k])
-    return Bunch(**flat, **others)
+            columns |= _numbered(name, values)
+        elif has_intercept:  # in R's spelling, where a feature has taken the plain one
+            taken = "intercept" in features
+            columns |= _numbered("dfbetas_(Intercept)" if taken else name, values)
+    return columns
 
 
-def framed(columns: Bunch, index: Any) -> Any:
-    """A pandas DataFrame, or the Bunch itself where pandas is not installed."""
+def _numbered(name: str, values: Any) -> dict[str, Any]:
+    """One column (b,), or those of K outputs (b, K)."""
+    if values.ndim == 1 or values.shape[1] == 1:
+        return {name: values.reshape(-1)}
+    return {f"{name}_output_{k}": values[:, k] for k in range(values.shape[1])}
+
+
+def framed(table: Any, names: list[str], index: Any) -> Any:
+    """A pandas DataFrame, or a Bunch of the columns where pandas is not installed."""
     try:
         import pandas as pd
     except ImportError:
-        return columns
-    return pd.DataFrame(dict(columns), index=index)
+        return Bunch(**dict(zip(names, table.T, strict=True)))
+    return pd.DataFrame(table, index=index, columns=names, copy=False)

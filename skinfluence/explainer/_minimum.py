@@ -21,7 +21,9 @@ from skinfluence.solvers import (
     has_no_minimum,
     polish,
     row_terms,
+    settle,
     taken,
+    widened,
 )
 
 # Rows, evenly spaced, whose deletion effects say what is typical.
@@ -42,6 +44,11 @@ class Minimum(NamedTuple):
     typical: float  # median length of the deletion effects
     n_steps: int  # Newton steps taken
 
+    def prepared_by(self, solver: AbstractSolver) -> "Minimum":
+        """The same place, with another solver's factor."""
+        curvature = self.point.curvature
+        return self._replace(point=Point(curvature, solver.prepare(curvature)))
+
 
 def at_minimum(
     objective: Objective,
@@ -57,6 +64,9 @@ def at_minimum(
     Lengths are measured by the curvature: the length of one standard error is that of
     ``sqrt(n)`` times the root mean square of the deletion effects.
     """
+    gap, n_steps = None, 0
+    if moves and objective.wider is not None:
+        objective, theta, gap, n_steps = _settled(objective, theta, solver, max_iter)
     point = expand(objective, theta, solver)
     if point.factor.condition > _OFF_CENTRE and objective.centred:
         # Perhaps the mean of the columns is far from where the curvature sits.
@@ -71,15 +81,16 @@ def at_minimum(
             RankDeficientWarning,
             stacklevel=6,
         )
-    rows = array_namespace(theta).asarray(_sampled_rows(objective))
+    sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
+    rows = array_namespace(theta).asarray(sampled)
     lengths = to_numpy(gradient_lengths(point, rows))
     # Deletion effects below the rounding of the model itself are no measure.
     rounding = 1e-12 * _model_length(point, rows)
     typical = max(float(np.median(lengths)), rounding)
-    stationarity = point.distance / typical if typical > 0 else 0.0
+    distance = point.distance if gap is None else gap
+    stationarity = distance / typical if typical > 0 else 0.0
     noise = np.sqrt(objective.n_rows * np.mean(lengths**2))
-    _warn_if_far(point, stationarity, max(noise, rounding), moves)
-    n_steps = 0
+    _warn_if_far(distance, stationarity, max(noise, rounding), moves)
     if moves:
         goal = max(_NEGLIGIBLE * typical, 0.1 * rounding)
         end = polish(point, solver, length=goal, max_iter=max_iter)
@@ -93,32 +104,51 @@ def at_minimum(
                 NotConvergedWarning,
                 stacklevel=6,
             )
-        point, n_steps = end.point, end.n_steps
+        point, n_steps = end.point, n_steps + end.n_steps
     if damping:
         point = expand(objective, point.theta, solver, damping)
     return Minimum(point, stationarity, typical, n_steps)
 
 
-def _sampled_rows(objective: Objective) -> Any:
-    """Numbers of at most ``_SAMPLE`` rows of positive weight, evenly spaced."""
+def _settled(
+    objective: Objective, theta: Any, solver: AbstractSolver, max_iter: int
+) -> tuple[Objective, Any, float, int]:
+    """The minimum and its active set, how far the fit is from it, and the steps there."""
+    start = expand(objective, theta, solver)
+    _refuse_unbounded(has_no_minimum(objective, start.outputs))
+    end = settle(start, solver, length=0.0, max_iter=max_iter)
+    _refuse_unbounded(end.unbounded)
+    wide = widened(end.point)
+    gap = objective.selection.spread(theta) - wide.theta
+    xp = array_namespace(gap)
+    squared = xp.sum(gap * wide.curvature.matvec(gap[..., None])[..., 0])
+    distance = float(squared) ** 0.5
+    return end.point.objective, end.point.theta, distance, end.n_steps
+
+
+def _sampled_rows(objective: Objective, most: int) -> Any:
+    """Numbers of at most ``most`` rows of positive weight, evenly spaced."""
     rows = np.flatnonzero(to_numpy(objective.weight) > 0)
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
 
 
 def _model_length(point: Point, rows: Any) -> float:
     """Length of theta by the curvature, from some rows: how large its own terms are."""
     terms = row_terms(point, rows)
-    bend = np.trace(to_numpy(terms.bend), axis1=-2, axis2=-1).mean(axis=1)
+    bend = np.abs(np.trace(to_numpy(terms.bend), axis1=-2, axis2=-1)).mean(axis=1)
     size = to_numpy(terms.outputs) ** 2
     if point.objective.loss.quadratic:
-        size = size + to_numpy(taken(point.objective.targets, rows)) ** 2
+        targets = to_numpy(taken(point.objective.targets, rows))
+        size = size + targets[:, : size.shape[1]] ** 2  # behind them may stand weights
     return float(np.sqrt(point.objective.n_rows * np.mean(bend * size.sum(axis=1))))
 
 
-def _warn_if_far(point: Point, stationarity: float, noise: float, moves: bool) -> None:
-    if moves and point.distance > _FAR * noise:
+def _warn_if_far(
+    distance: float, stationarity: float, noise: float, moves: bool
+) -> None:
+    if moves and distance > _FAR * noise:
         warnings.warn(
-            f"The fitted coefficients are {point.distance / noise:.1f} times the "
+            f"The fitted coefficients are {distance / noise:.1f} times the "
             "model's own sampling error away from the minimum of its objective on "
             "these rows: was the model fitted to other rows or weights, or stopped "
             "early? What follows explains the minimum on these rows. Pass the training "
@@ -139,8 +169,10 @@ def _warn_if_far(point: Point, stationarity: float, noise: float, moves: bool) -
 def _refuse_unbounded(unbounded: bool) -> None:
     if unbounded:
         raise SeparableDataError(
-            "The classes can be separated by a hyperplane and the model is not "
-            "penalised (or a class has no rows of positive weight): its objective has "
-            "no finite minimum, so nothing about it can be measured. Penalise it (a "
-            "finite C), or drop the feature that separates the classes."
+            "The objective has no finite minimum on these rows, so nothing about it can "
+            "be measured: the classes can be separated by a hyperplane and the model is "
+            "not penalised, a class has no rows of positive weight, all counts are zero "
+            "(or all those along a direction that is not penalised), or a robust model "
+            "meets the rows exactly. Penalise it (a finite C, a larger alpha), or drop "
+            "the feature that separates the rows."
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from skinfluence.solvers import SOLVERS
 from skinfluence.support import checks
 
 DELETIONS = ("jackknife", "newton", "halley", "exact")
@@ -14,7 +15,7 @@ def check_parameters(explainer: Any) -> None:
     """Refuse constructor parameters outside their valid ranges."""
     checks.one_of("prefit", explainer.prefit, ("auto", True, False))
     checks.one_of("deletion", explainer.deletion, DELETIONS)
-    checks.one_of("solver", explainer.solver, ("auto", "direct"))
+    checks.one_of("solver", explainer.solver, SOLVERS)
     checks.one_of("backend", explainer.backend, ("auto", "numpy"))
     checks.one_of("polish", explainer.polish, (True, False))
     checks.at_least("damping", explainer.damping, 0.0)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from skinfluence.exceptions import (
+    ActiveSetWarning,
     NotConvergedWarning,
     SeparableDataError,
     SeparableDeletionWarning,
@@ -23,9 +24,15 @@ class Verdicts:
         self.unidentified: list[int] = []
         self.unbounded: list[int] = []
         self.unconverged: list[int] = []
+        self.changing: list[int] = []
 
     def add(
-        self, rows: Any, unidentified: Any, unbounded: Any, converged: Any = None
+        self,
+        rows: Any,
+        unidentified: Any,
+        unbounded: Any,
+        converged: Any = None,
+        changing: Any = None,
     ) -> None:
         """Take note of the flagged rows of one block (a slice or indices)."""
         if isinstance(rows, slice):
@@ -36,9 +43,18 @@ class Verdicts:
             late = ~np.asarray(converged) & ~np.asarray(unbounded)
             self.unconverged += np.asarray(rows)[late].tolist()
 
+        if changing is not None:
+            self.changing += np.asarray(rows)[np.asarray(changing)].tolist()
+
     def watch(self, rows: Any, found: Any) -> None:
         """Take note of ``Deltas``."""
-        self.add(rows, found.unidentified, found.unbounded, found.converged)
+        self.add(
+            rows,
+            found.unidentified,
+            found.unbounded,
+            found.converged,
+            found.missed_changes,
+        )
 
     def speak(self, *, strict: bool = False) -> None:
         """Warn about the flagged rows; raise if ``strict``."""
@@ -72,6 +88,15 @@ class Verdicts:
                 "the others. With deletion='exact', see error_bound of loo_params and "
                 "raise max_iter; 'halley' has kept their Newton step: use 'exact'.",
                 NotConvergedWarning,
+                stacklevel=4,
+            )
+        if self.changing:
+            warnings.warn(
+                f"{len(self.changing)} deletions would change the active set (rows "
+                f"{self.changing[:_SHOWN]}): a coefficient would become zero, or cease "
+                "to be, which their deltas do not see. Fit with deletion='exact', which "
+                "follows the change; loo_params().active_set_changes names the rows.",
+                ActiveSetWarning,
                 stacklevel=4,
             )
 

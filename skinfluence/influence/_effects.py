@@ -31,7 +31,7 @@ def influence_on_parameters(point: Point, rows: Any) -> Any:
 def self_influence(point: Point, rows: Any) -> Any:
     """``I_up,loss(z_i, z_i) = -g_i' inv(H_bar) g_i`` of training rows, (b,)."""
     terms = row_terms(point, rows)
-    return _self_influence(point, terms.block, terms.slope)
+    return _self_influence(point, terms.block, terms.slope, rows)
 
 
 def self_influence_of(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
@@ -43,7 +43,7 @@ def self_influence_of(point: Point, design: Design, quantity: AbstractQuantity) 
         _self_influence(
             point, block, layout.grouped(quantity.gradient(block @ B, points))
         )
-        for points, (block,) in iterate(design)
+        for points, (block,) in iterate(design, dense=True)
     ]
     return xp.concat(parts, axis=0)
 
@@ -93,13 +93,11 @@ def _linear_blocks(
     coefficients: Callable[[RowTerms], Any],
 ) -> Blocks:
     layout = point.objective.layout
-    xp = array_namespace(point.theta)
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
-    Q = xp.reshape(Q, (Q.shape[0], -1))  # (m, G D)
-    for rows in row_blocks(point.objective.n_rows, design.width):
+    width = max(design.row_entries, Q.shape[0] if design.is_wide_sparse else 0)
+    for rows in row_blocks(point.objective.n_rows, width):
         terms = row_terms(point, rows)
-        lifted = layout.lifted(terms.block, coefficients(terms))
-        values = Q @ xp.reshape(lifted, (lifted.shape[0], -1)).T  # (m, b)
+        values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
         yield rows, values if aggregate is None else values[0, :]
 
 
@@ -113,7 +111,8 @@ def _evaluated_blocks(
     watch: Callable[[Any, Any], None],
 ) -> Blocks:
     xp = array_namespace(point.theta)
-    for rows in row_blocks(point.objective.n_rows, design.width):
+    layout = point.objective.layout
+    for rows in row_blocks(point.objective.n_rows, layout.n_groups * layout.size):
         found = deletion.deltas(rows)
         watch(rows, found)
         values = changes(point, found.theta, design, quantity, aggregate, entries)
@@ -141,24 +140,24 @@ def changes(
     layout = point.objective.layout
     xp = array_namespace(point.theta)
     B = layout.unpack(point.theta).T
-    columns = xp.permute_dims(layout.unpack(deltas), (1, 2, 0))  # (K, q, b)
-    size = max(entries // (4 * layout.n_outputs * columns.shape[2]), 16)
+    flat = layout.side_by_side(xp.permute_dims(deltas, (1, 2, 0)))  # (q, K b)
+    size = max(entries // (4 * flat.shape[1]), 16)
     values = []
     for first in range(0, design.n_rows, size):
         points = slice(first, min(first + size, design.n_rows))
         block = design.block(points)
         u = block @ B
         base = quantity.value(u, points)
-        moved = quantity.value(_moved(block, u, columns), points) - base[:, None]
+        moved = quantity.value(_moved(block, u, flat), points) - base[:, None]
         values.append(_aggregated(moved, aggregate, design.n_rows))
     return xp.concat(values, axis=0)
 
 
-def _moved(block: Any, u: Any, columns: Any) -> Any:
-    """Outputs of points (m, K) after the moves of parameters (K, q, b): (m, b, K)."""
+def _moved(block: Any, u: Any, flat: Any) -> Any:
+    """Outputs of points (m, K) after the moves of parameters (q, K b): (m, b, K)."""
     xp = array_namespace(u)
-    moves = xp.matmul(block[None, :, :], columns)  # (K, m, b)
-    return u[:, None, :] + xp.permute_dims(moves, (1, 2, 0))
+    moves = xp.reshape(block @ flat, (*u.shape, -1))  # (m, K, b)
+    return u[:, None, :] + xp.permute_dims(moves, (0, 2, 1))
 
 
 def _pulled_gradients(
@@ -193,8 +192,7 @@ def _lifted_influence(point: Point, terms: RowTerms) -> Any:
     return point.objective.layout.lifted(terms.block, slope)
 
 
-def _self_influence(point: Point, block: Any, slope: Any) -> Any:
-    xp = array_namespace(block)
-    A = point.factor.row_blocks_of_inverse(block, point.objective.layout)
-    quadratic = xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
-    return -point.objective.weight_sum * quadratic
+def _self_influence(point: Point, block: Any, slope: Any, rows: Any = None) -> Any:
+    layout = point.objective.layout
+    squared = point.factor.squared_lengths(block, slope, layout, rows)
+    return -point.objective.weight_sum * squared

@@ -33,7 +33,11 @@ class Loss(AbstractQuantity):
     targets: Any  # (m, K_y)
 
     def value(self, u: Any, points: slice) -> Any:
-        return self.loss.value(_spread(self.targets[points, ...], u), u)
+        found = self.loss.value(_spread(self.targets[points, ...], u), u)
+        if not self.loss.bounded_domain:
+            return found
+        xp = array_namespace(u)
+        return xp.where(self.loss.within_domain(u), found, xp.inf)
 
     def gradient(self, u: Any, points: slice) -> Any:
         return self.loss.gradient(self.targets[points, ...], u)

@@ -3,7 +3,11 @@
 import abc
 from typing import Any, ClassVar
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
+
+# Outside its domain a loss is this high and this steep. Finite, so that a row without
+# weight adds nothing; so high that no step is taken there, and no deletion certified.
+WALL, WALL_SLOPE = 1e200, 1e100
 
 
 class AbstractLoss(abc.ABC):
@@ -23,6 +27,8 @@ class AbstractLoss(abc.ABC):
     )
 
     has_third: ClassVar[bool] = False  # ``third`` is there
+    convex: ClassVar[bool] = True  # no second derivative is ever negative
+    bounded_domain: ClassVar[bool] = False  # not every output has a finite loss
 
     @abc.abstractmethod
     def n_groups(self, n_outputs: int) -> int:
@@ -56,6 +62,11 @@ class AbstractLoss(abc.ABC):
         grouped = xp.reshape(moves, (*moves.shape[:-2], groups, K // groups, m))
         product = M[..., :1] * grouped if groups == K else xp.matmul(M, grouped)
         return xp.reshape(product, moves.shape)
+
+    def within_domain(self, u: Any) -> Any:
+        """Whether outputs have a finite loss, ``(...)`` bool."""
+        xp = array_namespace(u)
+        return xp.ones(u.shape[:-1], dtype=xp.bool, device=device_of(u))
 
     def separates(self, y: Any, u: Any) -> bool:
         """Whether ``u`` puts every row strictly on its own side.

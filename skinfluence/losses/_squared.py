@@ -1,4 +1,4 @@
-"""Half the squared error: least squares, ridge, and ridge classification."""
+"""Squared errors: least squares, ridge, ridge classification; and with a dead zone."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -39,3 +39,32 @@ class HalfSquaredError(AbstractLoss):
 
     def unit_deviance(self, y: Any, u: Any) -> Any:
         return (y - u) ** 2
+
+
+@final
+@dataclass(frozen=True)
+class SquaredEpsilonInsensitive(AbstractLoss):
+    """``loss = sum_k max(0, |u_k - y_k| - epsilon)**2``, one group per output.
+
+    Its second derivative jumps from 2 to 0 where the residual enters the dead zone.
+    """
+
+    epsilon: float
+
+    def n_groups(self, n_outputs: int) -> int:
+        return n_outputs
+
+    def value(self, y: Any, u: Any) -> Any:
+        return array_namespace(u).sum(self._excess(y, u) ** 2, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        return 2 * array_namespace(u).sign(u - y) * self._excess(y, u)
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        outside = xp.abs(u - y) > self.epsilon
+        return 2 * xp.astype(outside, u.dtype)[..., None, None]
+
+    def _excess(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        return xp.clip(xp.abs(u - y) - self.epsilon, min=0.0)

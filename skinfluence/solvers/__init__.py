@@ -1,10 +1,29 @@
 """Solvers of ``H x = rhs``, in two halves, and the steps to a minimum."""
 
+from skinfluence.solvers._active_set import (
+    Boundary,
+    CurvatureRows,
+    boundary,
+    flat_corners,
+    on_active_set,
+    settle,
+    spread,
+    widened,
+)
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._cholesky import Cholesky
+from skinfluence.solvers._choose import SOLVERS, solver_for
+from skinfluence.solvers._conjugate_gradient import ConjugateGradient
+from skinfluence.solvers._corners import (
+    AbstractSquare,
+    CornerMinimum,
+    corner_minimum,
+)
+from skinfluence.solvers._lissa import Lissa
 from skinfluence.solvers._polish import (
     Point,
     Polished,
+    approach,
     expand,
     has_no_minimum,
     polish,
@@ -17,21 +36,39 @@ from skinfluence.solvers._row_terms import (
     row_terms,
     taken,
 )
+from skinfluence.solvers._woodbury import Dual
 
 __all__ = [
     "AbstractFactor",
     "AbstractSolver",
+    "AbstractSquare",
+    "Boundary",
     "Cholesky",
+    "ConjugateGradient",
+    "CornerMinimum",
+    "CurvatureRows",
     "Point",
     "Polished",
+    "Dual",
+    "Lissa",
     "RowTerms",
+    "SOLVERS",
     "Solution",
+    "boundary",
+    "corner_minimum",
+    "approach",
     "expand",
+    "flat_corners",
     "gradient_lengths",
     "has_no_minimum",
+    "on_active_set",
     "own_outputs",
     "polish",
     "row_gradients",
     "row_terms",
+    "settle",
+    "spread",
+    "solver_for",
     "taken",
+    "widened",
 ]

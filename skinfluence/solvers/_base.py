@@ -62,12 +62,13 @@ class AbstractFactor(abc.ABC):
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None
+        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
     ) -> Any:
         """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G, Kb, Kb).
 
         With a ``share`` (b,) of the penalty that leaves with each row, H is
-        ``H - share_i penalty''`` here and in ``steps``.
+        ``H - share_i penalty''`` here and in ``steps``. ``rows``, a slice or indices,
+        says that these are training rows, which some factors know by heart.
         """
         block = densified(block)
         xp = array_namespace(block)
@@ -80,6 +81,14 @@ class AbstractFactor(abc.ABC):
             parts = xp.reshape(steps, (*shape, layout.width))
             columns.append(xp.matmul(parts, block[:, None, :, None])[..., 0])
         return xp.stack(columns, axis=-1)
+
+    def squared_lengths(
+        self, block: Any, slope: Any, layout: Layout, rows: Any = None
+    ) -> Any:
+        """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of working rows, (b,)."""
+        xp = array_namespace(slope)
+        A = self.row_blocks_of_inverse(block, layout, rows=rows)
+        return xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
 
     def steps(self, rows: Any, share: Any = None) -> Any:
         """``inv(H)`` applied to one vector per row: (b, G, D) to (b, G, D)."""
@@ -94,12 +103,14 @@ class AbstractFactor(abc.ABC):
             return found
         # (H - share P) x = c by x = inv(H) (c + share P x): shares are far below 1.
         xp, first = array_namespace(columns), found
+        change = float("inf")
         for _ in range(_MOST_ROUNDS):
-            before = found
+            before, last = found, change
             pull = share * self.shared_penalty[..., None] * found
             found = first + self.solve(pull).value
-            change = xp.max(xp.abs(found - before))
-            if not bool(change > _ROUNDING * xp.max(xp.abs(found))):
+            change = float(xp.max(xp.abs(found - before)))
+            size = float(xp.max(xp.abs(found)))
+            if not _ROUNDING * size < change < 0.9 * last:
                 break
         return found
 
@@ -114,6 +125,7 @@ class AbstractSolver(abc.ABC):
 
     name: ClassVar[str]
     residuals: Residuals | None = None  # None where nothing is iterated
+    polishes: ClassVar[bool] = True  # exact enough for steps to a minimum
 
     @abc.abstractmethod
     def prepare(self, curvature: RowwiseCurvature) -> AbstractFactor:

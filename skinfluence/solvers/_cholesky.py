@@ -1,13 +1,14 @@
 """Direct solver: ``inv(H) = T T'`` from a Cholesky factor, or from the QR of the rows."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace
-from skinfluence._kernels import kernels
+from skinfluence._array import array_namespace, masked
+from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
+from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 
 # Beyond this condition number H has lost too many digits: its root is made from the rows.
@@ -27,20 +28,31 @@ class Cholesky(AbstractSolver):
     ``D**3 / 3`` for each factor.
     """
 
+    name: ClassVar[str] = "direct"
+
     def prepare(self, curvature: RowwiseCurvature) -> "InverseRoot":
         objective, gauge = curvature.objective, curvature.gauge
         H = curvature.as_matrix()
         xp = array_namespace(H)
         masks = _masks(objective, H.shape[0])
         tried = [
-            _from_matrix(_restricted(H[min(g, H.shape[0] - 1), ...], mask), gauge)
+            _from_matrix(
+                _restricted(H[min(g, H.shape[0] - 1), ...], mask), _seen(gauge, mask)
+            )
             for g, mask in enumerate(masks)
         ]
         parts = [part for part in tried if part is not None]
-        if len(parts) < len(masks):
+        if len(parts) < len(masks) and not objective.loss.convex:
+            parts = [
+                _from_eigenvalues(_restricted(H[min(g, H.shape[0] - 1), ...], mask))
+                for g, mask in enumerate(masks)
+            ]
+        elif len(parts) < len(masks):
             R = curvature.upper_root()
             parts = [
-                _from_root(_columns(R[min(g, R.shape[0] - 1), ...], mask), gauge)
+                _from_root(
+                    _columns(R[min(g, R.shape[0] - 1), ...], mask), _seen(gauge, mask)
+                )
                 for g, mask in enumerate(masks)
             ]
         roots = [_embedded(p.root, m) for p, m in zip(parts, masks, strict=True)]
@@ -97,7 +109,7 @@ class InverseRoot(AbstractFactor):
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None
+        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
     ) -> Any:
         xp = array_namespace(block)
         root, Kb = self.root, layout.group_size
@@ -111,7 +123,7 @@ class InverseRoot(AbstractFactor):
             ]
             return xp.stack(columns, axis=1)[:, :, None, None]
         parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
-        half = xp.matmul(block[None, :, :], parts)  # (G Kb, b, r)
+        half = xp.matmul(densified(block)[None, :, :], parts)  # (G Kb, b, r)
         half = xp.reshape(half, (root.shape[0], Kb, *half.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
         other = half
@@ -178,6 +190,26 @@ def _from_root(R: Any, gauge: Any) -> _Part:
     return _Part(root, condition, root.shape[1], R.shape[1], False)
 
 
+def _from_eigenvalues(H: Any) -> _Part:
+    """Root of one group whose rows bend both ways; the null space is left out."""
+    xp = array_namespace(H)
+    size = xp.sqrt(xp.abs(xp.linalg.diagonal(H)))
+    scale = xp.where(size > 0, size, xp.ones_like(size))
+    values, vectors = xp.linalg.eigh(H / scale[:, None] / scale[None, :])
+    least = _RANK_TOLERANCE * H.shape[0] * values[-1]
+    if float(values[0]) < -float(abs(least)) or not float(values[-1]) > 0:
+        raise IndefiniteCurvatureError(
+            "The objective bends downwards in some direction: its loss is not convex, "
+            "and these parameters are not at a minimum (least eigenvalue of the Hessian "
+            f"with unit diagonal {float(values[0]):.1e}). Fit the model to a tighter "
+            "tolerance, penalise it more, or choose a family and link whose loss is "
+            "convex, such as Poisson or Gamma with link='log'."
+        )
+    kept = int(xp.count_nonzero(values > least))
+    root = vectors[:, -kept:] / xp.sqrt(values[-kept:]) / scale[:, None]
+    return _Part(root, float(values[-1] / values[-kept]), kept, H.shape[0], False)
+
+
 def _padded(roots: list[Any]) -> list[Any]:
     """Roots with zero columns added, so that they stack."""
     xp = array_namespace(roots[0])
@@ -213,6 +245,11 @@ def _columns(matrix: Any, mask: Any) -> Any:
         return matrix
     xp = array_namespace(matrix)
     return xp.take(matrix, xp.nonzero(mask)[0], axis=1)
+
+
+def _seen(gauge: Any, mask: Any) -> Any:
+    """The gauge on the free entries, outside of which it is zero."""
+    return gauge if gauge is None or mask is None else masked(gauge, mask)
 
 
 def _embedded(root: Any, mask: Any) -> Any:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple, final
 from skinfluence._array import array_namespace, masked
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
+from skinfluence.exceptions import IndefiniteCurvatureError
+from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 
 # A full step may raise F by rounding alone; anything above this is a failed step.
 _ROUNDING = 1e-13
 _MOST_HALVINGS = 40
+_SAME_OUTPUTS = 1e-10
 
 
 @final
@@ -21,6 +24,7 @@ class Point:
 
     curvature: RowwiseCurvature
     factor: AbstractFactor
+    expected: bool = False  # the factor is that of the expected curvature
 
     @property
     def objective(self) -> Objective:
@@ -70,12 +74,35 @@ def expand(
     return Point(curvature, solver.prepare(curvature))
 
 
+def approach(
+    objective: Objective, theta: Any, solver: AbstractSolver, damping: float = 0.0
+) -> Point:
+    """As ``expand``; where the objective bends downwards, good for a step only.
+
+    Its factor is that of the expected curvature then, which never does.
+    """
+    return _approached(RowwiseCurvature(objective, theta, damping), solver)
+
+
+def _approached(curvature: RowwiseCurvature, solver: AbstractSolver) -> Point:
+    objective = curvature.objective
+    try:
+        return Point(curvature, solver.prepare(curvature))
+    except IndefiniteCurvatureError:
+        if not objective.loss.exponential_family:
+            raise
+    expected = replace(objective, loss=ExpectedInformation(objective.loss))
+    factor = solver.prepare(replace(curvature, objective=expected))
+    return Point(curvature, factor, expected=True)
+
+
 def polish(
     point: Point, solver: AbstractSolver, *, length: float, max_iter: int
 ) -> Polished:
     """Damped Newton steps until the next one is shorter than ``length``.
 
-    Lengths are measured by the curvature. A quadratic objective keeps its factor.
+    Lengths are measured by the curvature. A quadratic objective keeps its factor, and
+    so does one whose outputs have hardly moved.
     """
     objective = point.objective
     previous = float("inf")
@@ -84,6 +111,8 @@ def polish(
             return Polished(point, n_steps, converged=False, unbounded=True)
         stalled = point.distance > 0.5 * previous and _is_rounding(point)
         if point.distance <= length or stalled:
+            if point.expected:  # a saddle point: say so
+                solver.prepare(point.curvature)
             return Polished(point, n_steps, converged=True, unbounded=_on_a_ray(point))
         if n_steps == max_iter:
             break
@@ -91,11 +120,20 @@ def polish(
         curvature = _descended(point)
         if curvature is None:  # no step lowers F any more: rounding, or a ray
             break
-        factor = point.factor if objective.loss.quadratic else solver.prepare(curvature)
-        point = Point(curvature, factor)
+        if objective.loss.quadratic or _hardly_moved(point, curvature):
+            point = replace(point, curvature=curvature)
+        else:
+            point = _approached(curvature, solver)
     return Polished(
         point, n_steps, converged=_is_rounding(point), unbounded=_on_a_ray(point)
     )
+
+
+def _hardly_moved(point: Point, curvature: RowwiseCurvature) -> bool:
+    """Whether the outputs, and so the second derivatives, are the same but for 1e-10."""
+    xp = array_namespace(point.theta)
+    moves = curvature.first_order.outputs - point.outputs
+    return bool(xp.max(xp.abs(moves)) <= _SAME_OUTPUTS)
 
 
 def has_no_minimum(objective: Objective, outputs: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from skinfluence._array import array_namespace
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
+from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
 from skinfluence.solvers._polish import Point
 
@@ -34,9 +35,15 @@ def row_terms(point: Point, rows: Any) -> RowTerms:
         u,
         layout.grouped(loss.gradient(y, u)),
         s[:, None, None, None] * loss.hessian(y, u),
-        s * objective.penalty.share if objective.penalty.share else None,
+        _shares(objective, rows),
         rows,
     )
+
+
+def _shares(objective: Objective, rows: Any) -> Any:
+    """What leaves of the penalty with each row, (b,); None in sum form."""
+    share = objective.penalty.share
+    return taken(objective.counted, rows) * share if share else None
 
 
 def own_outputs(block: Any, vectors: Any, layout: Layout) -> Any:

@@ -17,8 +17,10 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import array_namespace, masked
+from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
+from skinfluence._rows import map_over_rows
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError, InvalidParameterError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
@@ -28,7 +30,7 @@ from skinfluence.solvers._condition import condition_number
 _RANK_TOLERANCE = 1e-11
 # 1 - h is known to rounding; a leverage h above this keeps all digits that matter.
 _LEAST_LEVERAGE = 1e-3
-# Beyond this condition number a solution is refined once by its own residual.
+# Where N spreads wider than this, a solution is refined once by its own residual.
 _WELL_CONDITIONED = 1e5
 
 
@@ -55,14 +57,12 @@ class Dual(AbstractSolver):
         M = objective.loss.hessian(objective.targets, curvature.first_order.outputs)
         M = objective.weight[:, None, None, None] * M  # (n, G or 1, Kb, Kb)
         n_own = max(strength.shape[0], M.shape[1], 1 if free is None else free.shape[0])
-        grams: dict[bytes, Any] = {}
         groups = []
         for g in range(n_own):
             mask = None if free is None else free[min(g, free.shape[0] - 1), :]
             own = strength[min(g, strength.shape[0] - 1), :]
             bend = M[:, min(g, M.shape[1] - 1), :, :]
-            keep = g + 1 < n_own  # the last one may overwrite the Gram matrix
-            groups.append(_group(curvature, own, bend, mask, grams, keep))
+            groups.append(_group(curvature, own, bend, mask))
         return DualFactor(curvature, groups)
 
 
@@ -76,13 +76,14 @@ class _Group(NamedTuple):
     pulled: Any  # (n r, z) inv(N) Z_U
     inverse_schur: Any  # (z, z) inv(S), on the quotient by the gauge
     rank_deficient: bool
+    spread: float  # largest diagonal entry of N, whose smallest eigenvalue is 1
 
     def inner(self, moves: Any, border: Any) -> tuple[Any, Any]:
         """From ``X~ inv(P) c`` (n, Kb, m) and ``c_U`` (z, m): weights of rows, ``x_U``."""
         xp = array_namespace(moves)
         n, r = self.roots.shape[0], self.roots.shape[2]
         w = xp.matmul(xp.matrix_transpose(self.roots), moves)  # (n, r, m)
-        w = xp.reshape(w, (n * r, -1))
+        w = xp.reshape(w, (n * r, w.shape[2]))
         x_U = self.inverse_schur @ (border - self.pulled.T @ w)
         a = self.T @ (self.T.T @ w) + self.pulled @ x_U
         return xp.matmul(self.roots, xp.reshape(a, (n, r, -1))), x_U
@@ -95,6 +96,7 @@ class DualFactor(AbstractFactor):
 
     curvature: RowwiseCurvature
     groups: list[_Group]  # G of them, or one for all
+    affordable: ClassVar[int] = 100
 
     @cached_property
     def condition(self) -> float:  # type: ignore[override]
@@ -123,9 +125,10 @@ class DualFactor(AbstractFactor):
         xp = array_namespace(self.curvature.theta)
         found = []
         for group in self.groups:
+            n_rows = group.T.shape[0]
             norms = [  # by blocks: no second matrix of this size
-                xp.sum(group.T[first : first + 256, :] ** 2, axis=1)
-                for first in range(0, group.T.shape[0], 256)
+                xp.sum(group.T[first : min(first + 256, n_rows), :] ** 2, axis=1)
+                for first in range(0, n_rows, 256)
             ]
             border = xp.sum((group.pulled @ group.inverse_schur) * group.pulled, axis=1)
             found.append(xp.concat(norms) - border)
@@ -134,7 +137,7 @@ class DualFactor(AbstractFactor):
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
         value = self._once(rhs)
-        if self.condition > _WELL_CONDITIONED:
+        if max(group.spread for group in self.groups) > _WELL_CONDITIONED:
             # Entries in the span of the rows are a difference of larger numbers.
             value = value + self._once(self._within(rhs - self.curvature.matvec(value)))
         return Solution(value, 0, xp.ones(rhs.shape[-1], dtype=xp.bool))
@@ -180,14 +183,13 @@ class DualFactor(AbstractFactor):
                 root, q = xp.take(root, rows), xp.take(remainder, rows)
             large = 1 - q > _LEAST_LEVERAGE
             safe = xp.where(large, root, xp.ones_like(root))
-            columns.append((xp.where(large, (1 - q) / safe**2, xp.nan * q)))
+            columns.append(xp.where(large, (1 - q) / safe**2, xp.nan * q))
         A = xp.stack(columns, axis=1)[:, :, None, None]
         # Small leverages have lost digits in 1 - Q_ii.
         small = xp.any(xp.isnan(A), axis=(1, 2, 3))
         if not bool(xp.any(small)):
             return A
-        (places,) = xp.nonzero(small)
-        exact = self._by_products(masked(block, small), layout)
+        exact = self._by_products(masked(densified(block), small), layout)
         order = xp.cumulative_sum(xp.astype(small, xp.int64)) - 1
         filled = xp.take(exact, xp.where(small, order, 0 * order), axis=0)
         return xp.where(small[:, None, None, None], filled, A)
@@ -203,10 +205,10 @@ class DualFactor(AbstractFactor):
         Kb, q, b = layout.group_size, layout.width, block.shape[0]
         n, r = group.roots.shape[0], group.roots.shape[2]
         scale = xp.reshape(group.inverse_strength, (Kb, q))
-        border = xp.reshape(group.border, (Kb, q, -1))
+        border = xp.reshape(group.border, (Kb, q, group.border.shape[1]))
         total = []
         for k in range(Kb):
-            cross = self._outputs_of_one((block * scale[k, :]).T)  # (n, b)
+            cross = _times(self.curvature.objective.design, (block * scale[k, :]).T)
             w = group.roots[:, k, None, :] * cross[:, :, None]  # (n, b, r)
             w = xp.reshape(xp.permute_dims(w, (1, 0, 2)), (b, n * r))
             total.append((w @ group.T, block @ border[k, ...] - w @ group.pulled))
@@ -217,42 +219,103 @@ class DualFactor(AbstractFactor):
         own = (block**2) @ scale.T  # (b, Kb)
         return A + own[..., None] * xp.eye(Kb, dtype=own.dtype)
 
-    def _outputs_of_one(self, vectors: Any) -> Any:
-        """Training rows times vectors (q, b) of one output, (n, b)."""
-        from_one = self.curvature.objective.design.times
-        return from_one(vectors)
 
-
-def _group(
-    curvature: RowwiseCurvature,
-    strength: Any,
-    bend: Any,
-    free: Any,
-    grams: dict[bytes, Any],
-    keep: bool,
-) -> _Group:
+def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> _Group:
     objective, layout = curvature.objective, curvature.objective.layout
     xp = array_namespace(strength)
     penalised, bordering = strength > 0, ~(strength > 0)
     if free is not None:
         penalised, bordering = penalised & free, bordering & free
-    inverse = xp.where(penalised, 1 / xp.where(penalised, strength, 1.0), 0.0 * strength)
-    eye = xp.eye(layout.size, dtype=strength.dtype) if layout.size < 4096 else None
-    border = _unit_columns(bordering, strength) if eye is None else masked(eye, bordering).T
-    roots = _roots(bend)
-    N = _inner_matrix(curvature, inverse, roots, grams, keep)
+    safe = xp.where(penalised, strength, xp.ones_like(strength))
+    inverse = xp.where(penalised, 1 / safe, xp.zeros_like(strength))
+    places = xp.arange(layout.size)[:, None] == xp.nonzero(bordering)[0][None, :]
+    border = xp.astype(places, strength.dtype)  # (D, z)
+    roots = row_roots(bend)
+    N = _inner_matrix(objective.design, inverse, roots)
+    spread = float(xp.max(xp.linalg.diagonal(N)))
     T = kernels(N).inverse_root_in_place(N)
     if T is None:
-        raise IndefiniteCurvatureError(
-            "The matrix of the rows is not positive definite: the parameters are not at "
-            "a minimum of their objective. Fit the model to a tighter tolerance, or use "
-            "solver='direct'."
-        )
-    Z_U = _bordering_rows(objective, border, roots)
-    half = T.T @ Z_U
+        raise _indefinite()
+    half = T.T @ _bordering_rows(objective.design, border, roots)  # (n r, z)
     inverse_schur, rank = _pseudo_inverse(half.T @ half)
     gauge = curvature.gauge
     n_gauge = 0 if gauge is None else gauge.shape[1]
-    pulled = T @ half
     deficient = rank < border.shape[1] - n_gauge
-    return _Group(inverse, border, roots, T, pulled, inverse_schur, deficient)
+    pulled = T @ half
+    return _Group(inverse, border, roots, T, pulled, inverse_schur, deficient, spread)
+
+
+def row_roots(bend: Any) -> Any:
+    """``R_i`` with ``R_i R_i' = s_i M_i``, (n, Kb, Kb)."""
+    xp = array_namespace(bend)
+    if bend.shape[-1] == 1:
+        values, vectors = bend[..., 0], xp.ones_like(bend)
+    else:
+        values, vectors = xp.linalg.eigh(bend)
+    rounding = 1e-13 * xp.max(xp.abs(values))
+    if bool(xp.min(values) < -rounding):
+        raise _indefinite()
+    values = xp.where(values > 0, values, xp.zeros_like(values))
+    return vectors * xp.sqrt(values)[:, None, :]
+
+
+def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
+    """``N = I + Z_E inv(P) Z_E'``, (n r, n r), in memory that may be overwritten."""
+    xp = array_namespace(roots)
+    n, Kb, r = roots.shape
+    scale = xp.reshape(inverse_strength, (Kb, -1))
+    framed = kernels(roots).framed_identity
+    if Kb == 1:
+        gram, kept = design.row_gram(scale[0, :])
+        return framed(gram, roots[:, 0, 0], overwrite=not kept)
+    total, alike = None, bool(xp.all(scale == scale[:1, :]))
+    if alike:  # one Gram matrix for all outputs: their roots' products stand before it
+        flat = xp.reshape(xp.permute_dims(roots, (1, 0, 2)), (Kb, n * r))
+        total = flat.T @ flat
+        total *= _spread_out(design.row_gram(scale[0, :])[0], r)
+    else:
+        total = xp.zeros((n * r, n * r), dtype=roots.dtype)
+        for k in range(Kb):
+            flat = xp.reshape(roots[:, k, :], (n * r,))
+            gram = _spread_out(design.row_gram(scale[k, :])[0], r)
+            total += flat[:, None] * gram * flat[None, :]
+    return framed(total, xp.ones(n * r, dtype=roots.dtype), overwrite=True)
+
+
+def _spread_out(gram: Any, r: int) -> Any:
+    """Each entry r times along both axes."""
+    xp = array_namespace(gram)
+    return xp.repeat(xp.repeat(gram, r, axis=0), r, axis=1)
+
+
+def _bordering_rows(design: Design, border: Any, roots: Any) -> Any:
+    """``Z_U``: rows of the unpenalised entries, (n r, z)."""
+    xp = array_namespace(roots)
+    n, Kb, r = roots.shape
+    z = border.shape[1]
+    parts = xp.reshape(border, (Kb, border.shape[0] // Kb, z))
+    outputs = xp.stack([_times(design, parts[k, ...]) for k in range(Kb)], axis=1)
+    return xp.reshape(xp.matmul(xp.matrix_transpose(roots), outputs), (n * r, z))
+
+
+def _times(design: Design, vectors: Any) -> Any:
+    """Training rows times vectors (q, m) of one output, (n, m)."""
+    return map_over_rows(lambda block: block @ vectors, design)
+
+
+def _pseudo_inverse(S: Any) -> tuple[Any, int]:
+    """Minimum-norm inverse of a small symmetric matrix, and its rank."""
+    xp = array_namespace(S)
+    if S.shape[0] == 0:
+        return S, 0
+    values, vectors = xp.linalg.eigh(S)
+    kept = values > _RANK_TOLERANCE * values[-1]
+    inverse = xp.where(kept, 1 / xp.where(kept, values, xp.ones_like(values)), 0.0)
+    return (vectors * inverse) @ vectors.T, int(xp.sum(xp.astype(kept, xp.int64)))
+
+
+def _indefinite() -> IndefiniteCurvatureError:
+    return IndefiniteCurvatureError(
+        "A row's loss has a negative second derivative, or the matrix of the rows is not "
+        "positive definite: the dual needs convex losses. Use solver='direct' or 'cg'."
+    )

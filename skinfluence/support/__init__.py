@@ -1,8 +1,19 @@
 """Scikit-learn models as objectives: the support table, and how a model is read."""
 
-from skinfluence.support import _glm, _least_squares, _logistic, checks  # noqa: F401
+from skinfluence.support import (  # noqa: F401
+    _bayes,
+    _glm,
+    _least_squares,
+    _logistic,
+    _robust,
+    _sgd,
+    _sparse_models,
+    _svm,
+    checks,
+)
+from skinfluence.support._model import Model
 from skinfluence.support._read import (
-    Model,
+    AnyModel,
     is_fitted,
     read,
     reads_features,
@@ -10,9 +21,11 @@ from skinfluence.support._read import (
     unwrapped,
     weight_name,
 )
+from skinfluence.support._register import register_estimator
 from skinfluence.support._table import SupportRow, register, supported_estimators
 
 __all__ = [
+    "AnyModel",
     "Model",
     "SupportRow",
     "checks",
@@ -20,6 +33,7 @@ __all__ = [
     "read",
     "reads_features",
     "register",
+    "register_estimator",
     "required_row",
     "supported_estimators",
     "unwrapped",

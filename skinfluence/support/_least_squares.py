@@ -20,10 +20,8 @@ def _squared(estimator: Any) -> AbstractLoss:
     return HalfSquaredError()
 
 
-def _refuse_positive(estimator: Any) -> str | None:
-    if estimator.positive:
-        return "positive=True holds coefficients at zero by inequality constraints"
-    return None
+def _positive(estimator: Any) -> bool:
+    return bool(getattr(estimator, "positive", False))
 
 
 def _held_ridge(estimator: Any) -> Any:
@@ -39,17 +37,21 @@ def _balanced_on_rows(estimator: Any, y: Any, weight: Any) -> Any:
 
 def _held_ridge_classifier(estimator: Any) -> Any:
     alpha = estimator.alpha_ if hasattr(estimator, "alpha_") else estimator.alpha
-    return RidgeClassifier(alpha=alpha, fit_intercept=estimator.fit_intercept)
+    return RidgeClassifier(
+        alpha=alpha,
+        fit_intercept=estimator.fit_intercept,
+        positive=_positive(estimator),
+    )
 
 
-register(SupportRow(LinearRegression, _squared, numbers, refusal=_refuse_positive))
+register(SupportRow(LinearRegression, _squared, numbers, positive=_positive))
 register(
     SupportRow(
         Ridge,
         _squared,
         numbers,
         strength=attrgetter("alpha"),
-        refusal=_refuse_positive,
+        positive=_positive,
     )
 )
 register(
@@ -68,6 +70,7 @@ for _class, _attribute in ((RidgeClassifier, "alpha"), (RidgeClassifierCV, "alph
             _squared,
             signs,
             strength=attrgetter(_attribute),
+            positive=_positive,
             weight=_balanced_on_rows,
             held=_held_ridge_classifier,
         )

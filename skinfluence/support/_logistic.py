@@ -16,31 +16,48 @@ def _log_loss(estimator: Any) -> AbstractLoss:
 
 
 def _inverse_C(estimator: Any) -> float:
-    """Strength of the squared penalty, 1 / C; 0 where nothing is penalised."""
+    """Strength of the penalty, 1 / C; 0 where nothing is penalised."""
     if estimator.penalty is None or estimator.penalty == "none":
         return 0.0
     C = estimator.C_ if hasattr(estimator, "C_") else estimator.C
     return float(1.0 / np.ravel(C)[0])
 
 
+def _l1_ratio(estimator: Any) -> float:
+    """Share of the L1 norm in the penalty, whichever way it was asked for."""
+    if estimator.penalty in ("l1", "l2"):
+        return float(estimator.penalty == "l1")
+    ratio = getattr(estimator, "l1_ratio_", getattr(estimator, "l1_ratio", 0.0))
+    return float(np.ravel(ratio)[0] or 0.0)
+
+
+def _strength(estimator: Any) -> float:
+    return _inverse_C(estimator) * (1 - _l1_ratio(estimator))
+
+
+def _l1(estimator: Any) -> float:
+    return _inverse_C(estimator) * _l1_ratio(estimator)
+
+
 def _intercept_strength(estimator: Any) -> float:
     """Liblinear penalises the intercept as the weight of a constant column."""
     if estimator.solver != "liblinear":
         return 0.0
-    return _inverse_C(estimator) / float(estimator.intercept_scaling) ** 2
+    return _strength(estimator) / float(estimator.intercept_scaling) ** 2
 
 
-def _refuse_l1(estimator: Any) -> str | None:
-    ratio = np.ravel(getattr(estimator, "l1_ratio_", getattr(estimator, "l1_ratio", 0)))
-    penalty = getattr(estimator, "penalty", "deprecated")
-    mixed = penalty in ("l1", "elasticnet") or (
-        penalty == "deprecated" and any(r not in (0, None) for r in ratio)
-    )
-    if mixed:
-        return "its L1 penalty is not differentiable where coefficients are zero"
-    C = np.ravel(getattr(estimator, "C_", 1.0))
-    if not np.all(C == C[0]):
-        return f"it has a different C for each class (C_={C})"
+def _intercept_l1(estimator: Any) -> float:
+    if estimator.solver != "liblinear":
+        return 0.0
+    return _l1(estimator) / float(estimator.intercept_scaling)
+
+
+def _refuse_many(estimator: Any) -> str | None:
+    """More than one penalty: the classes of one-versus-rest searched apart."""
+    for name in ("C_", "l1_ratio_"):
+        values = np.ravel(getattr(estimator, name, 1.0))
+        if not np.all(values == values[0]):
+            return f"it has a different penalty for each class ({name}={values})"
     return None
 
 
@@ -59,6 +76,7 @@ def _held_logistic(estimator: Any) -> Any:
     strength = _inverse_C(estimator)
     return LogisticRegression(
         C=1 / strength if strength else np.inf,
+        l1_ratio=_l1_ratio(estimator) if strength else 0.0,
         fit_intercept=estimator.fit_intercept,
         intercept_scaling=estimator.intercept_scaling,
         solver=estimator.solver,
@@ -75,10 +93,12 @@ for _class in (LogisticRegression, LogisticRegressionCV):
             _class,
             _log_loss,
             indicator,
-            strength=_inverse_C,
+            strength=_strength,
+            l1=_l1,
             intercept_strength=_intercept_strength,
+            intercept_l1=_intercept_l1,
             weight=_balanced_on_weight,
             held=_held_logistic,
-            refusal=_refuse_l1,
+            refusal=_refuse_many,
         )
     )

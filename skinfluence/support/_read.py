@@ -1,189 +1,57 @@
-"""From a fitted estimator and data to an objective, and back to the estimator's shapes."""
+"""From an estimator of any kind to the linear model inside it."""
 
-import copy
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
-import numpy as np
-from sklearn.base import is_classifier
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._design import Design
-from skinfluence._layout import Layout
-from skinfluence._objective import Objective
-from skinfluence._penalty import Penalty
-from skinfluence.exceptions import (
-    InvalidDataError,
-    UnknownLabelError,
-    UnsupportedEstimatorError,
-)
+from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence.support._model import Model
+from skinfluence.support._refusals import reason_against
 from skinfluence.support._table import SupportRow, row_of, supported_estimators
+from skinfluence.support._wrappers import Stacked, is_wrapper, reason_against_members
 
-_NO_SECOND_DERIVATIVE = "its loss is not twice differentiable"
-_REASONS = {
-    "SVC": _NO_SECOND_DERIVATIVE + " (and it is not linear in the features)",
-    "LinearSVC": "its hinge losses have no row in the table yet",
-    "QuantileRegressor": _NO_SECOND_DERIVATIVE,
-    "SVR": _NO_SECOND_DERIVATIVE + " (and it is not linear in the features)",
-    "Lasso": "its L1 penalty is not differentiable where coefficients are zero",
-    "ElasticNet": "its L1 penalty is not differentiable where coefficients are zero",
-}
-
-
-@final
-@dataclass(frozen=True)
-class Model:
-    """A fitted linear model, and what transforms its input."""
-
-    estimator: Any  # the last step, fitted
-    transformer: Any = None  # fitted, held; None if the model reads X itself
-
-    @property
-    def row(self) -> SupportRow:
-        """The row of the table that describes the model, looked up: rows do not pickle."""
-        return required_row(self.estimator)
-
-    def transformed(self, X: Any) -> Any:
-        """X as the linear model reads it."""
-        return X if self.transformer is None else self.transformer.transform(X)
-
-    @property
-    def n_outputs(self) -> int:
-        """Linear outputs K."""
-        coef = np.asarray(self.estimator.coef_)
-        return coef.shape[0] if coef.ndim == 2 else 1
-
-    @property
-    def parameters(self) -> tuple[Any, Any]:
-        """Coefficients (K, p) and intercepts (K,), in float64."""
-        coef = np.atleast_2d(np.asarray(self.estimator.coef_, dtype=float))
-        intercept = np.asarray(self.estimator.intercept_, dtype=float)
-        return coef, np.broadcast_to(np.atleast_1d(intercept), coef.shape[:1])
-
-    def shaped(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
-        """``(b, K, p)`` and ``(b, K)`` in the estimator's own shapes, rows leading."""
-        rows = coef.shape[0]
-        own_coef = np.asarray(self.estimator.coef_).shape
-        own_intercept = np.asarray(self.estimator.intercept_).shape
-        if not self.estimator.fit_intercept and own_intercept == ():
-            return coef.reshape(rows, *own_coef), np.zeros(rows)
-        return coef.reshape(rows, *own_coef), intercept.reshape(rows, *own_intercept)
-
-    def targets(self, y: Any) -> Any:
-        """Targets as the loss reads them, (n, K_y); unknown labels are refused."""
-        if is_classifier(self.estimator) and np.ndim(y) == 1:
-            known = np.isin(y, self.estimator.classes_)
-            if not np.all(known):
-                raise UnknownLabelError(
-                    f"y holds labels that the model does not know: "
-                    f"{np.unique(np.asarray(y)[~known]).tolist()}. Its classes are "
-                    f"{self.estimator.classes_.tolist()}: leave those rows out, or "
-                    "refit the model with them."
-                )
-        targets = self.row.targets(self.estimator, y)
-        if targets.shape[1] != self.n_outputs:
-            raise InvalidDataError(
-                f"y has {targets.shape[1]} outputs, but the model was fitted with "
-                f"{self.n_outputs}. Give one column per output."
-            )
-        return targets
-
-    def on_outputs(self) -> Any:
-        """The estimator reading linear outputs u in place of X: its own ``predict``."""
-        stand_in = copy.copy(self.estimator)
-        K = self.n_outputs
-        coef = np.eye(K) if np.ndim(self.estimator.coef_) == 2 else np.ones(1)
-        stand_in.coef_ = coef
-        stand_in.intercept_ = np.zeros_like(
-            np.asarray(self.estimator.intercept_, dtype=float)
-        )
-        stand_in.n_features_in_ = K
-        if hasattr(stand_in, "feature_names_in_"):
-            del stand_in.feature_names_in_
-        return stand_in
-
-    def objective(
-        self, X: Any, y: Any, sample_weight: Any, *, centred: bool = True
-    ) -> tuple[Objective, Any]:
-        """The objective on these (transformed) rows, and theta of the fitted estimator."""
-        estimator, row = self.estimator, self.row
-        coef, _ = self.parameters
-        loss = row.loss(estimator)
-        weight = np.asarray(row.weight(estimator, y, sample_weight), dtype=float)
-        targets = self.targets(y)
-        extra = np.asarray(row.extra(estimator), dtype=float)
-        l1 = row.l1(estimator)
-        active = (coef != 0) if l1 else row.active(estimator)
-        columns = None if active is None else np.flatnonzero(active.any(axis=0))
-        intercept_strength = row.intercept_strength(estimator)
-        has_intercept = bool(estimator.fit_intercept) or len(extra) > 0
-        centre = np.zeros(coef.shape[1] if columns is None else len(columns))
-        design = Design(X, centre, has_intercept, columns)
-        if centred and estimator.fit_intercept and intercept_strength == 0:
-            design = design.centred_by(weight)
-        K = len(coef) + len(extra)
-        groups = loss.n_groups(K)
-        layout = Layout(design.width, groups, K // groups)
-        form = float(weight.sum()) if row.mean_form else 1.0
-
-        def packed(of_coef: Any, of_intercept: Any, of_extra: Any = 0.0) -> Any:
-            """Values per coefficient and intercept as a vector like theta."""
-            table = np.zeros((K, design.width))
-            features = np.broadcast_to(of_coef, coef.shape)
-            picked = features if columns is None else features[:, columns]
-            table[: len(coef), : picked.shape[1]] = picked
-            if has_intercept:
-                table[: len(coef), -1] = of_intercept
-                table[len(coef) :, -1] = of_extra
-            return layout.pack(table.T)
-
-        strength = form * np.asarray(row.strength(estimator), dtype=float)
-        per_coef = strength[:, None] if strength.ndim == 1 else strength
-        strengths = packed(per_coef, form * intercept_strength)
-        if np.all(strengths == strengths[:1]):
-            strengths = strengths[:1]  # one factor may serve all groups
-        slope = packed(form * l1 * np.sign(coef), 0.0) if l1 else 0.0
-        penalty = Penalty(strengths, slope, 1 / form if row.mean_form else 0.0)
-        free = None
-        if len(extra) or (active is not None and not active[:, columns].all()):
-            moving = np.ones(coef.shape) if active is None else active
-            free = packed(moving, float(estimator.fit_intercept), 1.0) > 0
-        theta = packed(*self._centred_parameters(design), extra)
-        return Objective(loss, design, targets, weight, penalty, layout, free), theta
-
-    def _centred_parameters(self, design: Design) -> tuple[Any, Any]:
-        """Coefficients (K, p) and intercepts (K,) in the coordinates of the design."""
-        coef, intercept = self.parameters
-        if not design.has_intercept:
-            return coef, 0.0
-        return coef, design.to_working(coef, intercept)[-1, :]
+AnyModel = Model | Stacked
 
 
 def unwrapped(estimator: Any) -> Any:
-    """The linear model inside pipelines, searches and frozen estimators, fitted or not."""
+    """The linear model inside pipelines, searches and other holders, fitted or not."""
     if isinstance(estimator, Pipeline):
         return unwrapped(estimator.steps[-1][1])
+    inner = _held_in(estimator)
+    return estimator if inner is None else unwrapped(inner)
+
+
+def _held_in(estimator: Any) -> Any:
+    """What a search, a frozen estimator or transformed targets hold; else None."""
+    if isinstance(estimator, TransformedTargetRegressor):
+        given = estimator.regressor
+        given = LinearRegression() if given is None else given
+        return getattr(estimator, "regressor_", given)
     if isinstance(estimator, FrozenEstimator) or _is_search(estimator):
-        return unwrapped(getattr(estimator, "best_estimator_", estimator.estimator))
-    return estimator
+        return getattr(estimator, "best_estimator_", estimator.estimator)
+    return None
 
 
 def required_row(estimator: Any) -> SupportRow:
     """The support row of the linear model inside, or a reasoned refusal."""
     model = unwrapped(estimator)
+    if is_wrapper(model):
+        return _required_row_of_members(model)
     row = row_of(model)
     name = type(model).__name__
     if row is None:
-        reason = _REASONS.get(
-            name, "no row of the support table describes its objective"
-        )
+        reason, nearest = reason_against(model)
         raise UnsupportedEstimatorError(
-            f"{name} is not supported: {reason}. Supported are "
-            f"{', '.join(supported_estimators())}, alone, at the end of a Pipeline, "
-            "in a FrozenEstimator or as the best estimator of a search."
+            f"{name} is not supported: {reason}. The nearest supported model is "
+            f"{nearest}. Supported are {', '.join(supported_estimators())}, alone, at "
+            "the end of a Pipeline, in a FrozenEstimator, a TransformedTargetRegressor, a "
+            "OneVsRestClassifier, a MultiOutputRegressor or a MultiOutputClassifier, or "
+            "as the best estimator of a search."
         )
     refusal = row.refusal(model)
     if refusal is not None:
@@ -194,25 +62,51 @@ def required_row(estimator: Any) -> SupportRow:
     return row
 
 
-def read(estimator: Any) -> Model:
+def _required_row_of_members(wrapper: Any) -> SupportRow:
+    """The support row of the models that a wrapper fits, one per output."""
+    inner = wrapper.estimator
+    name = type(wrapper).__name__
+    if unwrapped(inner) is not inner:
+        raise UnsupportedEstimatorError(
+            f"This {name} is not supported: it holds a {type(inner).__name__} for each "
+            "output, and each might transform the features in its own way. Put what is "
+            f"common outside, as in make_pipeline(StandardScaler(), {name}("
+            f"{type(unwrapped(inner)).__name__}())), or explain the members of "
+            "estimators_ one by one."
+        )
+    row = required_row(inner)
+    refusal = reason_against_members(wrapper)
+    if refusal is not None:
+        raise UnsupportedEstimatorError(
+            f"This {name} is not supported: {refusal}. Explain the members of "
+            "estimators_ one by one, each with its own targets."
+        )
+    return row
+
+
+def read(estimator: Any) -> AnyModel:
     """A fitted estimator as the linear model inside it and what stands before that."""
     transformers, inner = [], estimator
-    while row_of(inner) is None:
+    targets: tuple[Any, ...] = ()
+    while row_of(inner) is None and not is_wrapper(inner):
         if isinstance(inner, Pipeline):
             transformers.append(inner[:-1])
             inner = inner.steps[-1][1]
         elif _is_search(inner):
             inner = _best(inner)
-        elif isinstance(inner, FrozenEstimator):
-            inner = inner.estimator
+        elif (held := _held_in(inner)) is not None:
+            if isinstance(inner, TransformedTargetRegressor):
+                targets = (*targets, inner)
+            inner = held
         else:
             break
     required_row(inner)
     check_is_fitted(inner)
     steps = [part for part in transformers if len(part)]
-    if not steps:
-        return Model(inner)
-    return Model(inner, steps[0] if len(steps) == 1 else make_pipeline(*steps))
+    before = None
+    if steps:
+        before = steps[0] if len(steps) == 1 else make_pipeline(*steps)
+    return (Stacked if is_wrapper(inner) else Model)(inner, before, targets)
 
 
 def _is_search(estimator: Any) -> bool:
@@ -236,8 +130,8 @@ def reads_features(estimator: Any) -> bool:
 
 def _without_holders(estimator: Any) -> Any:
     """The estimator behind frozen ones and searches, pipelines left as they are."""
-    while not hasattr(estimator, "steps") and unwrapped(estimator) is not estimator:
-        estimator = getattr(estimator, "best_estimator_", estimator.estimator)
+    while (inner := _held_in(estimator)) is not None:
+        estimator = inner
     return estimator
 
 

@@ -19,6 +19,10 @@ def _unpenalised(estimator: Any) -> float:
     return 0.0
 
 
+def _none(estimator: Any) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class SupportRow:
     """One supported estimator class.
@@ -37,19 +41,30 @@ class SupportRow:
     l1 : callable
         Fitted estimator to the strength of ``l1 |w|_1``, a number. Where it is positive
         the objective is that of the active set, signs held.
+    intercept_l1 : callable
+        The same for the intercepts, nearly always 0.
+    positive : callable
+        Fitted estimator to whether coefficients must not be negative; those at zero are
+        off the active set too.
     active : callable
         Fitted estimator to a mask (K, p) of the coefficients that may move, or None for
-        all; by default those that L1 has not set to zero.
+        all but those that L1 or ``positive`` has set to zero.
     extra : callable
-        Fitted estimator to further fitted numbers that the loss reads as outputs with an
-        intercept and no features, such as the scale of Huber's regression.
+        Fitted estimator to further fitted numbers, by name, that the loss reads as
+        outputs with an intercept and no features: the scale of Huber's regression.
     mean_form : bool
         Whether the estimator minimises a *mean* loss, so that strengths count per unit
         of weight and each row carries a share of the penalty.
+    counts : callable
+        ``(estimator, s)`` to what each row counts in that mean, (n,), or None for its
+        weight s_i.
     intercept_strength : callable
         The same for the intercepts, nearly always 0.
     weight : callable
         ``(estimator, y, sample_weight)`` to ``s_i``, class weights included.
+    output_weight : callable
+        Fitted estimator to None, or to a function of ``(y, sample_weight)`` that gives
+        further weights, one per output, (n, K): class weights of one-vs-rest models.
     held : callable
         Fitted estimator to an unfitted one with every chosen hyper-parameter held and
         no class weights: what a leave-one-out refit fits.
@@ -62,16 +77,25 @@ class SupportRow:
     targets: Callable[[Any, Any], Any]
     strength: Callable[[Any], Any] = _unpenalised
     l1: Callable[[Any], float] = _unpenalised
+    intercept_l1: Callable[[Any], float] = _unpenalised
+    positive: Callable[[Any], bool] = lambda estimator: False
     active: Callable[[Any], Any] = lambda estimator: None
-    extra: Callable[[Any], tuple[float, ...]] = lambda estimator: ()
+    extra: Callable[[Any], dict[str, float]] = lambda estimator: {}
     mean_form: bool = False
+    counts: Callable[[Any, Any], Any] = lambda estimator, weight: None
     intercept_strength: Callable[[Any], float] = _unpenalised
     weight: Callable[[Any, Any, Any], Any] = lambda estimator, y, weight: weight
+    output_weight: Callable[[Any], Callable[[Any, Any], Any] | None] = _none
     held: Callable[[Any], Any] = clone
     refusal: Callable[[Any], str | None] = lambda estimator: None
 
 
 _TABLE: dict[type, SupportRow] = {}
+
+
+def rows() -> list[SupportRow]:
+    """All rows of the table."""
+    return list(_TABLE.values())
 
 
 def register(row: SupportRow) -> None:
@@ -111,3 +135,8 @@ def indicator(estimator: Any, y: Any) -> Any:
 def signs(estimator: Any, y: Any) -> Any:
     """-1/+1 targets, in the columns of ``indicator``."""
     return 2 * indicator(estimator, y) - 1
+
+
+def weighs_outputs(estimator: Any) -> bool:
+    """Whether class weights differ by output: one-vs-rest with class weights."""
+    return estimator.class_weight is not None and len(estimator.classes_) > 2

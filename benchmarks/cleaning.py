@@ -1,0 +1,275 @@
+"""Wrong labels in the digits data: found by the cleaner, and by cleanlab beside it.
+
+Run ``python benchmarks/cleaning.py``; it ends with Markdown tables. Cleanlab takes part
+where it is installed (``pip install cleanlab``). One thread, the same model, the same
+rows; five seeds, each with its own split and its own wrong labels.
+"""
+
+import argparse
+import datetime
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+import skinfluence
+from skinfluence import InfluenceCleaner
+
+SHARES = (0.1, 0.2, 0.3)  # of the rows, inspected
+WRONG = 0.2  # of the labels
+N_TRUSTED = 400
+MODEL = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+class Rows(NamedTuple):
+    """One draw of the data."""
+
+    X: Any
+    y: Any  # as given: some are wrong
+    wrong: Any  # mask of them
+    trusted: Any  # mask of rows known to be right
+    X_test: Any
+    y_test: Any  # right
+
+
+def at_random(y: Any, rng: Any) -> Any:
+    """A fifth of the labels replaced by another class, any of them."""
+    rows = rng.random(len(y)) < WRONG
+    return np.where(rows, (y + rng.integers(1, 10, len(y))) % 10, y)
+
+
+def systematically(y: Any, rng: Any) -> Any:
+    """Six tenths of the threes called eights, and of the sevens called ones."""
+    rows = rng.random(len(y)) < 0.6
+    y = np.where(rows & (y == 3), 8, y)
+    return np.where(rows & (y == 7), 1, y)
+
+
+def draw(spoil: Callable[[Any, Any], Any], seed: int) -> Rows:
+    """Split the digits, trust some of the training rows, and spoil the others."""
+    X, right = load_digits(return_X_y=True)
+    X, X_test, right, y_test = train_test_split(
+        X, right, test_size=0.3, stratify=right, random_state=seed
+    )
+    rng = np.random.default_rng(seed)
+    trusted = np.zeros(len(X), dtype=bool)
+    trusted[rng.choice(len(X), N_TRUSTED, replace=False)] = True
+    y = np.where(trusted, right, spoil(right, rng))
+    return Rows(X, y, y != right, trusted, X_test, y_test)
+
+
+# --- rankings: higher = worse ---
+
+
+def by_criterion(criterion: str, trusts: bool = False) -> Callable[[Rows], Any]:
+    """The cleaner's scores."""
+
+    def scores(rows: Rows) -> Any:
+        cleaner = InfluenceCleaner(MODEL, criterion=criterion)
+        trusted = rows.trusted if trusts else None
+        return cleaner.fit(rows.X, rows.y, trusted=trusted).row_scores_
+
+    return scores
+
+
+def by_cleanlab(rows: Rows) -> Any:
+    """Minus cleanlab's label quality, from five folds."""
+    from cleanlab.rank import get_label_quality_scores
+
+    p = cross_val_predict(MODEL, rows.X, rows.y, cv=5, method="predict_proba")
+    return -get_label_quality_scores(rows.y, p)
+
+
+RANKINGS: dict[str, Callable[[Rows], Any]] = {
+    'criterion="loo_loss"': by_criterion("loo_loss"),
+    'criterion="self_influence"': by_criterion("self_influence"),
+    'criterion="influence", held-out folds': by_criterion("influence"),
+    f'criterion="influence", {N_TRUSTED} trusted': by_criterion("influence", True),
+    "cleanlab, 5 folds": by_cleanlab,
+}
+
+
+# --- models ---
+
+
+def untouched(rows: Rows) -> Any:
+    """Fitted on everything."""
+    return clone(MODEL).fit(rows.X, rows.y)
+
+
+def trusted_only(rows: Rows) -> Any:
+    """Fitted on the trusted rows alone."""
+    return clone(MODEL).fit(rows.X[rows.trusted], rows.y[rows.trusted])
+
+
+def flawless(rows: Rows) -> Any:
+    """Fitted on the rows that are right: what no cleaning can beat by much."""
+    return clone(MODEL).fit(rows.X[~rows.wrong], rows.y[~rows.wrong])
+
+
+def cleaned(trusts: bool = False, **options: Any) -> Callable[[Rows], Any]:
+    """Fitted by the cleaner."""
+
+    def fit(rows: Rows) -> Any:
+        share = options.get("contamination", rows.wrong.mean())
+        cleaner = InfluenceCleaner(MODEL, **{**options, "contamination": share})
+        return cleaner.fit(rows.X, rows.y, trusted=rows.trusted if trusts else None)
+
+    return fit
+
+
+def clean_learning(rows: Rows) -> Any:
+    """Fitted by cleanlab."""
+    from cleanlab.classification import CleanLearning
+
+    return CleanLearning(clone(MODEL), seed=0).fit(rows.X, rows.y)
+
+
+MODELS: dict[str, Callable[[Rows], Any]] = {
+    "as given": untouched,
+    'InfluenceCleaner, "auto"': cleaned(contamination="auto"),
+    'InfluenceCleaner, "auto", relabel': cleaned(
+        contamination="auto", action="relabel"
+    ),
+    "InfluenceCleaner, true share": cleaned(),
+    f'InfluenceCleaner, "influence", true share, {N_TRUSTED} trusted': cleaned(
+        trusts=True, criterion="influence"
+    ),
+    f'InfluenceCleaner, "auto", {N_TRUSTED} trusted': cleaned(
+        trusts=True, contamination="auto"
+    ),
+    f"{N_TRUSTED} trusted rows alone": trusted_only,
+    "CleanLearning of cleanlab": clean_learning,
+    "right rows alone": flawless,
+}
+
+
+# --- tables ---
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--C", type=float, default=1.0)
+    options = parser.parse_args()
+    seeds = range(options.seeds)
+    MODEL.set_params(logisticregression__C=options.C)
+    warnings.simplefilter("ignore")
+    print(
+        f"{datetime.date.today()}, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, scikit-learn {sklearn.__version__}, "
+        f"skinfluence {skinfluence.__version__}, one thread; C={options.C:g}; mean and "
+        f"standard deviation of {len(seeds)} seeds"
+    )
+    with threadpool_limits(limits=1):
+        for spoil in (at_random, systematically):
+            draws = [draw(spoil, seed) for seed in seeds]
+            share = np.mean([rows.wrong.mean() for rows in draws])
+            print(f"\n{len(draws[0].X)} rows, {share:.0%} wrong {spoil.__name__}\n")
+            recalls(draws)
+            accuracies(draws)
+        tuning([draw(at_random, seed) for seed in seeds])
+        leaking([draw(at_random, seed) for seed in seeds])
+
+
+def recalls(draws: list[Rows]) -> None:
+    """Share of the wrong rows among the first 10, 20 and 30 %."""
+    heads = [f"{share:.0%} inspected" for share in SHARES]
+    print("| ranking | " + " | ".join(heads) + " | seconds |")
+    print("| --- |" + " --- |" * (len(SHARES) + 1))
+    for name, rank in RANKINGS.items():
+        found, seconds = [], []
+        for rows in draws:
+            start = time.perf_counter()
+            try:
+                scores = rank(rows)
+            except ImportError:
+                break
+            seconds.append(time.perf_counter() - start)
+            found.append(recall(rows, scores))
+        if found:
+            cells = [spread(column) for column in np.transpose(found)]
+            cells.append(f"{np.median(seconds):.2f}")
+            print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def recall(rows: Rows, scores: Any) -> list[float]:
+    """Trusted rows are not inspected; shares are of the others."""
+    open_rows = np.flatnonzero(~rows.trusted)
+    order = open_rows[np.argsort(-np.nan_to_num(scores[open_rows], nan=-np.inf))]
+    n, n_wrong = len(open_rows), rows.wrong.sum()
+    return [rows.wrong[order[: round(share * n)]].sum() / n_wrong for share in SHARES]
+
+
+def accuracies(draws: list[Rows]) -> None:
+    """Accuracy on test rows whose labels are right."""
+    print("\n| model | test accuracy | seconds |\n| --- | --- | --- |")
+    for name, fit in MODELS.items():
+        found, seconds = [], []
+        for rows in draws:
+            start = time.perf_counter()
+            try:
+                model = fit(rows)
+            except ImportError:
+                break
+            seconds.append(time.perf_counter() - start)
+            found.append(np.mean(model.predict(rows.X_test) == rows.y_test))
+        if found:
+            print(f"| {name} | {spread(found)} | {np.median(seconds):.2f} |")
+
+
+def tuning(draws: list[Rows]) -> None:
+    """Which contamination each score chooses, and what that is worth."""
+    print("\n| tuned by | contamination chosen | test accuracy |\n| --- | --- | --- |")
+    grid = {"contamination": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, "auto"]}
+    scores = ("accuracy", "roc_auc_ovr", "neg_log_loss")
+    chosen: dict[str, list[str]] = {name: [] for name in scores}
+    found: dict[str, list[float]] = {name: [] for name in scores}
+    for rows in draws:
+        cleaner = InfluenceCleaner(MODEL)
+        search = GridSearchCV(cleaner, grid, cv=5, scoring=scores, refit=False)
+        results = search.fit(rows.X, rows.y).cv_results_
+        for name in scores:
+            best = results["params"][np.argmax(results[f"mean_test_{name}"])]
+            model = clone(cleaner).set_params(**best).fit(rows.X, rows.y)
+            chosen[name].append(str(best["contamination"]))
+            found[name].append(np.mean(model.predict(rows.X_test) == rows.y_test))
+    for name in scores:
+        print(f"| {name} | {', '.join(chosen[name])} | {spread(found[name])} |")
+
+
+def leaking(draws: list[Rows]) -> None:
+    """Cleaning before cross-validation, and inside it."""
+    print("\n| cleaned | accuracy in the folds | test accuracy |\n| --- | --- | --- |")
+    before, inside, truth = [], [], []
+    for rows in draws:
+        cleaner = InfluenceCleaner(MODEL).fit(rows.X, rows.y)
+        kept = cleaner.support_
+        folds = cross_val_predict(MODEL, rows.X[kept], rows.y[kept], cv=5)
+        before.append(np.mean(folds == rows.y[kept]))
+        folds = cross_val_predict(InfluenceCleaner(MODEL), rows.X, rows.y, cv=5)
+        inside.append(np.mean(folds == rows.y))
+        truth.append(np.mean(cleaner.predict(rows.X_test) == rows.y_test))
+    print(f"| before cross-validation | {spread(before)} | {spread(truth)} |")
+    print(f"| inside cross-validation | {spread(inside)} | {spread(truth)} |")
+
+
+def spread(values: Any) -> str:
+    """Mean and standard deviation."""
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,655 @@
+"""``InfluenceCleaner``: leave wrong rows out of a fit, and of nothing but the fit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import norm, t
+from sklearn import get_config
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from skinfluence.cross_influence import cross_val_influence, taken_rows
+from skinfluence.exceptions import (
+    InvalidDataError,
+    InvalidParameterError,
+    UnsupportedEstimatorError,
+)
+from skinfluence.explainer import InfluenceExplainer
+from skinfluence.support import checks, required_row, unwrapped, weight_name
+
+_CRITERIA = ("loo_loss", "self_influence", "influence")
+_ACTIONS = ("drop", "downweight", "relabel")
+# Chance that "auto" flags any row at all of a regression with normal errors.
+_FALSE_ALARM = 0.05
+
+
+def _inner_has(method: str) -> Callable[[Any], bool]:
+    """Whether the cleaned estimator has a method: for ``available_if``."""
+
+    def check(self: Any) -> bool:
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class InfluenceCleaner(MetaEstimatorMixin, BaseEstimator):
+    """Fit an estimator without the training rows that look wrong.
+
+    Rows are judged and left out inside ``fit`` only, never in ``predict`` or ``score``:
+    in cross-validation the held-out rows are never touched, so the scores stay honest.
+    Around a whole pipeline, its transformers are refitted on the rows kept.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any model that ``InfluenceExplainer`` supports, or a pipeline that ends in one.
+        Clones are fitted.
+    criterion : {"loo_loss", "self_influence", "influence"} or callable, \
+            default="loo_loss"
+        What makes a row bad; ``row_scores_`` holds it, higher = worse.
+
+        "loo_loss": the row's own loss by the model without it. One fit, no folds; for
+        labels that are wrong at random on a par with out-of-fold confidence.
+
+        "self_influence": minus the influence of the row on its own loss: how hard it
+        pulls the model towards itself.
+
+        "influence": how much the row raises the mean loss on the ``trusted`` rows given
+        to ``fit`` (with the row minus without it); finds *systematic* errors, given some
+        hundreds of trusted rows. Without them, the loss on held-out folds of ``cv``,
+        which are as wrong as the rest: weak against labels that are wrong at random,
+        unless the penalty averages those out.
+
+        A callable gets ``(explainer, X, y)``, the ``InfluenceExplainer`` of all rows,
+        and returns one score per row. Rows with score NaN are never touched.
+    contamination : "auto" or float, default="auto"
+        Share of the rows to clean, in ``(0, 0.5]``: those with the highest scores.
+        "auto": for classifiers the rows whose label the model without them contradicts;
+        for regressors those whose externally studentized residual is beyond
+        Bonferroni's bound at 5 % (models that have none, such as Huber's: whose
+        leave-one-out residual is, on the scale of their median absolute deviation). It
+        asks each row about itself, so it cannot see systematic errors.
+    action : {"drop", "downweight", "relabel"}, default="drop"
+        "drop" leaves the rows out. "downweight" multiplies their weights by
+        ``(k - 1/2) / m``, k = 1 for the worst of m rows and m for the mildest. "relabel"
+        (classifiers) gives them the label that the model without them predicts, where
+        that is another one.
+    cv : int, splitter or iterable, default=5
+        Folds of ``criterion="influence"`` without trusted rows.
+    deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
+        How deletions are computed, as in ``InfluenceExplainer``.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles the folds where ``cv`` is a number; None keeps the order of the rows.
+    n_jobs : int or None, default=None
+        Folds at once.
+    verbose : int, default=0
+        1 reports progress of long work on standard error.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The clone fitted on the cleaned rows.
+    row_scores_ : ndarray of shape (n,)
+        The criterion of each row, higher = worse; NaN where a row cannot be deleted.
+    support_ : ndarray of bool of shape (n,)
+        The rows that took part in the last fit: all but the dropped ones.
+    cleaned_indices_ : ndarray of int
+        Rows that were dropped, downweighted or relabelled, counted from 0, worst first.
+    cleaned_index_ : ndarray
+        The same by the index of the DataFrame X, where it was one.
+    cleaned_labels_ : ndarray
+        The labels that these rows were given; ``action="relabel"`` only.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; classifiers only.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string names.
+
+    See Also
+    --------
+    cross_val_influence : The ranking of "influence" without trusted rows.
+
+    Notes
+    -----
+    Cost: two fits, and ``n d**2`` for the scores. "influence" adds one loss per pair of
+    training and trusted row, or ``cv`` fits with their pairs.
+
+    No class is ever emptied: its mildest row stays. Trusted rows and rows of weight 0
+    are never cleaned, and the latter do not count for the share.
+
+    Tune ``contamination`` by accuracy or AUC, not by log loss: held-out labels are as
+    wrong as the others, and log loss punishes a cleaned model for being sure against
+    them; see ``docs/cleaning.rst`` for figures.
+
+    A row of weight 2 is judged as a whole, two rows of weight 1 one at a time.
+
+    References
+    ----------
+    .. [1] Koh & Liang (2017). Understanding black-box predictions via influence
+       functions. ICML. Section 5.4.
+    .. [2] Cook & Weisberg (1982). Residuals and influence in regression. Section 2.2.1,
+       the outlier test behind "auto".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skinfluence import InfluenceCleaner
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> wrong = y.copy()
+    >>> wrong[:400:10] = 1 - wrong[:400:10]
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    >>> cleaner = InfluenceCleaner(model).fit(X[:400], wrong[:400])
+    >>> int((cleaner.cleaned_indices_ % 10 == 0).sum())  # of the 40 wrong labels
+    39
+    >>> round(model.fit(X[:400], wrong[:400]).score(X[400:], y[400:]), 2)
+    0.95
+    >>> round(cleaner.score(X[400:], y[400:]), 2)
+    0.99
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        criterion: Any = "loo_loss",
+        contamination: Any = "auto",
+        action: str = "drop",
+        cv: Any = 5,
+        deletion: str = "newton",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.criterion = criterion
+        self.contamination = contamination
+        self.action = action
+        self.cv = cv
+        self.deletion = deletion
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None
+    ) -> Self:
+        """Judge the rows, clean them, and fit the estimator on what is left.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n, n_features)
+            Training rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Their targets, of which some may be wrong.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the fits.
+        trusted : array-like of bool of shape (n,) or None, default=None
+            Rows known to be right: never cleaned, and what "influence" asks about.
+
+        Returns
+        -------
+        self : InfluenceCleaner
+
+        Raises
+        ------
+        UnsupportedEstimatorError
+            If the model has no row in the support table, or takes no weights and
+            ``action="downweight"``.
+        InvalidParameterError
+            If a parameter of the constructor is out of range.
+        InvalidDataError
+            If X, y, the weights or ``trusted`` cannot be used.
+        """
+        with checks.unchanged_on_failure(self):
+            self._fit(X, y, sample_weight, trusted)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, trusted: Any) -> None:
+        self._check_parameters()
+        explainer = self._explained(X, y, sample_weight)
+        n = explainer.n_train_
+        weight = checks.weights(sample_weight, n)
+        trusted = _trusted_mask(trusted, n, needed=self.criterion == "influence")
+        left_out = _LeftOut.of(explainer)
+        scores = self._scores(explainer, left_out, X, y, sample_weight, trusted)
+        open_rows = (weight > 0) & np.isfinite(scores)
+        if trusted is not None:
+            open_rows &= ~trusted
+        labels = explainer._train_y if left_out.classifies else None
+        if self.action == "relabel":
+            open_rows &= left_out.contradicts()
+        if self.contamination == "auto":
+            open_rows &= left_out.flagged(weight > 0)
+            n_most = n
+        else:
+            n_most = int(self.contamination * np.sum(weight > 0) + 0.5)
+        chosen = _worst(scores, open_rows, n_most, weight > 0, labels)
+        self._fit_cleaned(explainer, left_out, chosen, X, y, sample_weight)
+        self.row_scores_ = scores
+        self.cleaned_indices_ = chosen
+        self.cleaned_index_ = explainer.train_index_[chosen]
+        self.__dict__.pop("cleaned_labels_", None)
+        if self.action == "relabel":
+            self.cleaned_labels_ = left_out.predictions()[chosen]
+        self.support_ = np.ones(n, dtype=bool)
+        if self.action == "drop":
+            self.support_[chosen] = False
+        self.n_features_in_ = explainer.n_features_in_
+        for name in ("feature_names_in_", "classes_"):
+            self.__dict__.pop(name, None)
+            if hasattr(explainer, name):
+                setattr(self, name, getattr(explainer, name))
+
+    def _check_parameters(self) -> None:
+        if not callable(self.criterion):
+            checks.one_of("criterion", self.criterion, _CRITERIA)
+        checks.one_of("action", self.action, _ACTIONS)
+        share = self.contamination
+        if not (isinstance(share, str) and share == "auto"):
+            good = isinstance(share, Real) and not isinstance(share, bool)
+            if not (good and 0 < share <= 0.5):
+                raise InvalidParameterError(
+                    "contamination must be 'auto' or a share of the rows in (0, 0.5]; "
+                    f"got {share!r}."
+                )
+        required_row(self.estimator)
+        model = unwrapped(self.estimator)
+        if self.action == "relabel" and not is_classifier(model):
+            raise InvalidParameterError(
+                f"action='relabel' is for classifiers; {type(model).__name__} has no "
+                "labels. Use 'drop' or 'downweight'."
+            )
+        if self.action == "downweight" and not has_fit_parameter(
+            model, "sample_weight"
+        ):
+            raise UnsupportedEstimatorError(
+                f"action='downweight' needs sample weights, which "
+                f"{type(model).__name__} does not take. Use action='drop'."
+            )
+
+    def _explained(self, X: Any, y: Any, sample_weight: Any) -> InfluenceExplainer:
+        """The explainer of a clone fitted on all rows."""
+        explainer = InfluenceExplainer(
+            clone(self.estimator),
+            prefit=False,
+            deletion=self.deletion,
+            verbose=self.verbose,
+        )
+        return explainer.fit(X, y, sample_weight=sample_weight)
+
+    def _scores(
+        self,
+        explainer: InfluenceExplainer,
+        left_out: "_LeftOut",
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        trusted: Any,
+    ) -> Any:
+        """The criterion of each row, (n,), higher = worse."""
+        if callable(self.criterion):
+            return _valid_scores(self.criterion(explainer, X, y), explainer.n_train_)
+        if self.criterion == "loo_loss":
+            return left_out.losses()
+        if self.criterion == "self_influence":
+            return -np.asarray(explainer.self_influence())
+        if trusted is None:
+            return self._out_of_fold(X, y, sample_weight)
+        rows = np.flatnonzero(trusted)
+        X, y = taken_rows(X, rows), taken_rows(y, rows)
+        return -np.asarray(explainer.loo_delta(X, y, on="loss", aggregate="mean"))
+
+    def _out_of_fold(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        """Harm of each row to the loss on the folds that were not fitted with it."""
+        cv = self.cv
+        if isinstance(cv, Integral) and self.random_state is not None:
+            folds = KFold
+            if is_classifier(unwrapped(self.estimator)) and np.ndim(y) == 1:
+                folds = StratifiedKFold
+            cv = folds(cv, shuffle=True, random_state=self.random_state)
+        return cross_val_influence(
+            self.estimator,
+            X,
+            y,
+            cv=cv,
+            sample_weight=sample_weight,
+            deletion=self.deletion,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        ).harm
+
+    def _fit_cleaned(
+        self,
+        explainer: InfluenceExplainer,
+        left_out: "_LeftOut",
+        chosen: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+    ) -> None:
+        """Fit ``estimator_`` after the action on the chosen rows."""
+        if len(chosen) == 0:
+            self.estimator_ = explainer.estimator_  # nothing to change: it is the fit
+            return
+        if self.action == "drop":
+            kept = np.setdiff1d(np.arange(explainer.n_train_), chosen)
+            X, y = taken_rows(X, kept), taken_rows(y, kept)
+            if sample_weight is not None:
+                sample_weight = taken_rows(sample_weight, kept)
+        elif self.action == "downweight":
+            sample_weight = checks.weights(sample_weight, explainer.n_train_).copy()
+            sample_weight[chosen] *= (np.arange(len(chosen)) + 0.5) / len(chosen)
+        else:
+            y = _relabelled(y, chosen, left_out.predictions()[chosen])
+        with checks.data_errors():
+            self.estimator_ = clone(self.estimator).fit(
+                X, y, **self._fit_params(sample_weight)
+            )
+
+    def _fit_params(self, sample_weight: Any) -> dict[str, Any]:
+        """Weights for the inner ``fit``, routed where routing is on."""
+        if sample_weight is None:
+            return {}
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", sample_weight=sample_weight)
+            return dict(routed.estimator.fit)
+        return {weight_name(self.estimator): sample_weight}
+
+    def fit_resample(
+        self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None
+    ) -> tuple[Any, Any]:
+        """Fit, and return the cleaned rows: a sampler of imbalanced-learn's pipelines.
+
+        Parameters
+        ----------
+        X, y, sample_weight, trusted
+            As for ``fit``.
+
+        Returns
+        -------
+        X, y : same types as given
+            The rows kept ("drop"), with their index; or all rows with y mended
+            ("relabel").
+
+        Raises
+        ------
+        InvalidParameterError
+            If ``action="downweight"``: weights cannot be returned.
+        """
+        if self.action == "downweight":
+            raise InvalidParameterError(
+                "fit_resample returns rows, not weights, so action='downweight' cannot "
+                "be seen in them. Use action='drop' or 'relabel', or fit."
+            )
+        # One fit more than a sampler needs; in return nothing is half-fitted.
+        self.fit(X, y, sample_weight=sample_weight, trusted=trusted)
+        if self.action == "relabel" and len(self.cleaned_indices_):
+            return X, _relabelled(y, self.cleaned_indices_, self.cleaned_labels_)
+        kept = np.flatnonzero(self.support_)
+        return taken_rows(X, kept), taken_rows(y, kept)
+
+    # --- the wrapped estimator's own methods -----------------------------------------
+
+    @available_if(_inner_has("score"))
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score of the fitted estimator; no row is cleaned here.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Test rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Their weights.
+
+        Returns
+        -------
+        score : float
+            The estimator's own: accuracy for classifiers, R2 for regressors.
+        """
+        check_is_fitted(self)
+        given = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.estimator_.score(X, y, **given)
+
+    @available_if(_inner_has("predict"))
+    def predict(self, X: Any) -> Any:
+        """Predictions of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The estimator's own predictions.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the class probabilities of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own log-probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X: Any) -> Any:
+        """Decision values of the fitted estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The estimator's own decision values.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    # --- scikit-learn's interface ----------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of the wrapped estimator, which needs targets."""
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.target_tags.required = True
+        tags.input_tags = inner.input_tags
+        return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Routing of metadata: what this object takes itself, and what it passes on.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``trusted`` of ``fit`` stays here; ``sample_weight`` goes to the estimator
+            too.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping = mapping.add(caller="score", callee="score")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """What the models without each row say about it."""
+
+    explainer: InfluenceExplainer
+    outputs: Any  # (n, K) linear outputs of each row without it; with it where lost
+    lost: Any  # (n,) bool: rows that cannot be deleted
+
+    @classmethod
+    def of(cls, explainer: InfluenceExplainer) -> "_LeftOut":
+        """Ask an explainer, once."""
+        u, lost = explainer._loo_outputs()
+        outputs = np.array(explainer._point.outputs)  # a fitted scale stays as it is
+        outputs[:, : u.shape[1]] = np.where(lost[:, None], outputs[:, : u.shape[1]], u)
+        return cls(explainer, outputs, lost)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are labels."""
+        return self.explainer._classifies
+
+    def losses(self) -> Any:
+        """Each row's own loss without it, (n,), NaN where it cannot be deleted."""
+        objective = self.explainer._point.objective
+        losses = np.asarray(objective.loss.value(objective.targets, self.outputs))
+        return np.where(self.lost, np.nan, losses)
+
+    def predictions(self) -> Any:
+        """Each row's prediction without it, in the shape of y."""
+        model = self.explainer._model
+        found = model.on_outputs().predict(self.outputs[:, : model.n_outputs])
+        return np.reshape(found, self.explainer._train_y.shape)
+
+    def contradicts(self) -> Any:
+        """Rows whose label is not the one predicted without them, (n,) bool."""
+        wrong = self.predictions() != self.explainer._train_y
+        return wrong.reshape(len(wrong), -1).any(axis=1) & ~self.lost
+
+    def flagged(self, weighty: Any) -> Any:
+        """Rows that contradict the model without them, (n,) bool: what "auto" cleans."""
+        if self.classifies:
+            return self.contradicts()
+        n = int(weighty.sum())
+        chance = _FALSE_ALARM / (2 * n * self.explainer._model.n_outputs)
+        try:
+            columns = self.explainer.diagnostics()
+        except UnsupportedEstimatorError:
+            return self._far_off(weighty, norm.isf(chance))
+        scaled = np.stack(
+            [
+                np.asarray(columns[name])
+                for name in columns
+                if str(name).startswith("resid_studentized_external")
+            ]
+        )  # (K, n)
+        dof = n - self.explainer.effective_dof_ / len(scaled) - 1
+        bound = t.isf(chance, dof) if dof > 0 else np.inf
+        return (np.abs(scaled) > bound).any(axis=0)  # NaN: not flagged
+
+    def _far_off(self, weighty: Any, bound: float) -> Any:
+        """Rows with residuals beyond a bound on the scale of the median deviation."""
+        residuals = self.explainer._train_y - self.predictions()
+        residuals = residuals.reshape(len(residuals), -1)
+        centre = np.median(residuals[weighty], axis=0)
+        deviation = np.median(np.abs(residuals[weighty] - centre), axis=0)
+        scale = deviation / norm.ppf(0.75)
+        return (np.abs(residuals) > bound * scale).any(axis=1) & ~self.lost
+
+
+def _trusted_mask(trusted: Any, n: int, *, needed: bool) -> Any:
+    """``trusted`` as a mask (n,), or None if not given."""
+    if trusted is None:
+        return None
+    mask = np.asarray(trusted)
+    if mask.shape != (n,) or mask.dtype != bool:
+        raise InvalidDataError(
+            f"trusted must be a mask of True and False, one per row, shape ({n},); got "
+            f"shape {mask.shape} of type {mask.dtype}. From row numbers: "
+            "np.isin(np.arange(len(X)), rows)."
+        )
+    if needed and not mask.any():
+        raise InvalidDataError(
+            "criterion='influence' asks about the loss on trusted rows, but trusted is "
+            "False for all of them. Mark some, or leave trusted out: held-out folds "
+            "are asked then."
+        )
+    return mask
+
+
+def _valid_scores(scores: Any, n: int) -> Any:
+    """What a callable criterion returned, as floats (n,)."""
+    try:
+        found = np.asarray(scores, dtype=float)
+    except (TypeError, ValueError):
+        found = np.empty(())
+    if found.shape != (n,):
+        raise InvalidParameterError(
+            f"criterion must return one number per row, shape ({n},); it returned "
+            f"{type(scores).__name__} of shape {np.shape(scores)}."
+        )
+    return found
+
+
+def _worst(scores: Any, open_rows: Any, n_most: int, weighty: Any, labels: Any) -> Any:
+    """At most ``n_most`` open rows with the highest scores, worst first.
+
+    No class is emptied: where nothing else holds it, its mildest row stays.
+    """
+    # In single precision rows that are equal but for rounding tie, in their order.
+    ranked = np.where(open_rows, scores, -np.inf).astype(np.float32)
+    order = np.argsort(-ranked, kind="stable")
+    order = order[: int(open_rows.sum())]
+    if labels is not None and labels.ndim == 1:
+        held = set(labels[weighty & ~open_rows].tolist())
+        mildest = {labels[row]: row for row in order}  # the last of each class
+        stays = [row for label, row in mildest.items() if label not in held]
+        order = order[~np.isin(order, stays)]
+    return order[:n_most]
+
+
+def _relabelled(y: Any, rows: Any, labels: Any) -> Any:
+    """A copy of y, in its own type, with other labels for some rows."""
+    if hasattr(y, "iloc"):
+        y = y.copy()
+        y.iloc[rows] = np.reshape(labels, y.iloc[rows].shape)
+        return y
+    y = np.asarray(y).copy()  # np.array(y) does not copy what __array__ returns
+    y[rows] = np.reshape(labels, y[rows].shape)
+    return y

@@ -1,0 +1,351 @@
+"""Deletions where the penalty has corners: who would change the active set, and how.
+
+Other deletions hold the active set: the entries at zero, and the signs of the others.
+That is right unless, without the row, an entry reaches zero or one at zero is pulled off
+it: the KKT conditions at the new parameters tell.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+from skinfluence._array import array_namespace
+from skinfluence._kernels import densified
+from skinfluence._objective import Objective
+from skinfluence._penalty import Corners
+from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._exact import Exact, indices_of, joined, taken_deltas
+from skinfluence.deletion._one_step import product
+from skinfluence.solvers import (
+    AbstractSquare,
+    Boundary,
+    CurvatureRows,
+    Point,
+    RowTerms,
+    boundary,
+    corner_minimum,
+    expand,
+    on_active_set,
+    own_outputs,
+    row_terms,
+    settle,
+    spread,
+    widened,
+)
+
+# Numbers of one temporary array.
+_ENTRIES = 2**21
+# A step that is not exact is tested a little before and beyond its end, in parts of it.
+_MARGIN = 0.04
+# Rows whose gradients are computed at once.
+_CANDIDATES = 128
+# A row whose steps shrink less than this is handed to steps with its own curvature.
+_LEAST_CONTRACTION = 0.5
+_MOST_STEPS = 100
+
+
+def following(deletion: AbstractDeletion) -> AbstractDeletion:
+    """The deletion, with an eye on the active set if the penalty has corners.
+
+    ``Exact`` at a ``widened`` point follows the changes; all others are flagged.
+    """
+    point = deletion.point
+    if on_active_set(point).objective.wider is None:
+        return deletion
+    if isinstance(deletion, Exact) and on_active_set(point) is not point:
+        return Followed(deletion)
+    return Flagged(deletion)
+
+
+@final
+@dataclass(frozen=True)
+class Flagged(AbstractDeletion):
+    """A deletion that holds the active set, and the rows that would change it.
+
+    Exact for quadratic losses: a change is flagged if and only if the refit makes one.
+    Otherwise as good as the deletion, with a margin: for one Newton step of logistic
+    models, over 24 random problems, all of 2068 changes were flagged, and 42 of 2392
+    rows without one. Cost: the number of features times that of active ones, per row.
+    """
+
+    inner: AbstractDeletion
+
+    @property
+    def point(self) -> Point:  # type: ignore[override]
+        """The minimum of all rows."""
+        return self.inner.point
+
+    @cached_property
+    def _test(self) -> "_Test":
+        return _Test(widened(on_active_set(self.point)))
+
+    def deltas(self, rows: Any) -> Deltas:
+        found = self.inner.deltas(rows)
+        theta, xp = found.theta, array_namespace(found.theta)
+        theta = spread(self.point.objective, theta)
+        changes = self._test.changes(rows, theta)
+        unknown = changes[:, None, None]
+        return found._replace(
+            last_step=xp.where(unknown, xp.inf, found.last_step),
+            active_set_changes=changes,
+            missed_changes=changes,
+        )
+
+    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+        return self.inner.outputs(rows)
+
+    def missed_changes(self, rows: Any) -> Any:
+        return self.deltas(rows).missed_changes
+
+
+@final
+@dataclass(frozen=True)
+class Followed(AbstractDeletion):
+    """The minimum over all features without each row, whatever the active set becomes.
+
+    Rows that keep the active set are deleted there. For every other, steps to the
+    minimum of the quadratic model *with corners* follow the changes, from the minimum
+    of all rows: one step where the loss is quadratic. Cost of each such row and step:
+    features times active ones, and a pass over the rows where the loss is not quadratic.
+
+    References
+    ----------
+    .. [1] Lee, Sun & Saunders (2014). Proximal Newton-type methods for minimizing
+       composite functions. SIAM J. Optim. :doi:`10.1137/130921428`. Algorithm 1.
+    """
+
+    exact: Exact  # at a widened point
+
+    @property
+    def point(self) -> Point:  # type: ignore[override]
+        """The minimum of all rows, among all features."""
+        return self.exact.point
+
+    @cached_property
+    def _test(self) -> "_Test":
+        return _Test(self.point)
+
+    def deltas(self, rows: Any) -> Deltas:
+        parts, indices = [], indices_of(rows, self.point)
+        for first in range(0, indices.shape[0], _CANDIDATES):
+            some = indices[first : min(first + _CANDIDATES, indices.shape[0])]
+            parts.append(self._deltas(some))
+        return joined(parts)
+
+    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+        found = self.deltas(rows)
+        terms = row_terms(self.point, rows)
+        layout = self.point.objective.layout
+        moves = own_outputs(densified(terms.block), found.theta, layout)
+        u = terms.outputs + layout.ungrouped(moves)
+        return u, found.unidentified, found.unbounded
+
+    def _deltas(self, rows: Any) -> Deltas:
+        xp = array_namespace(self.point.theta)
+        held = self._held(rows)
+        flagged = self._changes(rows, held.theta) | held.unidentified | ~held.converged
+        flagged = flagged & ~held.unbounded
+        changed = xp.nonzero(flagged)[0]
+        kept = xp.nonzero(~flagged)[0]
+        parts = [taken_deltas(held, kept)]
+        parts += [self._minimum(int(rows[i])) for i in changed]
+        order = xp.argsort(xp.concat([kept, changed]))
+        return taken_deltas(joined(parts), order)
+
+    def _held(self, rows: Any) -> Deltas:
+        """Exact deltas on the active set."""
+        narrow, xp = on_active_set(self.point), array_namespace(self.point.theta)
+        found = replace(self.exact, point=narrow).deltas(rows)
+        return found._replace(
+            theta=spread(narrow.objective, found.theta),
+            last_step=spread(narrow.objective, found.last_step),
+            active_set_changes=xp.zeros_like(found.converged),
+        )
+
+    def _changes(self, rows: Any, theta: Any) -> Any:
+        if self.point.objective.loss.quadratic:
+            return self._test.changes(rows, theta)
+        share = row_terms(self.point, rows).share
+        return self._test.breaks(self.exact.gradients(rows, theta), theta, share)
+
+    def _minimum(self, row: int) -> Deltas:
+        """Proximal Newton steps with the curvature of all rows, downdated."""
+        point, model = self.point, self._test.without(row)
+        xp, quadratic = array_namespace(point.theta), point.objective.loss.quadratic
+        objective = point.objective.without(row)
+        x = start = xp.reshape(point.theta, (-1,))
+        gradient, before, n_steps = model.gradient, float("inf"), 0
+        while n_steps < self.exact.max_iter:
+            n_steps += 1
+            hessian, floor = model.hessian, self._test.floor
+            found = corner_minimum(x, gradient, hessian, model.corners, floor)
+            step, x = found.x - x, found.x
+            length = model.length(step)
+            enough = self.exact.tol * max(model.length(x - start), self.exact.typical)
+            if found.converged and (quadratic or length <= enough):
+                last = xp.zeros_like(step) if quadratic else step
+                return self._ended(x, last, n_steps, True)
+            if length > _LEAST_CONTRACTION * before or not found.converged:
+                break
+            before = length
+            theta = xp.reshape(x, point.theta.shape)
+            slope = model.corners.slope(xp.sign(x))  # of entries on their own side
+            gradient = xp.reshape(objective.first_order(theta).gradient, (-1,)) - slope
+        return self._refitted(objective, enough, n_steps)
+
+    def _refitted(self, objective: Objective, enough: float, n_steps: int) -> Deltas:
+        """Steps with a curvature of its own for a row whose steps do not contract."""
+        xp, solver = array_namespace(self.point.theta), self.exact.solver
+        start = expand(*objective.narrowed(self.point.theta), solver)
+        end = settle(start, solver, length=enough, max_iter=_MOST_STEPS)
+        x, last = (
+            xp.reshape(spread(end.point.objective, part), (-1,))
+            for part in (end.point.theta, end.point.newton_step)
+        )
+        found = self._ended(x, last, n_steps + end.n_steps, end.converged)
+        lost = found.unbounded | end.unbounded
+        theta = xp.where(lost[:, None, None], xp.nan, found.theta)
+        return found._replace(theta=theta, unbounded=lost)
+
+    def _ended(self, x: Any, last: Any, n_steps: int, converged: bool) -> Deltas:
+        shape, xp = self.point.theta.shape, array_namespace(x)
+        start = xp.reshape(self.point.theta, (-1,))
+        corners = self._test.at.corners
+        changed = xp.any(corners.present & (xp.sign(x) != xp.sign(start)))
+        no = xp.zeros(1, dtype=xp.bool)
+        delta, gauge = xp.reshape(x - start, shape), self._test.gauge
+        if gauge is not None:
+            delta = delta - (delta @ gauge) @ gauge.T
+        return Deltas(
+            delta[None, ...],
+            xp.full(1, n_steps, dtype=xp.int64),
+            xp.reshape(last, (1, *shape)),
+            no | converged,
+            no,
+            no,
+            no | changed,
+        )
+
+
+@final
+class _Test:
+    """The KKT conditions without each row, at a minimum among all features."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        self.hessian = CurvatureRows(point.curvature)
+        self.at: Boundary = boundary(point.curvature)
+        xp = array_namespace(point.theta)
+        self.start = xp.reshape(point.theta, (-1,))
+        self.free = xp.nonzero((self.start != 0) | ~self.at.corners.present)[0]
+        self.floor, self.gauge = self.at.floor, point.curvature.gauge
+
+    def changes(self, rows: Any, theta: Any) -> Any:
+        """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
+        xp = array_namespace(theta)
+        n_rows = theta.shape[0]
+        if isinstance(rows, slice):
+            rows = xp.arange(self.point.objective.n_rows)[rows]
+        size = max(_ENTRIES // self.start.shape[0], 16)
+        parts = [
+            self._changes(rows[first : first + size], theta[first : first + size, ...])
+            for first in range(0, n_rows, size)
+        ]
+        return xp.concat(parts, axis=0)
+
+    def _changes(self, rows: Any, theta: Any) -> Any:
+        terms = row_terms(self.point, rows)
+        terms = terms._replace(block=densified(terms.block))
+        found = self.breaks(self._gradient(terms, theta), theta, terms.share)
+        if self.point.objective.loss.quadratic:
+            return found
+        for part in (1 - _MARGIN, 1 + _MARGIN):
+            gradient = self._gradient(terms, part * theta)
+            found = found | self.breaks(gradient, part * theta, terms.share)
+        return found
+
+    def _gradient(self, terms: RowTerms, theta: Any) -> Any:
+        """Of the quadratic model without each row, right for entries at zero, (b, N)."""
+        xp, layout = array_namespace(theta), self.point.objective.layout
+        flat = xp.reshape(theta, (theta.shape[0], -1))
+        change = self.hessian.product(self.free, flat)
+        bent = product(terms.bend, own_outputs(terms.block, theta, layout))
+        slope = terms.weight[:, None, None] * terms.slope + bent
+        own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
+        return self.at.gradient + change - own
+
+    def breaks(self, gradient: Any, theta: Any, share: Any) -> Any:
+        """Whether an entry off zero has passed it, or one at zero is pulled off, (b,)."""
+        xp = array_namespace(theta)
+        gradient = xp.reshape(gradient, (theta.shape[0], -1))
+        flat = xp.reshape(theta, gradient.shape)
+        kept = 1 if share is None else 1 - share[:, None]
+        pull = self.at.corners.times(kept).pull(gradient)
+        off = self.start != 0
+        passed = off & (xp.sign(self.start + flat) != xp.sign(self.start))
+        pulled = ~off & (xp.abs(pull) > self.floor)
+        return xp.any(self.at.corners.present & (passed | pulled), axis=1)
+
+    def without(self, row: int) -> "_Model":
+        """The quadratic model of the objective without a row."""
+        objective, xp = self.point.objective, array_namespace(self.start)
+        terms = row_terms(self.point, xp.asarray([row]))
+        layout, N = objective.layout, self.start.shape[0]
+        K = layout.n_outputs
+        eye = xp.eye(K, dtype=self.start.dtype)
+        block = xp.broadcast_to(densified(terms.block), (K, layout.width))
+        J = xp.reshape(layout.lifted(block, layout.grouped(eye)), (K, N))
+        if layout.group_size == 1:
+            bends = xp.broadcast_to(terms.bend[0, :, 0, 0], (K,))
+            M = eye * bends
+        else:
+            M = terms.bend[0, 0, :, :]
+        strength = xp.broadcast_to(objective.penalty.strength, self.point.theta.shape)
+        share = 0.0 if terms.share is None else float(terms.share[0])
+        shared = share * xp.reshape(strength, (N,))
+        slope = xp.reshape(terms.weight[:, None, None] * terms.slope, (K,))
+        return _Model(
+            self.at.gradient - J.T @ slope - shared * self.start,
+            _Downdated(self.hessian, J, M, shared),
+            self.at.corners.times(1 - share),
+        )
+
+
+class _Model(NamedTuple):
+    """A quadratic model, with corners, around the minimum of all rows."""
+
+    gradient: Any  # (N,) there
+    hessian: "_Downdated"
+    corners: Corners
+
+    def length(self, step: Any) -> float:
+        """Length of a step, measured by the curvature."""
+        xp = array_namespace(step)
+        entries = xp.nonzero(step)[0]
+        squared = step @ self.hessian.product(entries, step)
+        return max(float(squared), 0.0) ** 0.5
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Downdated(AbstractSquare):
+    """``H - J' M J - diag(shared)``: the curvature without a row."""
+
+    full: CurvatureRows
+    J: Any  # (K, N) derivatives of the row's outputs
+    M: Any  # (K, K) weighted second derivatives of its loss
+    shared: Any  # (N,) the penalty's curvature that leaves with it
+
+    def square(self, entries: Any) -> Any:
+        xp = array_namespace(self.J)
+        J, shared = xp.take(self.J, entries, axis=1), xp.take(self.shared, entries)
+        eye = xp.eye(entries.shape[0], dtype=J.dtype)
+        return self.full.square(entries) - J.T @ (self.M @ J) - eye * shared
+
+    def product(self, entries: Any, vectors: Any) -> Any:
+        moves = self.M @ (self.J @ vectors)
+        return (
+            self.full.product(entries, vectors)
+            - self.J.T @ moves
+            - (self.shared * vectors)
+        )

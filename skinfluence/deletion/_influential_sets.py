@@ -1,0 +1,441 @@
+"""Small sets of rows whose joint deletion moves one number most, or flips its sign.
+
+The additive ranking of rows by influence (AMIP) ignores that deleting a row changes what
+the others do. Here rows are chosen one after the other with that taken into account,
+exchanged in pairs as long as it helps, and for few rows every set is tried.
+"""
+
+import abc
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
+
+from skinfluence._array import array_namespace, to_numpy
+from skinfluence._kernels import densified
+from skinfluence._objective import Objective
+from skinfluence._rows import row_blocks
+from skinfluence.deletion._group_system import pair_blocks, without_rows
+from skinfluence.deletion._one_step import Newton
+from skinfluence.deletion._row_pool import Pool
+from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms, taken
+
+# Rows that are weighed against each other at once, and chosen from them at once.
+_MOST_POOLED, _MOST_CHOSEN = 2048, 512
+# Exchanges of rows; where the pool is an approximation, each costs a model.
+_MOST_SWAPS, _MOST_MODELS = 500, 20
+# Where the pool is an approximation, this share of the rows is chosen between models.
+_SHARE = 8
+# Sets that are tried one by one, in all.
+_MOST_SETS = 250_000
+
+
+class AbstractTarget(abc.ABC):
+    """A number that the parameters give."""
+
+    linear: ClassVar[bool]
+
+    @abc.abstractmethod
+    def value(self, theta: Any) -> float:
+        """The number at theta (G, D)."""
+
+    @abc.abstractmethod
+    def gradient(self, theta: Any) -> Any:
+        """Its gradient, (G, D)."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LinearTarget(AbstractTarget):
+    """``sum(direction * theta)``: a coefficient, or a linear predictor."""
+
+    direction: Any  # (G, D)
+    linear: ClassVar[bool] = True
+
+    def value(self, theta: Any) -> float:
+        return float(array_namespace(theta).sum(self.direction * theta))
+
+    def gradient(self, theta: Any) -> Any:
+        return self.direction
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LossTarget(AbstractTarget):
+    """The mean loss of some rows."""
+
+    objective: Objective  # of these rows, each weighing 1 / m, without a penalty
+    linear: ClassVar[bool] = False
+
+    def value(self, theta: Any) -> float:
+        return self.objective.value(theta, self.objective.outputs(theta))
+
+    def gradient(self, theta: Any) -> Any:
+        return self.objective.first_order(theta).gradient
+
+
+class FoundSet(NamedTuple):
+    """A set of rows, and how it was found."""
+
+    rows: Any  # their numbers, ascending
+    method: str
+    bound: float | None  # proved: no set does better, or no smaller one flips
+    reached: bool  # whether the sign is flipped, or the value moved as was asked
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SetSearch:
+    """Searches for rows to delete so that ``sign * target`` falls.
+
+    References
+    ----------
+    .. [1] Broderick, Giordano & Meager (2020). An automatic finite-sample robustness
+       metric. arXiv:2011.14999. Section 2.2: the additive ranking.
+    .. [2] Kuschnig, Zens & Crespo Cuaresma (2021). Hidden in plain sight: influential
+       sets in linear models. CESifo 8981. Algorithm 2: one row after the other.
+    """
+
+    point: Point  # the minimum of all rows
+    solver: AbstractSolver
+    target: AbstractTarget
+    sign: float  # +1 to lower the target, -1 to raise it
+
+    @property
+    def exact(self) -> bool:
+        """Whether the number of a set follows from products of its rows."""
+        objective = self.point.objective
+        plain = objective.penalty.share == 0 and objective.wider is None
+        return self.target.linear and objective.loss.quadratic and plain
+
+    @property
+    def n_present(self) -> int:
+        """Rows of positive weight."""
+        return int(np.count_nonzero(to_numpy(self.point.objective.weight)))
+
+    def of_size(self, k: int) -> FoundSet:
+        """The k rows whose deletion lowers the number most."""
+        start = self._start()
+        ratio = _Ratio.of(self) if self.exact else None
+        if ratio is not None:
+            rows = ratio.of_size(k)
+            state = self._state(rows)
+            return self._ended(state, "Dinkelbach", self.sign * state.value)
+        if self._pools_all:
+            pool = self._pool(start, self._everyone)
+            if pool.n_subsets(k) <= _MOST_SETS and self.exact:
+                rows, value = pool.best_subset(k)
+                state = self._state(rows)
+                return self._ended(state, "exhaustive", self.sign * value)
+        state, method = self._refined(self._grown(start, k))
+        other, _ = self._refined(self._additive(start, k))
+        return self._ended(min(state, other, key=_value), method, None)
+
+    def flipping(self, most: int) -> FoundSet:
+        """The fewest rows, up to ``most``, without which the number is negative."""
+        start = self._start()
+        ratio = _Ratio.of(self) if self.exact else None
+        if ratio is not None:
+            rows = ratio.flipping(most)
+            if rows is not None:
+                return self._ended(self._state(rows), "top-k", float(len(rows)), True)
+        state, method = self._refined(self._grown(start, most, flips=True))
+        if state.value < 0:
+            state, method = self._shrunk(state, method)
+        if len(state.removed) > 1:
+            fewer = len(state.removed) - (state.value < 0)
+            other, _ = self._refined(self._additive(start, fewer))
+            if other.value < min(state.value, 0):
+                state, method = self._shrunk(other, method)
+        bound = None
+        if self._pools_all and self.exact:
+            state, method, bound = self._proved(start, state, method, most)
+        return self._ended(state, method, bound, flips=True)
+
+    # --- models without some rows ----------------------------------------------------
+
+    def _start(self) -> "_State":
+        return self._at(self.point, np.arange(0))
+
+    def _at(self, point: Point, removed: Any) -> "_State":
+        return _State(point, removed, self.sign * self.target.value(point.theta))
+
+    def _state(self, removed: Any) -> "_State":
+        """The model without rows; of infinite value where there is none."""
+        xp = array_namespace(self.point.theta)
+        removed = np.unique(removed)
+        if len(removed) == 0:
+            return self._start()
+        objective = without_rows(self.point.objective, xp.asarray(removed))
+        damping = self.point.curvature.damping
+        point = expand(objective, self.point.theta, self.solver, damping)
+        if point.factor.rank_deficient and not self.point.factor.rank_deficient:
+            return _State(point, removed, np.inf)
+        length = 1e-9 * (self.point.distance + point.distance)
+        end = polish(point, self.solver, length=length, max_iter=50)
+        if end.unbounded:
+            return _State(point, removed, np.inf)
+        return self._at(end.point, removed)
+
+    def _ended(
+        self, state: "_State", method: str, bound: float | None, flips: bool = False
+    ) -> FoundSet:
+        start = self.sign * self.target.value(self.point.theta)
+        reached = state.value < 0 if flips else state.value < start
+        return FoundSet(np.sort(state.removed), method, bound, bool(reached))
+
+    # --- choosing rows ---------------------------------------------------------------
+
+    @property
+    def _everyone(self) -> Any:
+        return np.flatnonzero(to_numpy(self.point.objective.weight))
+
+    @property
+    def _pairs(self) -> bool:
+        """Whether pairs of rows can be weighed: outputs are not coupled."""
+        return self.point.objective.layout.group_size == 1
+
+    @property
+    def _pools_all(self) -> bool:
+        return self._pairs and self.n_present <= _MOST_POOLED
+
+    def _grown(self, state: "_State", k: int, flips: bool = False) -> "_State":
+        """Rows taken out until there are k, or the sign has flipped."""
+        kept: list[int] = []  # rows that the others cannot do without
+        while len(state.removed) < k and not (flips and state.value < 0):
+            effects = self._row_effects(state)
+            effects[kept] = np.inf
+            left = k - len(state.removed)
+            need = _needed(state.value, effects, left) if flips else left
+            rows = self._chosen(state, effects, need, left, flips)
+            if len(rows) == 0:
+                break
+            grown = self._with(state, rows)
+            enough = state.value if flips else np.inf
+            while not grown.value < enough and len(rows) > 1:
+                rows = rows[: len(rows) // 2]
+                grown = self._with(state, rows)
+            if grown.value < enough:
+                state = grown
+            elif len(kept) == _MOST_MODELS:
+                break
+            else:
+                kept.append(int(rows[0]))
+        return state
+
+    def _with(self, state: "_State", rows: Any) -> "_State":
+        """Further rows taken out."""
+        return self._state(np.concatenate([state.removed, rows]))
+
+    def _additive(self, start: "_State", k: int) -> "_State":
+        """The k rows of the best single effects: another start for exchanges."""
+        if not self._pools_all:
+            return start._replace(value=np.inf)
+        order = np.argsort(self._row_effects(start), kind="stable")
+        return self._state(order[:k])
+
+    def _chosen(
+        self, state: "_State", effects: Any, need: int, left: int, flips: bool
+    ) -> Any:
+        """The next rows to take out."""
+        if flips and not np.min(effects) < 0:
+            return np.arange(0)
+        if not self._pairs or need > _MOST_CHOSEN:
+            some = max(1, need // 2 if self._pairs else need // _SHARE)
+            order = np.argsort(effects)[:some]
+            return order[np.isfinite(effects[order])]
+        some = need if self.exact else ceil(need / _SHARE)
+        some = min(max(some, 1), left)
+        size = min(len(effects), 2 * some + _MOST_POOLED // 4)
+        if self.n_present <= _MOST_POOLED:
+            size = len(effects)
+        best = np.argpartition(effects, size - 1)[:size]
+        pool = self._pool(state, best[np.isfinite(effects[best])])
+        most = min(left, 2 * some) if flips and self.exact else some
+        removed = pool.grown(most, 0.0 if flips else -np.inf).removed
+        new = np.setdiff1d(removed, state.removed)
+        return new[np.argsort(effects[new])]
+
+    def _row_effects(self, state: "_State") -> Any:
+        """Change of the number by deleting each row, (n,); infinite where it cannot be."""
+        point, n = state.point, self.point.objective.n_rows
+        objective, layout = point.objective, point.objective.layout
+        xp = array_namespace(point.theta)
+        gradient = self.sign * self.target.gradient(point.theta)
+        steps = point.factor.steps(gradient[None, ...])[0, ...]  # inv(H) grad f
+        penalty = float(xp.sum(steps * objective.penalty.gradient(point.theta)))
+        B, newton, effects = layout.unpack(steps).T, Newton(point), []
+        for rows in row_blocks(n, objective.design.row_entries):
+            terms = row_terms(point, rows)
+            c, unidentified = newton.coefficients(terms)
+            found = xp.sum(layout.ungrouped(c) * (terms.block @ B), axis=1)
+            if terms.share is not None:
+                found = found + terms.share * penalty
+            effects.append(xp.where(unidentified, xp.inf, found))
+        found = np.array(to_numpy(xp.concat(effects)))
+        found[to_numpy(objective.weight) == 0] = np.inf
+        return found
+
+    def _pool(self, state: "_State", rows: Any) -> Pool:
+        """The rows given and those that are out, weighed against each other."""
+        rows = np.union1d(rows, state.removed)
+        objective, point = self.point.objective, state.point
+        layout, xp = objective.layout, array_namespace(point.theta)
+        chosen = xp.asarray(rows)
+        y, u = taken(objective.targets, chosen), taken(point.outputs, chosen)
+        s = taken(objective.weight, chosen)
+        block = densified(objective.design.block(chosen))
+        gradient = self.sign * self.target.gradient(point.theta)
+        steps = point.factor.steps(gradient[None, ...])[0, ...]
+        bend = s[:, None] * objective.loss.hessian(y, u)[:, :, 0, 0]  # (P, G or 1)
+        shape = (len(rows), layout.n_groups)
+        return Pool(
+            rows,
+            ~np.isin(rows, state.removed),
+            to_numpy(pair_blocks(point, block)[:, :, 0, :, 0]),
+            to_numpy((block @ layout.unpack(steps).T).T),
+            to_numpy((s[:, None] * objective.loss.gradient(y, u)).T),
+            to_numpy(xp.broadcast_to(bend, shape).T),
+            state.value,
+        )
+
+    # --- improving a set -------------------------------------------------------------
+
+    def _refined(self, state: "_State") -> tuple["_State", str]:
+        """Rows exchanged in pairs as long as that lowers the number."""
+        if not self._pairs or len(state.removed) > _MOST_POOLED // 2:
+            return state, "greedy"
+        if len(state.removed) == 0 or not np.isfinite(state.value):
+            return state, "greedy"
+        for _ in range(1 if self.exact else _MOST_MODELS):
+            pool = self._pool(state, self._candidates(state))
+            swapped = pool.swapped(_MOST_SWAPS if self.exact else 1)
+            better = self._state(swapped.removed)
+            if not better.value < state.value:
+                break
+            state = better
+        return state, "greedy with swaps"
+
+    def _candidates(self, state: "_State") -> Any:
+        """Rows that are worth weighing against those that are out."""
+        if self.n_present <= _MOST_POOLED:
+            return self._everyone
+        effects = self._row_effects(state)
+        most = min(_MOST_POOLED // 4, len(effects))
+        best = np.argpartition(effects, most - 1)[:most]
+        return best[np.isfinite(effects[best])]
+
+    def _shrunk(self, state: "_State", method: str) -> tuple["_State", str]:
+        """Fewer rows, as long as the sign stays flipped."""
+        while self._pairs and 1 < len(state.removed) <= _MOST_POOLED // 2:
+            pool = self._pool(state, self._candidates(state)).shrunk()
+            if pool.value >= 0:
+                pool = pool.swapped(_MOST_SWAPS if self.exact else 1)
+            fewer = self._state(pool.removed)
+            if not fewer.value < 0:
+                break
+            state = fewer
+        return state, method
+
+    def _proved(
+        self, start: "_State", state: "_State", method: str, most: int
+    ) -> tuple["_State", str, float]:
+        """Smaller sets, all of them, as far as that can be afforded."""
+        pool, tried, size = self._pool(start, self._everyone), 0, 1
+        largest = len(state.removed) - 1 if state.value < 0 else most
+        while size <= largest:
+            tried += pool.n_subsets(size)
+            if tried > _MOST_SETS:
+                break
+            rows, value = pool.best_subset(size)
+            if value < 0:
+                return self._state(rows), "exhaustive", float(size)
+            if value < state.value:
+                state = self._state(rows)
+            size += 1
+        return state, "exhaustive" if size > largest else method, float(size)
+
+
+class _State(NamedTuple):
+    """A model without some rows."""
+
+    point: Point
+    removed: Any  # numbers of the rows, on the host
+    value: float  # sign * target; infinite where there is no model
+
+
+def _value(state: _State) -> float:
+    return state.value
+
+
+def _needed(value: float, effects: Any, most: int) -> int:
+    """How many of the best rows the additive ranking takes to flip the sign."""
+    falling = np.sort(effects[effects < 0])
+    n = int(np.searchsorted(-np.cumsum(falling), value)) + 1
+    return min(max(n, 1), most, max(len(falling), 1))
+
+
+@final
+@dataclass(frozen=True)
+class _Ratio:
+    """One parameter, a ratio of sums over rows: its best sets are found exactly.
+
+    ``f = (N - sum n_i) / (D - sum h_i)`` without the rows i. The smallest ratio over sets
+    of k solves ``min sum_kept (n_i - f h_i) = 0`` by sorting and updating f.
+
+    References
+    ----------
+    .. [1] Dinkelbach (1967). On nonlinear fractional programming. Management Science
+       13(7). :doi:`10.1287/mnsc.13.7.492`. Theorem 1 and the algorithm of section 2.
+    """
+
+    rows: Any  # (P,) numbers
+    n: Any  # (P,)
+    h: Any  # (P,) never negative
+    N: float
+    D: float
+
+    @classmethod
+    def of(cls, search: SetSearch) -> "_Ratio | None":
+        """The ratio, if the target is one of a single parameter."""
+        point, xp = search.point, array_namespace(search.point.theta)
+        layout = point.objective.layout
+        direction = to_numpy(search.target.gradient(point.theta))[:, 0]
+        groups = np.flatnonzero(direction)
+        if layout.width != 1 or layout.group_size != 1 or len(groups) != 1:
+            return None
+        g, scale = int(groups[0]), search.sign * float(direction[groups[0]])
+        rows = np.flatnonzero(to_numpy(point.objective.weight))
+        terms = row_terms(point, xp.asarray(rows))
+        x = to_numpy(densified(terms.block))[:, 0]
+        bend = to_numpy(terms.bend)[:, min(g, terms.bend.shape[1] - 1), 0, 0]
+        slope = to_numpy(terms.weight) * to_numpy(terms.slope)[:, g, 0]
+        h, theta = bend * x**2, float(point.theta[g, 0])
+        strength = point.curvature.diagonal_part
+        D = h.sum() + float(strength[min(g, strength.shape[0] - 1), 0])
+        return cls(rows, scale * (h * theta - slope * x), h, scale * theta * D, D)
+
+    def of_size(self, k: int) -> Any:
+        """The k rows without which the ratio is smallest."""
+        f, best = np.inf, np.arange(0)
+        ratio = self.N / self.D
+        while ratio < f - 1e-14 * abs(f) or f == np.inf:
+            f = ratio
+            best = np.argsort(-(self.n - f * self.h), kind="stable")[:k]
+            left = self.D - self.h[best].sum()
+            if not left > 1e-12 * self.D:
+                break
+            ratio = (self.N - self.n[best].sum()) / left
+        return self.rows[best]
+
+    def flipping(self, most: int) -> Any:
+        """The fewest rows without which the ratio is negative; None if too many."""
+        order = np.argsort(-self.n, kind="stable")
+        left = self.N - np.cumsum(self.n[order])
+        flipped = np.flatnonzero(left < -1e-13 * abs(self.N))
+        if len(flipped) == 0 or flipped[0] + 1 > most:
+            return None
+        rows = order[: flipped[0] + 1]
+        kept = self.D - self.h[rows].sum()
+        return self.rows[rows] if kept > 1e-12 * self.D else None

@@ -1,0 +1,68 @@
+"""Residuals and leverages: what the fit itself says about each row."""
+
+from typing import Any, NamedTuple
+
+from skinfluence._array import array_namespace
+from skinfluence._rows import row_blocks
+from skinfluence.solvers import Point, row_terms, taken
+
+# Leverage this close to 1: what is left of the row's direction is rounding.
+_LEAST_REMAINDER = 1e-10
+
+
+class Residuals(NamedTuple):
+    """Of some rows, (b, K): K models that nothing couples."""
+
+    response: Any  # y - mu
+    pearson: Any  # sqrt(s) (y - mu) / sqrt(V(mu))
+    deviance: Any  # signed root of the weighted unit deviance
+    leverage: Any  # h = s w x' inv(H) x, w the Fisher weight
+    remainder: Any  # 1 - h, NaN where it is rounding
+    variance: Any  # x' inv(H) x, that of u over that of the noise
+    self_influence: Any  # by the observed Hessian; to be added over the K models
+
+    def at(self, rows: slice) -> "Residuals":
+        """Those of some of these rows."""
+        return Residuals(*(column[rows, ...] for column in self))
+
+
+def residuals_of(point: Point, expected: Point) -> Residuals:
+    """Residuals and leverages of all training rows."""
+    xp, design = array_namespace(point.theta), point.objective.design
+    parts = [
+        _residuals(point, expected, rows)
+        for rows in row_blocks(design.n_rows, design.width)
+    ]
+    return Residuals(
+        *(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
+    )
+
+
+def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
+    loss, terms = point.objective.loss, row_terms(expected, rows)
+    y, u = taken(point.objective.targets, rows), terms.outputs
+    xp, s = array_namespace(u), terms.weight[:, None]
+    A = _own_variance(expected, terms.block, rows)
+    observed = A if expected is point else _own_variance(point, terms.block, rows)
+    leverage = terms.bend[..., 0, 0] * A
+    residual, unit = y - loss.response(u), loss.unit_deviance(y, u)
+    unit = xp.where(unit > 0, unit, xp.zeros_like(unit))
+    return Residuals(
+        response=residual,
+        pearson=xp.sqrt(s) * loss.pearson_residual(y, u),
+        deviance=xp.sign(residual) * xp.sqrt(s * unit),
+        leverage=leverage,
+        remainder=xp.where(leverage < 1 - _LEAST_REMAINDER, 1 - leverage, xp.nan),
+        variance=A,
+        self_influence=-point.objective.weight_sum
+        * terms.slope[..., 0] ** 2
+        * observed,
+    )
+
+
+def _own_variance(point: Point, block: Any, rows: slice) -> Any:
+    """``x' inv(H) x`` of each row and model, (b, K)."""
+    layout = point.objective.layout
+    A = point.factor.row_blocks_of_inverse(block, layout, rows=rows)[..., 0, 0]
+    shape = (A.shape[0], layout.n_outputs)
+    return array_namespace(A).broadcast_to(A, shape)

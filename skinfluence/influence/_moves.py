@@ -1,0 +1,36 @@
+"""First-order change of a quantity by moves of the parameters."""
+
+from typing import Any
+
+from skinfluence._array import array_namespace
+from skinfluence._design import Design
+from skinfluence._rows import iterate
+from skinfluence.influence._effects import mean_gradient
+from skinfluence.influence._quantities import AbstractQuantity
+from skinfluence.solvers import Point
+
+
+def linear_changes(
+    point: Point,
+    moves: Any,
+    design: Design,
+    quantity: AbstractQuantity,
+    aggregate: str | None,
+) -> Any:
+    """``grad f(z)' move`` at each point for each move (b, G, D), (m, b).
+
+    Or their mean or sum over the points, (b,), if aggregated.
+    """
+    layout, xp = point.objective.layout, array_namespace(point.theta)
+    if aggregate is not None:
+        gradient = mean_gradient(point, design, quantity)
+        total = xp.sum(gradient * moves, axis=(1, 2))
+        return total * design.n_rows if aggregate == "sum" else total
+    B = layout.unpack(point.theta).T
+    flat = layout.side_by_side(xp.permute_dims(moves, (1, 2, 0)))  # (q, K b)
+    parts = []
+    for points, (block,) in iterate(design):
+        slope = quantity.gradient(block @ B, points)
+        outputs = xp.reshape(block @ flat, (*slope.shape, -1))  # (m, K, b)
+        parts.append(xp.sum(slope[:, :, None] * outputs, axis=1))
+    return xp.concat(parts, axis=0)

@@ -1,0 +1,67 @@
+"""Smooth losses of classification by a margin: squared hinge, modified Huber."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from skinfluence._array import array_namespace
+from skinfluence.losses._base import AbstractLoss
+
+
+@final
+@dataclass(frozen=True)
+class SquaredHinge(AbstractLoss):
+    """``loss = sum_k max(0, 1 - y_k u_k)**2`` for ``y`` in {-1, 1}.
+
+    Its second derivative jumps at the margin, from 2 to 0.
+    """
+
+    def n_groups(self, n_outputs: int) -> int:
+        return n_outputs
+
+    def value(self, y: Any, u: Any) -> Any:
+        return array_namespace(u).sum(_lack(y, u) ** 2, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        return -2 * y * _lack(y, u)
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        return 2 * _indicator(y * u < 1, u)[..., None, None]
+
+
+@final
+@dataclass(frozen=True)
+class ModifiedHuber(AbstractLoss):
+    """``sum_k max(0, 1 - y_k u_k)**2``, straight on, ``-4 y_k u_k``, below a margin of -1.
+
+    Its second derivative jumps at both ends.
+
+    References
+    ----------
+    .. [1] Zhang (2004). Solving large scale linear prediction problems using stochastic
+       gradient descent algorithms. ICML.
+    """
+
+    def n_groups(self, n_outputs: int) -> int:
+        return n_outputs
+
+    def value(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        lack = _lack(y, u)
+        return xp.sum(xp.where(lack > 2, 4 * (lack - 1), lack**2), axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        xp = array_namespace(u)
+        return -2 * y * xp.clip(_lack(y, u), max=2.0)
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        margin = y * u
+        return 2 * _indicator((margin < 1) & (margin >= -1), u)[..., None, None]
+
+
+def _lack(y: Any, u: Any) -> Any:
+    """What is missing to a margin of 1."""
+    return array_namespace(u).clip(1 - y * u, min=0.0)
+
+
+def _indicator(mask: Any, u: Any) -> Any:
+    return array_namespace(u).astype(mask, u.dtype)

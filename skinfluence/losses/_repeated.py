@@ -1,0 +1,95 @@
+"""One loss for each of several models that share their rows."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from skinfluence._array import array_namespace
+from skinfluence.losses._base import AbstractLoss
+
+
+@final
+@dataclass(frozen=True)
+class Repeated(AbstractLoss):
+    """``sum_g c_g loss(y_g, u_g)``: G = ``n_models`` groups of outputs, one loss each.
+
+    ``loss`` couples the outputs of one group. Targets are those of all groups, and
+    behind them the weights ``c_g`` that the row has in each group, (..., G).
+    """
+
+    loss: AbstractLoss
+    n_models: int
+
+    @property
+    def shift_invariant(self) -> bool:  # type: ignore[override]
+        return self.loss.shift_invariant
+
+    @property
+    def quadratic(self) -> bool:  # type: ignore[override]
+        return self.loss.quadratic
+
+    @property
+    def has_third(self) -> bool:  # type: ignore[override]
+        return self.loss.has_third
+
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        return self.loss.convex
+
+    @property
+    def bounded_domain(self) -> bool:  # type: ignore[override]
+        return self.loss.bounded_domain
+
+    def n_groups(self, n_outputs: int) -> int:
+        return self.n_models
+
+    def value(self, y: Any, u: Any) -> Any:
+        y, c = self._targets(y)
+        losses = self.loss.value(y, self._grouped(u))
+        return array_namespace(u).sum(c * losses, axis=-1)
+
+    def gradient(self, y: Any, u: Any) -> Any:
+        y, c = self._targets(y)
+        return _flat(c[..., None] * self.loss.gradient(y, self._grouped(u)))
+
+    def hessian(self, y: Any, u: Any) -> Any:
+        y, c = self._targets(y)
+        blocks = self.loss.hessian(y, self._grouped(u))  # (..., G, 1, Kb, Kb)
+        return c[..., None, None] * blocks[..., 0, :, :]
+
+    def third(self, y: Any, u: Any) -> Any:
+        y, c = self._targets(y)
+        return _flat(c[..., None] * self.loss.third(y, self._grouped(u)))
+
+    def within_domain(self, u: Any) -> Any:
+        inside = self.loss.within_domain(self._grouped(u))
+        return array_namespace(u).all(inside, axis=-1)
+
+    def separates(self, y: Any, u: Any) -> bool:
+        y, _ = self._targets(y)
+        u = self._grouped(u)
+        models = range(self.n_models)
+        return any(self.loss.separates(y[:, g, :], u[:, g, :]) for g in models)
+
+    def one_sided(self, y: Any) -> bool:
+        y, _ = self._targets(y)
+        return any(self.loss.one_sided(y[:, g, :]) for g in range(self.n_models))
+
+    def response(self, u: Any) -> Any:
+        return _flat(self.loss.response(self._grouped(u)))
+
+    def response_slope(self, u: Any) -> Any:
+        return _flat(self.loss.response_slope(self._grouped(u)))
+
+    def _targets(self, y: Any) -> tuple[Any, Any]:
+        """Targets (..., G, K_y) and weights (..., G) of the groups."""
+        return self._grouped(y[..., : -self.n_models]), y[..., -self.n_models :]
+
+    def _grouped(self, values: Any) -> Any:
+        shape = (*values.shape[:-1], self.n_models, values.shape[-1] // self.n_models)
+        return array_namespace(values).reshape(values, shape)
+
+
+def _flat(values: Any) -> Any:
+    """Values (..., G, Kb) as (..., K)."""
+    shape = (*values.shape[:-2], values.shape[-2] * values.shape[-1])
+    return array_namespace(values).reshape(values, shape)

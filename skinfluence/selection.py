@@ -1,0 +1,483 @@
+"""``LeaveOneOutSearchCV``: choose hyper-parameters by leave-one-out, one fit for each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skinfluence.exceptions import (
+    InvalidParameterError,
+    UnfittedEstimatorError,
+    UnidentifiedDeletionError,
+)
+from skinfluence.explainer import InfluenceExplainer
+from skinfluence.explainer._parameters import DELETIONS
+from skinfluence.support import (
+    checks,
+    reads_features,
+    required_row,
+    unwrapped,
+    weight_name,
+)
+
+_FOUND = (
+    "cv_results_",
+    "best_index_",
+    "best_score_",
+    "best_params_",
+    "best_estimator_",
+    "refit_time_",
+    "n_splits_",
+    "multimetric_",
+)
+
+
+def _best_has(method: str) -> Callable[[Any], bool]:
+    """Whether the estimator searched over has a method: for ``available_if``."""
+
+    def check(self: Any) -> bool:
+        if method == "score" and self.scoring is not None:
+            return True
+        getattr(getattr(self, "best_estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+class LeaveOneOutSearchCV(MetaEstimatorMixin, BaseEstimator):
+    """Choose hyper-parameters by leave-one-out scores that cost one fit each.
+
+    What ``RidgeCV`` does for ridge, for every supported model, and with the interface of
+    ``GridSearchCV``: each candidate is fitted once, on all rows, and scored by its
+    leave-one-out predictions, all of them together.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any model that ``InfluenceExplainer`` supports, or a pipeline that ends in one.
+    param_grid : dict or list of dict
+        Values to try by parameter, as for ``GridSearchCV``; or with ``n_iter``
+        distributions to draw from, as for ``RandomizedSearchCV``.
+    scoring : str, callable, list, dict or None, default=None
+        One score or several, as for ``GridSearchCV``; None is the estimator's own.
+    refit : bool, str or callable, default=True
+        Whether to fit the best candidate on all rows; with several scores the name of
+        the one that chooses, or a function of ``cv_results_`` that returns an index.
+    n_iter : int or None, default=None
+        Number of candidates to draw; None tries the whole grid.
+    deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
+        How deletions are computed, as in ``InfluenceExplainer``. "newton" is exact for
+        least squares and ridge; "exact" certifies the others.
+    random_state : int, RandomState instance or None, default=None
+        For drawing.
+    n_jobs : int or None, default=None
+        Candidates at once.
+    verbose : int, default=0
+        As for ``GridSearchCV``.
+    error_score : "raise" or float, default=nan
+        Score of candidates that cannot be fitted or scored.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarrays
+        As in ``GridSearchCV``, with one split: ``mean_test_score`` (by name with several
+        scores) is the leave-one-out score, ``std_test_score`` is 0.
+    best_estimator_ : estimator
+        The best candidate, fitted on all rows; with ``refit`` only.
+    best_params_ : dict
+        Its parameters.
+    best_score_ : float
+        Its leave-one-out score.
+    best_index_ : int
+        Its place in ``cv_results_``.
+    scorer_ : callable or dict
+        The scorers, for held-out rows.
+    multimetric_ : bool
+        Whether there are several.
+    n_splits_ : int
+        1: all rows are left out in turn, without a split.
+    refit_time_ : float
+        Seconds of the last fit.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; classifiers only.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string names.
+
+    Notes
+    -----
+    Cost: one fit per candidate, ``n d**2`` for its score, and one last fit.
+
+    The transformers of a pipeline are fitted on all rows for each candidate, and held
+    when a row is left out: for a scaler or a PCA of many rows that is a small
+    advantage; transformers that read y (target encoding, feature selection) would
+    leak it, so choose their parameters by ``GridSearchCV``. Class weights are held too.
+
+    Scores are of all predictions together: those that are means over the rows equal the
+    mean over the folds of ``GridSearchCV(cv=LeaveOneOut())``, and R2 or AUC, which have
+    no meaning for one row, are well defined. Rows that cannot be deleted are left out of
+    the score. Sample weights weigh the scores too, as in ``RidgeCV``, unless ``scoring``
+    is a function that takes none, or metadata routing says otherwise. A row of weight 2
+    is left out as a whole.
+
+    References
+    ----------
+    .. [1] Rad & Maleki (2020). A scalable estimate of the out-of-sample prediction error
+       via approximate leave-one-out cross-validation. JRSS B 82. Equation 7.
+    .. [2] Allen (1974). The relationship between variable selection and data
+       augmentation and a method for prediction. Technometrics 16. PRESS.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from skinfluence import LeaveOneOutSearchCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.1, 10.0]})
+    >>> search.fit(X, y).best_params_
+    {'alpha': 0.1}
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_grid: Any,
+        *,
+        scoring: Any = None,
+        refit: Any = True,
+        n_iter: int | None = None,
+        deletion: str = "newton",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        error_score: Any = np.nan,
+    ) -> None:
+        self.estimator = estimator
+        self.param_grid = param_grid
+        self.scoring = scoring
+        self.refit = refit
+        self.n_iter = n_iter
+        self.deletion = deletion
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.error_score = error_score
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
+        """Score every candidate, and fit the best one.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n, n_features)
+            Training rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the fits.
+        **params : dict
+            Further metadata for fitting.
+
+        Returns
+        -------
+        self : LeaveOneOutSearchCV
+
+        Raises
+        ------
+        UnsupportedEstimatorError
+            If a candidate has no row in the support table.
+        InvalidParameterError
+            If the grid, the scores or another parameter cannot be used.
+        InvalidDataError
+            If X, y or the weights cannot be used.
+        """
+        with checks.unchanged_on_failure(self):
+            self._fit(X, y, sample_weight, params)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
+        candidates = self._candidates()
+        checks.one_of("deletion", self.deletion, DELETIONS)
+        scorer = self._scorer()
+        n = self._check_data(X, y, sample_weight)
+        fit_params, score_params = self._routed(sample_weight, params)
+        every = np.arange(n)
+        judge = _LeaveOneOut(
+            check_scoring(self.estimator, self.scoring),
+            self.deletion,
+            sample_weight,
+            score_params,
+        )
+        search = GridSearchCV(
+            self.estimator,
+            [{name: [value] for name, value in c.items()} for c in candidates],
+            scoring=judge,
+            cv=[(every, every)],  # each candidate is fitted once, on all rows
+            refit=self.refit,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            error_score=self.error_score,
+        )
+        with checks.data_errors():
+            search.fit(X, y, **fit_params)
+        for name in (*_FOUND, "classes_"):
+            self.__dict__.pop(name, None)
+            if hasattr(search, name):
+                setattr(self, name, getattr(search, name))
+        self.scorer_ = scorer
+
+    def _candidates(self) -> list[dict[str, Any]]:
+        """Parameters of every candidate; refused if one cannot be set or explained."""
+        if self.n_iter is not None:
+            checks.at_least("n_iter", self.n_iter, 1, Integral)
+        try:
+            if self.n_iter is None:
+                candidates = list(ParameterGrid(self.param_grid))
+            else:
+                candidates = list(self._drawn())
+            models = [_with_parameters(self.estimator, c) for c in candidates]
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"param_grid cannot be used: {error}"
+            ) from error
+        for model in models:
+            required_row(model)
+        return candidates
+
+    def _drawn(self) -> ParameterSampler:
+        return ParameterSampler(
+            self.param_grid, self.n_iter, random_state=self.random_state
+        )
+
+    def _scorer(self) -> Any:
+        """Scorers for held-out rows: one, or a dict of several, one of them for refit."""
+        scoring = self.scoring
+        if scoring is None or isinstance(scoring, str) or callable(scoring):
+            return self._known(scoring)
+        if not isinstance(scoring, Mapping):
+            scoring = {name: name for name in scoring}
+        found = {name: self._known(scorer) for name, scorer in scoring.items()}
+        if self.refit is not False and not callable(self.refit):
+            checks.one_of("refit", self.refit, (False, *found))
+        return found
+
+    def _known(self, scoring: Any) -> Any:
+        try:
+            return check_scoring(self.estimator, scoring)
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(f"scoring cannot be used: {error}") from error
+
+    def _check_data(self, X: Any, y: Any, sample_weight: Any) -> int:
+        """Number of rows; refuses what no candidate could be fitted to."""
+        checks.rows(self, X, reset=True, reads_X=reads_features(self.estimator))
+        classifier = is_classifier(unwrapped(self.estimator))
+        y = checks.targets(X, y, classifier=classifier)
+        weight = checks.weights(sample_weight, y.shape[0])
+        if classifier:
+            checks.refuse_single_class(y[weight > 0])
+        return int(y.shape[0])
+
+    def _routed(
+        self, sample_weight: Any, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Metadata for the fits, and for the scores."""
+        given = dict(params)
+        if get_config()["enable_metadata_routing"]:
+            if sample_weight is not None:
+                given["sample_weight"] = sample_weight
+            routed = process_routing(self, "fit", **given)
+            return dict(routed.estimator.fit), dict(routed.scorer.score)
+        if sample_weight is None:
+            return given, {}
+        given[weight_name(self.estimator)] = sample_weight
+        if not _takes_weights(self.scoring):
+            return given, {}
+        return given, {"sample_weight": sample_weight}  # as RidgeCV scores
+
+    # --- the best estimator's own methods ----------------------------------------------
+
+    def _best(self) -> Any:
+        check_is_fitted(self)
+        if not hasattr(self, "best_estimator_"):
+            raise UnfittedEstimatorError(
+                "There is no best estimator: the search was made with refit=False. Use "
+                "refit=True, or fit an estimator with best_params_."
+            )
+        return self.best_estimator_
+
+    @available_if(_best_has("score"))
+    def score(self, X: Any, y: Any, **params: Any) -> float:
+        """Score of the best estimator on held-out rows, by ``scoring``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Test rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        **params : dict
+            Metadata for the scorer.
+
+        Returns
+        -------
+        score : float
+            By the score that chose the candidate.
+        """
+        best, scorer = self._best(), self.scorer_
+        if isinstance(scorer, dict):
+            name = self.refit if isinstance(self.refit, str) else next(iter(scorer))
+            scorer = scorer[name]
+        found = scorer(best, X, y, **params)
+        return found[self.refit] if isinstance(found, dict) else found
+
+    @available_if(_best_has("predict"))
+    def predict(self, X: Any) -> Any:
+        """Predictions of the best estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The estimator's own predictions.
+        """
+        return self._best().predict(X)
+
+    @available_if(_best_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities of the best estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own probabilities.
+        """
+        return self._best().predict_proba(X)
+
+    @available_if(_best_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the class probabilities of the best estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            The estimator's own log-probabilities.
+        """
+        return self._best().predict_log_proba(X)
+
+    @available_if(_best_has("decision_function"))
+    def decision_function(self, X: Any) -> Any:
+        """Decision values of the best estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The estimator's own decision values.
+        """
+        return self._best().decision_function(X)
+
+    # --- scikit-learn's interface ------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of the estimator searched over, which needs targets."""
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.target_tags.required = True
+        tags.input_tags = inner.input_tags
+        return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Routing of metadata: what this object takes itself, and what it passes on.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            To the estimator's ``fit``, and to the scorers in ``fit`` and ``score``.
+        """
+        to_fit = MethodMapping().add(caller="fit", callee="fit")
+        to_score = MethodMapping().add(caller="fit", callee="score")
+        to_score = to_score.add(caller="score", callee="score")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router = router.add(estimator=self.estimator, method_mapping=to_fit)
+        scorer = check_scoring(self.estimator, self.scoring)
+        return router.add(scorer=scorer, method_mapping=to_score)
+
+
+@dataclass(frozen=True)
+class _LeaveOneOut:
+    """Scorer of a fitted candidate by its leave-one-out predictions."""
+
+    scorer: Any
+    deletion: str
+    sample_weight: Any
+    score_params: dict[str, Any]
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> Any:
+        """One score, or a dict of several, with the weights of ``score_params``."""
+        explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
+        explainer.fit(X, y, sample_weight=self.sample_weight)
+        u, lost = explainer._loo_outputs()
+        if np.all(lost):
+            raise UnidentifiedDeletionError(
+                "No row of this candidate has a leave-one-out prediction: without any "
+                "one of them the others do not determine the model. Penalise it."
+            )
+        kept = np.flatnonzero(~lost)
+        params = {
+            name: value if value is None else np.asarray(value)[kept]
+            for name, value in self.score_params.items()
+        }
+        reader = explainer._reader("predict")
+        return self.scorer(reader, u[kept], explainer._train_y[kept], **params)
+
+
+def _takes_weights(scoring: Any) -> bool:
+    """Whether weights may be handed to the scores; scikit-learn's own scorers say so."""
+    if not callable(scoring):
+        return True
+    names = signature(scoring).parameters
+    kinds = [parameter.kind for parameter in names.values()]
+    return "sample_weight" in names or Parameter.VAR_KEYWORD in kinds
+
+
+def _with_parameters(estimator: Any, parameters: dict[str, Any]) -> Any:
+    """A clone with the parameters of a candidate, which may be estimators."""
+    return clone(estimator).set_params(**clone(parameters, safe=False))

@@ -1,0 +1,253 @@
+"""Minima of objectives with corners: polishing that follows the active set.
+
+An objective on its active set has forgotten the features at zero. ``settle`` remembers
+them: it polishes, tests the corners, and follows where they give way. ``widened`` puts a
+minimum back among all features, where deletions may free some.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, final
+
+from skinfluence._array import array_namespace, masked
+from skinfluence._kernels import densified
+from skinfluence._layout import Layout, Selection
+from skinfluence._objective import Objective
+from skinfluence._penalty import Corners
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
+from skinfluence.solvers._corners import AbstractSquare, corner_minimum
+from skinfluence.solvers._polish import Point, Polished, expand, polish
+
+# Pulls below this are rounding, against the largest that Cauchy-Schwarz allows.
+_ROUNDING = 1e-10
+_MOST_HALVINGS = 40
+_MOST_RETURNS = 5
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Embedded(AbstractFactor):
+    """The factor of an active set, for vectors over all features."""
+
+    narrow: Point  # the same minimum on the active set
+    selection: Selection
+
+    @property
+    def condition(self) -> float:  # type: ignore[override]
+        """Of the curvature on the active set."""
+        return self.narrow.factor.condition
+
+    @property
+    def effective_dof(self) -> float:  # type: ignore[override]
+        """Of the active set."""
+        return self.narrow.factor.effective_dof
+
+    @property
+    def rank_deficient(self) -> bool:  # type: ignore[override]
+        """Whether the rows do not determine the active entries."""
+        return self.narrow.factor.rank_deficient
+
+    def solve(self, rhs: Any) -> Solution:
+        found = self.narrow.factor.solve(self._picked(rhs))
+        return found._replace(value=self._spread(found.value))
+
+    def norm(self, vectors: Any) -> Any:
+        return self.narrow.factor.norm(self._picked(vectors))
+
+    def row_blocks_of_inverse(
+        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+    ) -> Any:
+        xp = array_namespace(self.narrow.theta)
+        block = xp.take(densified(block), self.selection.columns, axis=1)
+        inverse = self.narrow.factor.row_blocks_of_inverse
+        return inverse(block, self.selection.narrow, share, rows)
+
+    def steps(self, rows: Any, share: Any = None) -> Any:
+        found = self.narrow.factor.steps(self.selection.picked(rows), share)
+        return self.selection.spread(found)
+
+    def _picked(self, vectors: Any) -> Any:
+        """``(G, D, m)`` over all features to those of the active set."""
+        xp = array_namespace(vectors)
+        picked = self.selection.picked(xp.permute_dims(vectors, (2, 0, 1)))
+        return xp.permute_dims(picked, (1, 2, 0))
+
+    def _spread(self, vectors: Any) -> Any:
+        xp = array_namespace(vectors)
+        spread = self.selection.spread(xp.permute_dims(vectors, (2, 0, 1)))
+        return xp.permute_dims(spread, (1, 2, 0))
+
+
+def widened(point: Point) -> Point:
+    """The same minimum among all features; a point without corners as it is."""
+    wider = point.objective.wider
+    if wider is None:
+        return point
+    selection = point.objective.selection
+    theta = selection.spread(point.theta)
+    curvature = RowwiseCurvature(wider, theta, point.curvature.damping)
+    return Point(curvature, Embedded(point, selection))
+
+
+def spread(objective: Objective, vectors: Any) -> Any:
+    """Vectors (..., G, D) of an objective among all features, as ``widened`` has them."""
+    return vectors if objective.wider is None else objective.selection.spread(vectors)
+
+
+def on_active_set(point: Point) -> Point:
+    """What ``widened`` was made of; any other point as it is."""
+    factor = point.factor
+    return factor.narrow if isinstance(factor, Embedded) else point
+
+
+@final
+class CurvatureRows(AbstractSquare):
+    """Rows of the curvature of all entries (N, N), computed when first asked for.
+
+    Cost of each: that of one product with the curvature; it stays in memory.
+    """
+
+    def __init__(self, curvature: RowwiseCurvature) -> None:
+        self.curvature = curvature
+        xp, (G, D) = array_namespace(curvature.theta), curvature.theta.shape
+        self._known = xp.zeros((0,), dtype=xp.int64)  # entries, in order of asking
+        self._rows = xp.zeros((0, G * D), dtype=curvature.theta.dtype)
+
+    def square(self, entries: Any) -> Any:
+        xp = array_namespace(entries)
+        first = self._places(entries) * self._rows.shape[1]
+        flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 numbers, not of m N
+        asked = xp.reshape(first[:, None] + entries, (-1,))
+        return xp.reshape(xp.take(flat, asked), (entries.shape[0], -1))
+
+    def product(self, entries: Any, vectors: Any) -> Any:
+        xp = array_namespace(vectors)
+        places = self._places(entries)
+        if 2 * places.shape[0] > self._known.shape[0]:  # the others are zero: no copy
+            return xp.take(vectors, self._known, axis=-1) @ self._rows
+        return xp.take(vectors, entries, axis=-1) @ xp.take(self._rows, places, axis=0)
+
+    def _places(self, entries: Any) -> Any:
+        """Where the rows of these entries stand."""
+        xp = array_namespace(entries)
+        new = entries
+        if self._known.shape[0]:
+            new = masked(entries, ~xp.any(entries[:, None] == self._known, axis=1))
+        if new.shape[0]:
+            self._known = xp.concat([self._known, new])
+            self._rows = xp.concat([self._rows, self._asked(new)])
+        order = xp.argsort(self._known)
+        ordered = xp.take(self._known, order)
+        return xp.take(order, xp.searchsorted(ordered, entries))
+
+    def _asked(self, entries: Any) -> Any:
+        xp, shape = array_namespace(entries), self.curvature.theta.shape
+        units = xp.arange(shape[0] * shape[1])[:, None] == entries
+        units = xp.astype(units, self.curvature.theta.dtype)  # (N, m)
+        rows = self.curvature.matvec(xp.reshape(units, (*shape, entries.shape[0])))
+        return xp.reshape(rows, (-1, entries.shape[0])).T
+
+
+class Boundary(NamedTuple):
+    """What the corners allow at a theta over all features, as flat vectors."""
+
+    corners: Corners
+    gradient: Any  # of everything but the corners
+    floor: Any  # a pull that moves nothing
+
+
+def boundary(curvature: RowwiseCurvature, length: float = 0.0) -> Boundary:
+    """Corners and gradient at the curvature's theta, pulls up to ``length`` ignored.
+
+    Lengths are those of Newton steps in one entry.
+    """
+    corners = flat_corners(curvature.objective, curvature.theta)
+    xp = array_namespace(curvature.theta)
+    smooth = replace(curvature, objective=_without_corners(curvature.objective))
+    value = abs(smooth.value)
+    scale = xp.sqrt(_flat(curvature.diagonal()))
+    # A column that is constant has no curvature, and nothing but rounding pulls at it.
+    seen = scale > 1e-10 * xp.max(scale)
+    floor = max(length, _ROUNDING * (2 * value) ** 0.5) * scale
+    floor = xp.where(seen, floor, xp.full_like(scale, xp.inf))
+    return Boundary(corners, _flat(smooth.first_order.gradient), floor)
+
+
+def _without_corners(objective: Objective) -> Objective:
+    return replace(objective, penalty=replace(objective.penalty, corners=None))
+
+
+def flat_corners(objective: Objective, theta: Any) -> Corners:
+    """Corners of an objective on all features, flat like theta."""
+    corners, xp = objective.penalty.corners, array_namespace(theta)
+    assert corners is not None
+    up, down = (
+        _flat(xp.broadcast_to(part, theta.shape)) for part in (corners.up, corners.down)
+    )
+    return Corners(up, down)
+
+
+def settle(
+    point: Point, solver: AbstractSolver, *, length: float, max_iter: int
+) -> Polished:
+    """``polish``, and where the penalty has corners, to the minimum over all features.
+
+    The end may stand on another active set, and so on other features, than the start.
+    """
+    objective = point.objective
+    if objective.wider is None:
+        return polish(point, solver, length=length, max_iter=max_iter)
+    wider, theta = objective.wider, objective.selection.spread(point.theta)
+    end = polish(point, solver, length=length, max_iter=max_iter)
+    n_steps = end.n_steps
+    for _ in range(_MOST_RETURNS):
+        if end.unbounded or stands(end.point, length):
+            return end._replace(n_steps=n_steps)
+        theta, steps = _followed(wider, theta, length, max_iter)
+        narrow = expand(*wider.narrowed(theta), solver, point.curvature.damping)
+        end = polish(narrow, solver, length=length, max_iter=max_iter)
+        n_steps += steps + end.n_steps
+    return end._replace(n_steps=n_steps, converged=stands(end.point, length))
+
+
+def stands(point: Point, length: float) -> bool:
+    """Whether a minimum on its active set is one over all features."""
+    objective = point.objective
+    assert objective.wider is not None
+    xp = array_namespace(point.theta)
+    theta = objective.selection.spread(point.theta)
+    at = boundary(RowwiseCurvature(objective.wider, theta), length)
+    x = _flat(theta)
+    free = (x != 0) | ~at.corners.present
+    # Steep also where an entry has passed zero, and so has another slope.
+    steep = abs(at.gradient + at.corners.slope(xp.sign(x))) > 10 * at.floor
+    pulled = abs(at.corners.pull(at.gradient)) > at.floor
+    return not bool(xp.any(xp.where(free, steep, pulled)))
+
+
+def _followed(
+    objective: Objective, theta: Any, length: float, max_iter: int
+) -> tuple[Any, int]:
+    """Proximal Newton steps over all features, damped so that the objective falls."""
+    xp, n_steps = array_namespace(theta), 0
+    while n_steps < max_iter:
+        n_steps += 1
+        curvature = RowwiseCurvature(objective, theta)
+        at, square = boundary(curvature, length), CurvatureRows(curvature)
+        found = corner_minimum(_flat(theta), at.gradient, square, at.corners, at.floor)
+        step = xp.reshape(found.x, theta.shape) - theta
+        moved, before = theta + step, curvature.value
+        for _ in range(_MOST_HALVINGS):
+            after = RowwiseCurvature(objective, moved).value
+            if after <= before + 1e-13 * abs(before):
+                break
+            step = step / 2
+            moved = theta + step
+        theta = moved
+        if objective.loss.quadratic or before - after <= 1e-12 * abs(before):
+            break
+    return theta, n_steps
+
+
+def _flat(theta: Any) -> Any:
+    return array_namespace(theta).reshape(theta, (-1,))

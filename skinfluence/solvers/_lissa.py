@@ -1,0 +1,175 @@
+"""LiSSA: a truncated Neumann series on sampled rows, as published, for comparison."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from skinfluence._array import array_namespace, to_numpy
+from skinfluence._kernels import densified
+from skinfluence._rows import map_over_rows
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.solvers._base import (
+    AbstractFactor,
+    AbstractSolver,
+    Residuals,
+    Solution,
+)
+from skinfluence.solvers._conjugate_gradient import ConjugateGradient
+
+# Rows sampled, and made dense, at a time.
+_DRAWN = 256
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Lissa(AbstractSolver):
+    """``v <- b + (I - H_i / scale) v`` over randomly drawn rows i, averaged over repeats.
+
+    ``scale`` is an upper bound on the norm of every ``H_i``, without which the series
+    need not converge: the largest ``|M_i| |x~_i|**2`` plus the largest penalty over S.
+    Its error is random, of a size that ``residual_`` reports; columns that end above
+    ``tol`` count as not converged. Steps to the minimum are not taken with it.
+
+    References
+    ----------
+    .. [1] Agarwal, Bullins & Hazan (2017). Second-order stochastic optimization for
+       machine learning in linear time. JMLR 18. Algorithm 1.
+    .. [2] Koh & Liang (2017). Understanding black-box predictions via influence
+       functions. ICML. Section 3, stochastic estimation.
+    """
+
+    depth: int = 5000
+    repeats: int = 10
+    batch_size: int = 1
+    random_state: Any = None
+    tol: float = 0.1
+    residuals: Residuals = field(default_factory=Residuals)
+    name: ClassVar[str] = "lissa"
+    polishes: ClassVar[bool] = False
+
+    def prepare(self, curvature: RowwiseCurvature) -> "LissaFactor":
+        return LissaFactor(curvature, self)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LissaFactor(AbstractFactor):
+    """``inv(H)`` as the mean of random series."""
+
+    curvature: RowwiseCurvature
+    solver: Lissa
+    affordable: ClassVar[int] = 32
+    rank_deficient: bool = False  # not known
+
+    @property
+    def condition(self) -> float:  # type: ignore[override]
+        """Condition number of the preconditioned H."""
+        return self._exact.condition
+
+    @property
+    def effective_dof(self) -> float:  # type: ignore[override]
+        """Sum of the leverages, estimated with random signs."""
+        return self._exact.effective_dof
+
+    @cached_property
+    def _exact(self) -> AbstractFactor:
+        return ConjugateGradient().prepare(self.curvature)
+
+    @property
+    def shared_penalty(self) -> Any:
+        return self.curvature.objective.penalty.hessian_diagonal
+
+    def solve(self, rhs: Any) -> Solution:
+        xp = array_namespace(rhs)
+        value = self._series(rhs)
+        left = self._free(rhs) - self._free(self.curvature.matvec(value))
+        size = xp.sqrt(xp.sum(rhs**2, axis=(0, 1)))
+        residual = xp.sqrt(xp.sum(left**2, axis=(0, 1)))
+        residual = xp.where(
+            size > 0, residual / xp.where(size > 0, size, 1.0), residual
+        )
+        converged = residual <= self.solver.tol
+        self.solver.residuals.add(residual, converged)
+        return Solution(value, self.solver.depth, converged)
+
+    @cached_property
+    def scale(self) -> float:
+        """Upper bound on the norm of the curvature of any one row, penalty included."""
+        objective, outputs = (
+            self.curvature.objective,
+            self.curvature.first_order.outputs,
+        )
+        xp = array_namespace(outputs)
+        M = objective.loss.hessian(objective.targets, outputs)
+        traces = xp.max(xp.sum(xp.linalg.diagonal(M), axis=-1), axis=-1)  # >= |M_i|
+        norms = map_over_rows(
+            lambda block: xp.sum(densified(block) ** 2, axis=1), objective.design
+        )
+        ridge = xp.max(self.curvature.diagonal_part) / objective.weight_sum
+        return float(xp.max(traces * norms) + ridge)
+
+    def _series(self, rhs: Any) -> Any:
+        """``H x = rhs`` as ``H_bar x = rhs / S``, by the mean of the repeats."""
+        layout, solver = self.curvature.objective.layout, self.solver
+        xp = array_namespace(rhs)
+        rng = _generator(solver.random_state)
+        start = (
+            layout.side_by_side(self._free(rhs)) / self.curvature.objective.weight_sum
+        )
+        total = xp.zeros_like(start)
+        for _ in range(solver.repeats):
+            total = total + self._one_series(start, rhs.shape[-1], rng)
+        value = layout.stacked(total.T) / (self.scale * solver.repeats)
+        gauge = self.curvature.gauge
+        return value if gauge is None else value - gauge @ (gauge.T @ value)
+
+    def _one_series(self, start: Any, m: int, rng: np.random.Generator) -> Any:
+        objective, layout = self.curvature.objective, self.curvature.objective.layout
+        xp = array_namespace(start)
+        ridge = self.curvature.diagonal_part[..., None] / objective.weight_sum
+        shape = (layout.n_groups, layout.size, m)
+        ridge = layout.side_by_side(xp.broadcast_to(ridge, shape))
+        free = xp.broadcast_to(self._free(xp.ones(shape, dtype=start.dtype)), shape)
+        step = layout.side_by_side(free) / self.scale
+        v, size = start, self.solver.batch_size
+        for draws in _in_parts(self.solver.depth, max(_DRAWN // size, 1)):
+            block, y, u = self._drawn(draws * size, rng)
+            for first in range(0, draws * size, size):
+                rows = slice(first, first + size)
+                x = block[rows, :]
+                moves = xp.reshape(x @ v, (size, layout.n_outputs, m))
+                slopes = objective.loss.hessian_product(y[rows, :], u[rows, :], moves)
+                Hv = x.T @ xp.reshape(slopes, (size, -1)) / size + ridge * v
+                v = start + v - step * Hv
+        return v
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> tuple[Any, Any, Any]:
+        """Rows drawn in proportion to their weights: block, targets and outputs."""
+        objective = self.curvature.objective
+        xp = array_namespace(self.curvature.theta)
+        weight = to_numpy(objective.weight)
+        rows = rng.choice(len(weight), size=count, p=weight / weight.sum())
+        rows = xp.asarray(rows)
+        block = densified(objective.design.block(rows))
+        u = xp.take(self.curvature.first_order.outputs, rows, axis=0)
+        return block, xp.take(objective.targets, rows, axis=0), u
+
+    def _free(self, columns: Any) -> Any:
+        free = self.curvature.objective.free
+        if free is None:
+            return columns
+        xp = array_namespace(columns)
+        return xp.astype(free, columns.dtype)[..., None] * columns
+
+
+def _generator(random_state: Any) -> np.random.Generator:
+    """A generator from a seed, None or a RandomState, which it does not advance twice."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    return np.random.default_rng(random_state)
+
+
+def _in_parts(total: int, size: int) -> list[int]:
+    return [min(size, total - first) for first in range(0, total, size)]

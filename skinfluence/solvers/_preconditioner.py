@@ -1,0 +1,108 @@
+"""Preconditioners: cheap approximate inverses that make conjugate gradients short."""
+
+import abc
+from dataclasses import dataclass
+from typing import Any, final
+
+from skinfluence._array import array_namespace, device_of
+from skinfluence._kernels import kernels
+from skinfluence.curvature import RowwiseCurvature
+
+# Columns up to which the block of every coupled output is factored.
+_MOST_BLOCK = 2048
+# Added to the unit diagonal of a block, which need not be definite.
+_JITTER = 1e-10
+
+
+class AbstractPreconditioner(abc.ABC):
+    """A symmetric positive definite operator near ``inv(H)``."""
+
+    @abc.abstractmethod
+    def apply(self, residuals: Any) -> Any:
+        """The operator times residuals (G, D, m)."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Jacobi(AbstractPreconditioner):
+    """Inverse of the diagonal of H: the columns' units and frequencies do not matter."""
+
+    inverse_diagonal: Any  # (G, D)
+
+    @classmethod
+    def of(cls, curvature: RowwiseCurvature) -> "Jacobi":
+        """One pass over the rows."""
+        diagonal = curvature.diagonal()
+        xp = array_namespace(diagonal)
+        one = xp.ones_like(diagonal)
+        return cls(one / xp.where(diagonal > 0, diagonal, one))
+
+    def apply(self, residuals: Any) -> Any:
+        return self.inverse_diagonal[..., None] * residuals
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class OutputBlocks(AbstractPreconditioner):
+    """Inverse of the diagonal blocks of H, one for each coupled output."""
+
+    roots: Any  # (K, q, q), T T' the inverse of a block
+
+    @classmethod
+    def of(cls, curvature: RowwiseCurvature) -> "OutputBlocks | None":
+        """``K n q**2`` flops; None if a block is not definite."""
+        roots = []
+        for k in range(curvature.objective.layout.n_outputs):
+            H = curvature.output_block(k)
+            xp = array_namespace(H)
+            diagonal = xp.linalg.diagonal(H)
+            if not bool(xp.all(diagonal > 0)):
+                return None
+            scale = xp.sqrt(diagonal)
+            jitter = _JITTER * xp.eye(H.shape[0], dtype=H.dtype, device=device_of(H))
+            scaled = H / scale[:, None] / scale + jitter
+            T = kernels(scaled).inverse_root_in_place(scaled)
+            if T is None:
+                return None
+            roots.append(T / scale[:, None])
+        return cls(xp.stack(roots))
+
+    def apply(self, residuals: Any) -> Any:
+        xp = array_namespace(residuals)
+        K, q, _ = self.roots.shape
+        parts = xp.reshape(residuals, (K, q, -1))
+        half = xp.matmul(xp.matrix_transpose(self.roots), parts)
+        return xp.reshape(xp.matmul(self.roots, half), residuals.shape)
+
+
+def mean_over_outputs(vectors: Any, n_outputs: int) -> Any:
+    """The mean over the outputs in place of each of them, of the same shape."""
+    xp = array_namespace(vectors)
+    parts = xp.reshape(vectors, (n_outputs, -1, vectors.shape[-1]))
+    mean = xp.mean(parts, axis=0, keepdims=True)
+    return xp.reshape(xp.broadcast_to(mean, parts.shape), vectors.shape)
+
+
+def preconditioner_of(curvature: RowwiseCurvature) -> AbstractPreconditioner:
+    """Blocks of the outputs where they are coupled and small, else the diagonal."""
+    layout = curvature.objective.layout
+    if layout.group_size > 1 and layout.width <= _MOST_BLOCK:
+        blocks = OutputBlocks.of(curvature)
+        if blocks is not None:
+            return blocks
+    return Jacobi.of(curvature)
+
+
+def is_alike_across_outputs(curvature: RowwiseCurvature) -> bool:
+    """Whether H maps vectors whose outputs are equal, or sum to zero, to such vectors."""
+    objective = curvature.objective
+    if not objective.loss.shift_invariant or objective.layout.n_groups > 1:
+        return False
+    xp = array_namespace(curvature.theta)
+    for part in (curvature.diagonal_part, objective.free):
+        if part is None:
+            continue
+        table = xp.reshape(part[0, :], (objective.layout.group_size, -1))
+        if not bool(xp.all(table == table[:1, :])):
+            return False
+    return True

@@ -1,0 +1,192 @@
+"""How other packages add a linear model of their own: one call, one row of the table."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import clone
+
+from skinfluence.exceptions import InvalidParameterError
+from skinfluence.losses import (
+    AbstractLoss,
+    HalfBinomialLoss,
+    HalfMultinomialLoss,
+    HalfSquaredError,
+    HalfTweedieLoss,
+    SquaredHinge,
+)
+from skinfluence.support._table import (
+    SupportRow,
+    indicator,
+    numbers,
+    register,
+    signs,
+)
+
+_LOSSES: dict[str, AbstractLoss] = {
+    "squared_error": HalfSquaredError(),
+    "log_loss": HalfBinomialLoss(),
+    "multinomial": HalfMultinomialLoss(),
+    "poisson": HalfTweedieLoss(1.0),
+    "gamma": HalfTweedieLoss(2.0),
+    "squared_hinge": SquaredHinge(),
+}
+_TARGETS = {"numbers": numbers, "indicator": indicator, "signs": signs}
+_CODINGS = {"log_loss": indicator, "multinomial": indicator, "squared_hinge": signs}
+
+
+def register_estimator(
+    estimator: type,
+    loss: Any,
+    *,
+    targets: Any = None,
+    strength: Any = 0.0,
+    l1: Any = 0.0,
+    intercept_strength: Any = 0.0,
+    mean_form: bool = False,
+    weight: Callable[[Any, Any, Any], Any] | None = None,
+    held: Callable[[Any], Any] | None = None,
+    refusal: Callable[[Any], str | None] | None = None,
+) -> type:
+    """Support another linear model: say once which objective it minimises.
+
+    The model has ``coef_`` and ``intercept_`` in scikit-learn's shapes, and minimises
+    ``sum_i s_i loss(y_i, u_i) + 1/2 strength |w|**2 + l1 |w|_1`` of its linear outputs
+    ``u_i``, or the same with the weighted *mean* of the losses. Wherever a number is
+    asked for, a function of the fitted estimator that returns it will do.
+
+    Parameters
+    ----------
+    estimator : type
+        The exact class; its subclasses need rows of their own. A class that has a row
+        already is given the new one.
+    loss : str, loss, or callable
+        "squared_error" (its half), "log_loss" (two classes), "multinomial", "poisson",
+        "gamma" (half deviances, log link), "squared_hinge"; an object of a class in
+        ``skinfluence.losses``, or of another one derived from its ``AbstractLoss``; or a
+        function of the fitted estimator that returns one of these.
+    targets : {"numbers", "indicator", "signs"}, callable or None, default=None
+        How y becomes the targets of the loss, (n, K): as numbers; as 0 and 1 (one
+        column for two classes, else one per class); as -1 and +1. A callable gets the
+        fitted estimator and y. None is what a loss given by its name needs, else
+        "numbers".
+    strength : float, array or callable, default=0.0
+        Of the squared penalty ``1/2 strength |w|**2``: a number, one per output (K,), or
+        one per coefficient (K, p).
+    l1 : float or callable, default=0.0
+        Strength of the L1 penalty.
+    intercept_strength : float or callable, default=0.0
+        Strength of a squared penalty on the intercepts.
+    mean_form : bool, default=False
+        Whether the losses are averaged, so that strengths count per unit of weight.
+    weight : callable or None, default=None
+        ``(estimator, y, sample_weight)`` to the weights ``s_i`` of the rows; None leaves
+        sample weights as they are.
+    held : callable or None, default=None
+        Fitted estimator to an unfitted one with all chosen hyper-parameters held, which
+        ``refit_leave_one_out`` fits; None clones.
+    refusal : callable or None, default=None
+        Estimator, fitted or not, to the reason why it is not supported, or None.
+
+    Returns
+    -------
+    estimator : type
+        The class, unchanged.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``estimator`` is not a class, or a name is not known.
+
+    See Also
+    --------
+    refit_leave_one_out : Refits of the estimator itself, to prove the row.
+
+    Notes
+    -----
+    Prove the row: at a tightly converged fit, ``InfluenceExplainer`` finds
+    ``stationarity_`` near zero, and ``check_leave_one_out`` no error. For another
+    objective than the estimator's, ``fit`` warns with ``NotStationaryWarning``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> from skinfluence import InfluenceExplainer, register_estimator
+    >>> class Shrunk(RegressorMixin, BaseEstimator):
+    ...     def __init__(self, shrinkage=1.0):
+    ...         self.shrinkage = shrinkage
+    ...
+    ...     def fit(self, X, y, sample_weight=None):
+    ...         s = np.ones(len(y)) if sample_weight is None else sample_weight
+    ...         H = (s[:, None] * X).T @ X + self.shrinkage * np.eye(X.shape[1])
+    ...         self.coef_, self.intercept_ = np.linalg.solve(H, X.T @ (s * y)), 0.0
+    ...         return self
+    ...
+    ...     fit_intercept = False
+    >>> _ = register_estimator(
+    ...     Shrunk, "squared_error", strength=lambda model: model.shrinkage
+    ... )
+    >>> X, y = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 4.0])
+    >>> explainer = InfluenceExplainer(Shrunk()).fit(X, y)
+    >>> explainer.loo_params(rows=[2]).coef.round(3)
+    array([[-0.3]])
+    """
+    if not isinstance(estimator, type):
+        raise InvalidParameterError(
+            f"estimator must be a class, as in register_estimator(MyRidge, ...); got "
+            f"{estimator!r}."
+        )
+    register(
+        SupportRow(
+            estimator,
+            _loss_of(loss),
+            _coding_of(targets, loss),
+            strength=_number_of(strength),
+            l1=_number_of(l1),
+            intercept_strength=_number_of(intercept_strength),
+            mean_form=mean_form,
+            weight=weight or (lambda estimator, y, sample_weight: sample_weight),
+            held=held or clone,
+            refusal=refusal or (lambda estimator: None),
+        )
+    )
+    return estimator
+
+
+def _loss_of(loss: Any) -> Callable[[Any], AbstractLoss]:
+    if isinstance(loss, str):
+        found = _known("loss", loss, _LOSSES)
+        return lambda estimator: found
+    if isinstance(loss, AbstractLoss):
+        return lambda estimator: loss
+    if not callable(loss):
+        raise InvalidParameterError(
+            f"loss must be one of {sorted(_LOSSES)}, a loss, or a function of the fitted "
+            f"estimator; got {loss!r}."
+        )
+
+    def chosen(estimator: Any) -> AbstractLoss:
+        found = loss(estimator)
+        return _known("loss", found, _LOSSES) if isinstance(found, str) else found
+
+    return chosen
+
+
+def _coding_of(targets: Any, loss: Any) -> Callable[[Any, Any], Any]:
+    if targets is None:
+        return _CODINGS.get(loss, numbers) if isinstance(loss, str) else numbers
+    if callable(targets):
+        return targets
+    return _known("targets", targets, _TARGETS)
+
+
+def _number_of(value: Any) -> Callable[[Any], Any]:
+    return value if callable(value) else lambda estimator: value
+
+
+def _known(name: str, value: Any, choices: dict[str, Any]) -> Any:
+    if value not in choices:
+        raise InvalidParameterError(
+            f"{name} must be one of {sorted(choices)}; got {value!r}."
+        )
+    return choices[value]

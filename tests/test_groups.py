@@ -1,0 +1,379 @@
+"""Groups of rows: their influence, their deletion, and folds without refits."""
+
+import cases
+import numpy as np
+import pytest
+from cases import load
+from reference import curvature, gradient, influence, relative_error, solve
+from reference import minimise as minimum
+from sklearn.base import clone
+from sklearn.linear_model import (
+    ElasticNet,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+)
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skinfluence import InfluenceExplainer
+from skinfluence.exceptions import (
+    ActiveSetWarning,
+    InvalidDataError,
+    InvalidParameterError,
+    SeparableDeletionWarning,
+    UnidentifiedDeletionWarning,
+)
+
+TIGHT = {"tol": 1e-13, "max_iter": 10_000}
+CASES = cases.FEW + cases.pick(
+    "linear, weighted",
+    "linear, two targets",
+    "ridge, wide",
+    "ridge, no intercept",
+    "logistic, newton-cg, weighted",
+    "logistic, pipeline, weighted",
+    "softmax, newton-cholesky, weighted",
+)
+
+
+def groups_of(case):
+    """One row, a few, more than there are columns, and half of the rows."""
+    n = len(load(case.data).y)
+    shuffled = np.random.default_rng(5).permutation(n)
+    return [shuffled[:1], shuffled[1:4], shuffled[4:14], shuffled[: n // 2]]
+
+
+def values(case, theta):
+    return cases.values_at_test(case, "loss", theta)[0]
+
+
+def truths(case, theta_without):
+    """Changes of the test losses without each group, by the judge."""
+    problem, theta = cases.problem_of(case), cases.minimum_of(case)
+    parts = [
+        values(case, theta_without(problem, theta, rows)) - values(case, theta)
+        for rows in groups_of(case)
+    ]
+    return np.stack(parts, axis=1)
+
+
+def deltas(explain, case, **options):
+    data = load(case.data)
+    return explain(case, **options).group_delta(
+        groups_of(case), data.X_test, data.y_test
+    )
+
+
+def refitted(problem, theta, rows):
+    return minimum(problem.without(rows), start=theta)
+
+
+def newton(problem, theta, rows):
+    rest = problem.without(rows)
+    step = solve(curvature(rest, theta), gradient(rest, theta))
+    return theta - step.reshape(theta.shape)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_influence_is_the_sum_over_the_rows(explain, case):
+    """Unweighted: one and the same weight is added to every row of the group."""
+    problem, theta = cases.problem_of(case), cases.minimum_of(case)
+    data = load(case.data)
+    each = influence(problem, theta, cases.gradients_at_test(case, "loss")[0])
+    truth = np.stack([each[:, rows].sum(axis=1) for rows in groups_of(case)], axis=1)
+    asked = groups_of(case), data.X_test, data.y_test
+    found = explain(case).group_influence(*asked)
+    assert relative_error(found, truth) < 1e-7
+    for how in ("mean", "sum"):
+        aggregated = explain(case).group_influence(*asked, aggregate=how)
+        assert relative_error(aggregated, getattr(truth, how)(axis=0)) < 1e-7
+
+
+@pytest.mark.parametrize("solver", ["auto", "cg"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.quadratic], ids=str)
+def test_deletion_is_the_refit_where_the_loss_is_quadratic(explain, case, solver):
+    found = deltas(explain, case, solver=solver)
+    # Iterations end at their own tolerance.
+    assert relative_error(found, truths(case, refitted)) < (
+        1e-8 if solver == "auto" else 1e-7
+    )
+
+
+# Unpenalised, half of the rows may be separable: no refit to compare with.
+PENALISED = [c for c in CASES if not c.quadratic and "C=inf" not in c.name]
+
+
+@pytest.mark.parametrize("case", PENALISED, ids=str)
+def test_exact_deletion_is_the_refit(explain, case):
+    found = deltas(explain, case, deletion="exact")
+    assert relative_error(found, truths(case, refitted)) < 1e-6
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_newton_is_one_step_on_the_objective_without_the_group(explain, case):
+    assert relative_error(deltas(explain, case), truths(case, newton)) < 1e-6
+
+
+@pytest.mark.parametrize("case", cases.pick("logistic, newton-cg, weighted"), ids=str)
+def test_the_jackknife_is_additive_and_halley_better_than_newton(explain, case):
+    data, rows = load(case.data), groups_of(case)
+    asked = data.X_test, data.y_test
+    one = explain(case, deletion="jackknife")
+    each = one.loo_delta(*asked)
+    added = np.stack([each[:, members].sum(axis=1) for members in rows], axis=1)
+    assert relative_error(one.group_delta(rows, *asked), added) < 1e-9
+    truth, newton_error, halley_error = truths(case, refitted)[:, :3], [], []
+    for name, errors in (("newton", newton_error), ("halley", halley_error)):
+        found = deltas(explain, case, deletion=name)[:, :3]
+        errors += list(np.abs(found - truth).max(axis=0))
+    assert np.all(np.array(halley_error) < 0.5 * np.array(newton_error))
+
+
+def test_groups_of_one_row_are_rows(explain):
+    (case,) = cases.pick("logistic, newton-cg, weighted")
+    data = load(case.data)
+    asked = data.X_test, data.y_test
+    singles = [[i] for i in range(len(data.y))]
+    for name in ("newton", "exact"):
+        explainer = explain(case, deletion=name)
+        error = explainer.group_delta(singles, *asked) - explainer.loo_delta(*asked)
+        assert np.abs(error).max() < 1e-8
+
+
+MEAN_FORM = {
+    "poisson": PoissonRegressor(alpha=0.05, solver="newton-cholesky", **TIGHT),
+    "elastic net": ElasticNet(alpha=0.05, l1_ratio=0.5, **TIGHT),
+}
+
+
+@pytest.mark.parametrize("name", MEAN_FORM)
+def test_groups_take_their_share_of_the_penalty_along(name):
+    """Also where the active set changes, which the exact deletion follows."""
+    X, y, weight, groups = mean_form_data(name)
+    model = MEAN_FORM[name]
+    explainer = InfluenceExplainer(model, deletion="exact").fit(X, y, weight)
+    found = explainer.group_delta(groups, X[:9])
+    rests = refits(model, X, y, weight, groups)
+    truth = [rest.predict(X[:9]) - explainer.predict(X[:9]) for rest in rests]
+    assert relative_error(found, np.stack(truth, axis=1)) < 1e-6
+
+
+def test_changes_of_the_active_set_are_flagged_unless_they_are_followed():
+    X, y, weight, groups = mean_form_data("elastic net")
+    model = MEAN_FORM["elastic net"]
+    explainer = InfluenceExplainer(model).fit(X, y, weight)
+    active = explainer.estimator_.coef_ != 0
+    changed, freed = [], 0
+    for i, rest in enumerate(refits(model, X, y, weight, groups)):
+        if np.any((rest.coef_ != 0) != active):
+            changed.append(f"group {i}")
+        freed += np.any((rest.coef_ != 0) & ~active)
+    assert 0 < len(changed) < len(groups)
+    assert freed  # not only zeroed
+    with pytest.warns(ActiveSetWarning) as spoken:
+        explainer.group_delta(groups, X[:5])
+    assert f"of {', '.join(changed)} would" in str(spoken[0].message)
+
+
+def mean_form_data(name):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 6))
+    u = X @ [0.5, -0.3, 0.1, 0.05, 0.0, 0.0]
+    poisson = name == "poisson"
+    y = rng.poisson(np.exp(u)) * 1.0 if poisson else u + 0.2 * rng.normal(size=60)
+    groups = [*np.split(rng.permutation(60), 6), [0, 1], np.arange(30)]
+    return X, y, rng.uniform(0.5, 2.0, 60), groups
+
+
+def refits(model, X, y, weight, groups):
+    for rows in groups:
+        kept = np.setdiff1d(np.arange(len(y)), rows)
+        yield clone(model).fit(X[kept], y[kept], sample_weight=weight[kept])
+
+
+def test_newton_is_the_refit_where_the_active_set_stays():
+    X, y, weight, groups = mean_form_data("elastic net")
+    model = MEAN_FORM["elastic net"]
+    explainer = InfluenceExplainer(model).fit(X, y, weight)
+    with pytest.warns(ActiveSetWarning):
+        found = explainer.group_delta(groups, X[:9])
+    errors, active = [], explainer.estimator_.coef_ != 0
+    for i, rest in enumerate(refits(model, X, y, weight, groups)):
+        if np.all((rest.coef_ != 0) == active):
+            truth = rest.predict(X[:9]) - explainer.predict(X[:9])
+            errors.append(relative_error(found[:, i], truth))
+    assert errors
+    assert max(errors) < 1e-8
+
+
+def test_labels_stand_in_sorted_order_and_outputs_side_by_side():
+    data = load("two targets")
+    explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y)
+    labels = np.array(["b", "c", "a"])[np.arange(len(data.y)) % 3]
+    listed = [np.flatnonzero(labels == name) for name in ("a", "b", "c")]
+    for method in (explainer.group_influence, explainer.group_delta):
+        by_label = method(labels, data.X_test)
+        assert by_label.shape == (len(data.X_test), 6)
+        np.testing.assert_array_equal(by_label, method(listed, data.X_test))
+        np.testing.assert_array_equal(by_label, method(labels.tolist(), data.X_test))
+        means = method(labels, data.X_test, aggregate="mean")
+        np.testing.assert_allclose(means, by_label.mean(axis=0), atol=1e-12)
+    rows = explainer.influence(data.X_test)[:, : len(labels)]
+    truth = np.stack([rows[:, members].sum(axis=1) for members in listed], axis=1)
+    found = explainer.group_influence(labels, data.X_test)[:, :3]
+    assert relative_error(found, truth) < 1e-9
+
+
+# --- groups that cannot be deleted ---
+
+
+@pytest.mark.parametrize("deletion", ["newton", "exact"])
+def test_a_group_that_is_a_class_has_no_delta(deletion):
+    data = load("two words")
+    explainer = InfluenceExplainer(LogisticRegression(), deletion=deletion)
+    explainer.fit(data.X, data.y)
+    groups = [np.flatnonzero(data.y == "no"), [0, 1]]
+    with pytest.warns(SeparableDeletionWarning, match="group 0") as spoken:
+        found = explainer.group_delta(groups, data.X_test, data.y_test)
+    assert len(spoken) == 1
+    assert np.isnan(found[:, 0]).all()
+    assert np.isfinite(found[:, 1]).all()
+
+
+@pytest.mark.parametrize("size", [3, 30], ids=["downdated", "factored anew"])
+def test_a_group_that_carries_the_rank_has_no_delta(size):
+    data = load("one target")
+    X = np.c_[data.X, np.zeros(len(data.X))]
+    X[:3, -1] = [1.0, 2.0, 3.0]
+    explainer = InfluenceExplainer(LinearRegression()).fit(X, data.y)
+    with pytest.warns(UnidentifiedDeletionWarning, match="group carrier"):
+        labels = np.where(np.arange(len(X)) < size, "carrier", "rest")
+        labels[-2:] = "last"
+        labels[-7:-2] = "more"
+        found = explainer.group_delta(labels, X[:5])
+    lost = {"carrier": True, "last": False, "more": False}
+    for column, name in enumerate(np.unique(labels)):
+        if name in lost:
+            assert np.isnan(found[:, column]).all() == lost[name]
+
+
+# --- folds ---
+
+FOLDS = {
+    "five": 5,
+    "shuffled": KFold(4, shuffle=True, random_state=0),
+    "grouped": GroupKFold(3),
+}
+PREDICTORS = [
+    ("one target", LinearRegression(), "predict"),
+    ("two targets", Ridge([0.5, 30.0]), "predict"),
+    ("three words", RidgeClassifier(), "decision_function"),
+    ("two words", LogisticRegression(**TIGHT), "predict"),
+    ("two words", LogisticRegression(**TIGHT), "predict_proba"),
+    ("three words", LogisticRegression(**TIGHT), "decision_function"),
+]
+
+
+@pytest.mark.parametrize("folds", FOLDS)
+@pytest.mark.parametrize(
+    "data, model, method", PREDICTORS, ids=lambda v: str(v).split("(")[0]
+)
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")
+def test_folds_are_predicted_as_by_cross_val_predict(data, model, method, folds):
+    X, y = cases.training_rows(data)
+    groups = np.random.default_rng(3).integers(0, 6, len(y))
+    explainer = InfluenceExplainer(model, deletion="exact", tol=1e-12).fit(X, y)
+    found = explainer.cv_predict(FOLDS[folds], groups=groups, method=method)
+    truth = cross_val_predict(
+        model, X, y, cv=FOLDS[folds], groups=groups, method=method
+    )
+    assert found.dtype == truth.dtype
+    if truth.dtype.kind != "f":
+        np.testing.assert_array_equal(found, truth)
+        return
+    logistic = isinstance(model, LogisticRegression)
+    np.testing.assert_allclose(found, truth, atol=1e-6 if logistic else 1e-9)
+
+
+def test_folds_may_be_labels_and_transformers_are_held():
+    X, y = cases.training_rows("one target")
+    labels = np.random.default_rng(3).integers(0, 6, len(y))
+    model = make_pipeline(StandardScaler(), Ridge()).fit(X, y)
+    found = InfluenceExplainer(model).fit(X, y).cv_predict(labels)
+    Z = model[0].transform(X)
+    truth = cross_val_predict(Ridge(), Z, y, groups=labels, cv=GroupKFold(6))
+    np.testing.assert_allclose(found, truth, atol=1e-9)
+
+
+def test_folds_that_take_a_class_away_are_nan_or_the_label_of_all_rows():
+    X, y = cases.training_rows("two words")
+    labels = np.where(y == "no", 2, np.arange(len(y)) % 2)
+    explainer = InfluenceExplainer(LogisticRegression(), deletion="exact").fit(X, y)
+    with pytest.warns(SeparableDeletionWarning, match="fold 2"):
+        found = explainer.cv_predict(labels, method="predict_proba")
+    np.testing.assert_array_equal(np.isnan(found[:, 0]), labels == 2)
+    with pytest.warns(SeparableDeletionWarning, match="fold 2"):
+        found = explainer.cv_predict(labels)
+    np.testing.assert_array_equal(found[labels == 2], explainer.predict(X[labels == 2]))
+
+
+@pytest.mark.parametrize("cv", [TimeSeriesSplit(3), list(KFold(2).split(range(30)))])
+def test_folds_that_are_no_partition_are_refused(cv):
+    X, y = cases.training_rows("one target")
+    with pytest.raises(InvalidParameterError, match="once"):
+        InfluenceExplainer(Ridge()).fit(X, y).cv_predict(cv)
+
+
+# --- bad input ---
+
+N = len(load("one target").y)
+BAD_GROUPS = {
+    "too short": (np.zeros(N - 1), f"{N}"),
+    "two columns": (np.zeros((N, 2)), "shape"),
+    "missing": (np.where(np.arange(N) == 3, np.nan, 1.0), "missing"),
+    "mixed": (np.array([1, "a"] * (N // 2), dtype=object), "sorted"),
+    "empty": ([[0, 1], []], "Group 1 is empty"),
+    "empty mask": ([np.zeros(N, dtype=bool)], "empty"),
+    "no groups": ([], "shape"),
+    "out of range": ([[0, N]], f"{N}"),
+    "fractions": ([[0.5, 1.0]], "row numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GROUPS)
+def test_bad_groups_are_refused(name):
+    data = load("one target")
+    explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y)
+    groups, message = BAD_GROUPS[name]
+    for method in (explainer.group_influence, explainer.group_delta):
+        with pytest.raises(InvalidParameterError, match=message) as error:
+            method(groups, data.X_test)
+        assert isinstance(error.value, ValueError)
+
+
+def test_a_group_of_all_rows_cannot_be_deleted():
+    data = load("one target")
+    weight = (np.arange(N) < 10).astype(float)
+    explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y, weight)
+    for groups in (np.ones(N), [[0, 1], np.arange(10)]):
+        with pytest.raises(InvalidParameterError, match="all 10 training rows"):
+            explainer.group_delta(groups, data.X_test)
+    assert np.isfinite(explainer.group_influence(np.ones(N), data.X_test)).all()
+
+
+def test_bad_test_rows_are_refused():
+    data = load("one target")
+    explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y)
+    with pytest.raises(InvalidDataError):
+        explainer.group_delta([[0]], data.X_test[:, 1:])
+    with pytest.raises(InvalidParameterError, match="aggregate"):
+        explainer.group_influence([[0]], data.X_test, aggregate="median")
