@@ -17,6 +17,7 @@ from sklearn.linear_model import (
 
 from skinfluence import InfluenceExplainer
 from skinfluence._array import array_namespace
+from skinfluence._kernels import kernels
 from skinfluence.exceptions import InvalidParameterError, NotConvergedWarning
 from skinfluence.solvers import ConjugateGradient, Dual, Lissa, expand
 from skinfluence.solvers._choose import TABLE, Sizes
@@ -381,6 +382,23 @@ def test_the_dual_makes_no_matrix_of_columns():
     tracemalloc.stop()
     assert explainer.solver_ == "dual"
     assert peak < 8 * 4000**2 / 4  # a quarter of H; the rows themselves are 2 MB
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_inverse_root_by_blocks_is_that_of_lapack(monkeypatch, order):
+    """Beyond 8,192 rows, where OpenBLAS has been seen to crash."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(70, 70))
+    A = A @ A.T + np.eye(70)
+    truth = kernels(A).inverse_root_in_place(A.copy(order=order))
+    monkeypatch.setattr(kernels(A), "_BLOCK", 16)
+    monkeypatch.setattr(kernels(A), "_MOST_LAPACK", 32)
+    matrix = A.copy(order=order)
+    found = kernels(A).inverse_root_in_place(matrix)
+    np.testing.assert_allclose(found, truth, atol=1e-12)
+    assert np.shares_memory(found, matrix)
+    np.testing.assert_allclose(found @ found.T @ A, np.eye(70), atol=1e-9)
+    assert kernels(A).inverse_root_in_place(A - 50 * np.eye(70)) is None
 
 
 # --- single precision ---

@@ -630,11 +630,12 @@ class InfluenceExplainer(
         Returns
         -------
         influence : Bunch
-            ``coef`` and ``intercept`` in the shapes of the estimator's ``coef_`` and
-            ``intercept_`` with an axis of rows in front: the derivative of the parameter
-            in the weight of the row, per unit of average weight. Positive = up-weighting
-            the row raises the parameter. ``n_steps`` (zeros: nothing is iterated) and
-            ``error_bound`` (rounding) as in ``loo_params``.
+            ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``) in the
+            shapes of the estimator's ``coef_`` and ``intercept_`` with an axis of rows
+            in front, that of the members of a wrapper following: the derivative of the
+            parameter in the weight of the row, per unit of average weight. Positive =
+            up-weighting the row raises the parameter. ``n_steps`` (zeros: nothing is
+            iterated) and ``error_bound`` (rounding) as in ``loo_params``.
 
         References
         ----------
@@ -661,13 +662,14 @@ class InfluenceExplainer(
         Returns
         -------
         delta : Bunch
-            ``coef`` and ``intercept`` in the estimator's shapes with an axis of rows in
-            front; ``n_steps`` (n_rows,), Newton steps taken; ``error_bound`` (n_rows,),
-            a bound on the Euclidean error of the delta, the last step whose length was
-            certified (infinite for approximations, rounding for exact ones). With an L1
-            penalty or ``positive=True`` also ``active_set_changes`` (n_rows,), whether
-            the deletion frees a coefficient that is zero, or makes one zero: "exact"
-            follows that, the others do not, and flag it within their own accuracy.
+            ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``) in the
+            estimator's shapes with an axis of rows in front; ``n_steps`` (n_rows,),
+            Newton steps taken; ``error_bound`` (n_rows,), a bound on the Euclidean error
+            of the delta, the last step whose length was certified (infinite for
+            approximations, rounding for exact ones). With an L1 penalty or
+            ``positive=True`` also ``active_set_changes`` (n_rows,), whether the deletion
+            frees a coefficient that is zero, or makes one zero: "exact" follows that, the
+            others do not, and flag it within their own accuracy.
 
         Raises
         ------
@@ -692,13 +694,11 @@ class InfluenceExplainer(
             parts.append(found)
         verdicts.speak(strict=rows is not None)
         speak_of_residuals(self._solver)
-        theta, n_steps, last_step = (
-            xp.concat([part[i] for part in parts], axis=0) for i in range(3)
-        )
+        bounds = [self._error_bound(part.theta, part.last_step) for part in parts]
         return Bunch(
-            **self._parameters(theta),
-            n_steps=n_steps,
-            error_bound=self._error_bound(theta, last_step),
+            **self._parameters(xp.concat([part.theta for part in parts], axis=0)),
+            n_steps=xp.concat([part.n_steps for part in parts], axis=0),
+            error_bound=np.concatenate(bounds),
             **_active_set_changes(parts),
         )
 
@@ -1305,6 +1305,8 @@ class InfluenceExplainer(
             return np.sqrt(np.sum(coef**2, axis=(1, 2)) + np.sum(intercept**2, axis=1))
 
         finite = np.isfinite(last_step).all(axis=(1, 2))
+        if not finite.any():
+            return np.full(theta.shape[0], np.inf)
         certified = length(np.where(finite[:, None, None], last_step, 0.0))
         size = length(theta) + length(self._point.theta[None, ...])
         rounding = 64 * np.finfo(float).eps * self.condition_**0.5 * size

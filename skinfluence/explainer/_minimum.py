@@ -171,8 +171,7 @@ def _refuse_unbounded(unbounded: bool) -> None:
         raise SeparableDataError(
             "The objective has no finite minimum on these rows, so nothing about it can "
             "be measured: the classes can be separated by a hyperplane and the model is "
-            "not penalised, a class has no rows of positive weight, all counts are zero "
-            "(or all those along a direction that is not penalised), or a robust model "
-            "meets the rows exactly. Penalise it (a finite C, a larger alpha), or drop "
-            "the feature that separates the rows."
+            "not penalised, a class has no rows of positive weight, or all counts are "
+            "zero (or all those along a direction that is not penalised). Penalise it (a "
+            "finite C, a larger alpha), or drop the feature that separates the rows."
         )

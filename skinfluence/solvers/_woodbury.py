@@ -101,7 +101,7 @@ class DualFactor(AbstractFactor):
     @cached_property
     def condition(self) -> float:  # type: ignore[override]
         """Condition number of H with unit diagonal, estimated."""
-        return condition_number(self.curvature, lambda rhs: self._once(rhs))
+        return condition_number(self.curvature)
 
     @cached_property
     def effective_dof(self) -> float:  # type: ignore[override]

@@ -145,6 +145,9 @@ class Model:
         self, X: Any, y: Any, sample_weight: Any, *, centred: bool = True
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted estimator."""
+        reason = self.row.degenerate(self.estimator, self.own_targets(y))
+        if reason is not None:
+            raise InvalidDataError(reason[0].upper() + reason[1:])
         design = self.design(X, y, sample_weight, self.active, centred=centred)
         wide = self.on_design(design, y, sample_weight)
         return started(wide, self.theta(wide))

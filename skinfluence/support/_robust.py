@@ -8,8 +8,8 @@ from sklearn.linear_model import HuberRegressor
 from skinfluence.losses import AbstractLoss, HuberScaleLoss
 from skinfluence.support._table import SupportRow, numbers, register
 
-# The solver's own lower bound of the scale, times the room that it needs above it.
-_LEAST_SCALE = 1e3 * np.finfo(float).eps
+# A scale this small against the range of the targets is that of a perfect fit.
+_LEAST_SCALE = 1e-8
 
 
 def _huber(estimator: Any) -> AbstractLoss:
@@ -20,13 +20,15 @@ def _scale(estimator: Any) -> dict[str, float]:
     return {"scale": float(estimator.scale_)}
 
 
-def _refuse_perfect_fit(estimator: Any) -> str | None:
-    if getattr(estimator, "scale_", 1.0) < _LEAST_SCALE:
-        return (
-            "its fitted scale is zero, because it meets the rows exactly: its objective "
-            "has no derivative there"
-        )
-    return None
+def _perfect_fit(estimator: Any, y: Any) -> str | None:
+    if estimator.scale_ > _LEAST_SCALE * np.ptp(y):
+        return None
+    return (
+        f"the fitted scale of this HuberRegressor is zero ({estimator.scale_:.1e}, where "
+        f"the targets range over {np.ptp(y):.1e}): it meets the rows exactly, and its "
+        "objective has no derivative there. Penalise it more (a larger alpha), use fewer "
+        "features, or Ridge."
+    )
 
 
 register(
@@ -36,6 +38,6 @@ register(
         numbers,
         strength=lambda estimator: 2.0 * estimator.alpha,  # alpha |w|**2, no half
         extra=_scale,
-        refusal=_refuse_perfect_fit,
+        degenerate=_perfect_fit,
     )
 )

@@ -70,6 +70,9 @@ class SupportRow:
         no class weights: what a leave-one-out refit fits.
     refusal : callable
         Estimator (fitted or not) to the reason why it is not supported, or None.
+    degenerate : callable
+        ``(estimator, y)``, fitted to y, to the reason why its objective has no
+        derivative at the fit, or None.
     """
 
     estimator: type
@@ -88,6 +91,7 @@ class SupportRow:
     output_weight: Callable[[Any], Callable[[Any, Any], Any] | None] = _none
     held: Callable[[Any], Any] = clone
     refusal: Callable[[Any], str | None] = lambda estimator: None
+    degenerate: Callable[[Any, Any], str | None] = lambda estimator, y: None
 
 
 _TABLE: dict[type, SupportRow] = {}
