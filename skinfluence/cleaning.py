@@ -1,6 +1,5 @@
 """``InfluenceCleaner``: leave wrong rows out of a fit, and of nothing but the fit."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
@@ -10,15 +9,12 @@ from scipy.stats import norm, t
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
     process_routing,
 )
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter
 
+from skinfluence._delegation import DelegationMixin
 from skinfluence.cross_influence import cross_val_influence, taken_rows
 from skinfluence.exceptions import (
     InvalidDataError,
@@ -34,17 +30,7 @@ _ACTIONS = ("drop", "downweight", "relabel")
 _FALSE_ALARM = 0.05
 
 
-def _inner_has(method: str) -> Callable[[Any], bool]:
-    """Whether the cleaned estimator has a method: for ``available_if``."""
-
-    def check(self: Any) -> bool:
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
-
-
-class InfluenceCleaner(MetaEstimatorMixin, BaseEstimator):
+class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     """Fit an estimator without the training rows that look wrong.
 
     Rows are judged and left out inside ``fit`` only, never in ``predict`` or ``score``:
@@ -405,123 +391,6 @@ class InfluenceCleaner(MetaEstimatorMixin, BaseEstimator):
         return taken_rows(X, kept), taken_rows(y, kept)
 
     # --- the wrapped estimator's own methods -----------------------------------------
-
-    @available_if(_inner_has("score"))
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score of the fitted estimator; no row is cleaned here.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Test rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Their weights.
-
-        Returns
-        -------
-        score : float
-            The estimator's own: accuracy for classifiers, R2 for regressors.
-        """
-        check_is_fitted(self)
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **given)
-
-    @available_if(_inner_has("predict"))
-    def predict(self, X: Any) -> Any:
-        """Predictions of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The estimator's own predictions.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
-    @available_if(_inner_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
-        """Class probabilities of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_inner_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the class probabilities of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own log-probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
-
-    @available_if(_inner_has("decision_function"))
-    def decision_function(self, X: Any) -> Any:
-        """Decision values of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The estimator's own decision values.
-        """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    # --- scikit-learn's interface ----------------------------------------------------
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of the wrapped estimator, which needs targets."""
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.target_tags = inner.target_tags
-        tags.target_tags.required = True
-        tags.input_tags = inner.input_tags
-        return tags
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Routing of metadata: what this object takes itself, and what it passes on.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            ``trusted`` of ``fit`` stays here; ``sample_weight`` goes to the estimator
-            too.
-        """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        mapping = mapping.add(caller="score", callee="score")
-        router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(estimator=self.estimator, method_mapping=mapping)
 
 
 @dataclass(frozen=True)

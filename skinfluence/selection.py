@@ -1,6 +1,6 @@
 """``LeaveOneOutSearchCV``: choose hyper-parameters by leave-one-out, one fit for each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from numbers import Integral
@@ -11,7 +11,6 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler
-from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -20,6 +19,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import (
     InvalidParameterError,
     UnfittedEstimatorError,
@@ -47,19 +47,12 @@ _FOUND = (
 )
 
 
-def _best_has(method: str) -> Callable[[Any], bool]:
-    """Whether the estimator searched over has a method: for ``available_if``."""
-
-    def check(self: Any) -> bool:
-        if method == "score" and self.scoring is not None:
-            return True
-        getattr(getattr(self, "best_estimator_", self.estimator), method)
-        return True
-
-    return check
+def _has_score(search: Any) -> bool:
+    """Whether there is a score of the best estimator: for ``available_if``."""
+    return search.scoring is not None or hasattr(search._described, "score")
 
 
-class LeaveOneOutSearchCV(MetaEstimatorMixin, BaseEstimator):
+class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     """Choose hyper-parameters by leave-one-out scores that cost one fit each.
 
     What ``RidgeCV`` does for ridge, for every supported model, and with the interface of
@@ -311,6 +304,14 @@ class LeaveOneOutSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     # --- the best estimator's own methods ----------------------------------------------
 
+    @property
+    def _described(self) -> Any:
+        return getattr(self, "best_estimator_", self.estimator)
+
+    @property
+    def _predictor(self) -> Any:
+        return self._best()
+
     def _best(self) -> Any:
         check_is_fitted(self)
         if not hasattr(self, "best_estimator_"):
@@ -320,7 +321,7 @@ class LeaveOneOutSearchCV(MetaEstimatorMixin, BaseEstimator):
             )
         return self.best_estimator_
 
-    @available_if(_best_has("score"))
+    @available_if(_has_score)
     def score(self, X: Any, y: Any, **params: Any) -> float:
         """Score of the best estimator on held-out rows, by ``scoring``.
 
@@ -344,83 +345,6 @@ class LeaveOneOutSearchCV(MetaEstimatorMixin, BaseEstimator):
             scorer = scorer[name]
         found = scorer(best, X, y, **params)
         return found[self.refit] if isinstance(found, dict) else found
-
-    @available_if(_best_has("predict"))
-    def predict(self, X: Any) -> Any:
-        """Predictions of the best estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The estimator's own predictions.
-        """
-        return self._best().predict(X)
-
-    @available_if(_best_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
-        """Class probabilities of the best estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own probabilities.
-        """
-        return self._best().predict_proba(X)
-
-    @available_if(_best_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the class probabilities of the best estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own log-probabilities.
-        """
-        return self._best().predict_log_proba(X)
-
-    @available_if(_best_has("decision_function"))
-    def decision_function(self, X: Any) -> Any:
-        """Decision values of the best estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The estimator's own decision values.
-        """
-        return self._best().decision_function(X)
-
-    # --- scikit-learn's interface ------------------------------------------------------
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of the estimator searched over, which needs targets."""
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.target_tags = inner.target_tags
-        tags.target_tags.required = True
-        tags.input_tags = inner.input_tags
-        return tags
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Routing of metadata: what this object takes itself, and what it passes on.

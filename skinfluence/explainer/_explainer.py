@@ -14,16 +14,14 @@ from sklearn.base import (
     is_classifier,
 )
 from sklearn.metrics import get_scorer
-from sklearn.utils import Bunch, get_tags
+from sklearn.utils import Bunch
 from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
     process_routing,
 )
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._array import array_namespace
+from skinfluence._delegation import DelegationMixin
 from skinfluence._design import Design
 from skinfluence._progress import Progress
 from skinfluence._rows import row_blocks
@@ -81,18 +79,13 @@ from skinfluence.support import (
 )
 
 
-def _inner_has(method: str) -> Callable[[Any], bool]:
-    """Whether the explained estimator has a method: for ``available_if``."""
-
-    def check(self: Any) -> bool:
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
-
-
 class InfluenceExplainer(
-    GroupsMixin, SetsMixin, MetaEstimatorMixin, TransformerMixin, BaseEstimator
+    GroupsMixin,
+    SetsMixin,
+    DelegationMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """What each training row did to a fitted linear or generalized linear model.
 
@@ -1020,124 +1013,6 @@ class InfluenceExplainer(
         verdicts.speak()
         u, lost = (np.concatenate(column) for column in zip(*parts, strict=True))
         return u[:, : self._model.n_outputs], lost
-
-    # --- the wrapped estimator's own methods -----------------------------------------
-
-    @available_if(_inner_has("score"))
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score of the explained estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Test rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Their weights.
-
-        Returns
-        -------
-        score : float
-            The estimator's own: accuracy for classifiers, R2 for regressors.
-        """
-        check_is_fitted(self)
-        given = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **given)
-
-    @available_if(_inner_has("predict"))
-    def predict(self, X: Any) -> Any:
-        """Predictions of the explained estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The estimator's own predictions.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
-    @available_if(_inner_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Any:
-        """Class probabilities of the explained estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_inner_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the class probabilities of the explained estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            The estimator's own log-probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)
-
-    @available_if(_inner_has("decision_function"))
-    def decision_function(self, X: Any) -> Any:
-        """Decision values of the explained estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The estimator's own decision values.
-        """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    # --- scikit-learn's interface ----------------------------------------------------
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of a transformer that predicts like the wrapped estimator."""
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        tags.estimator_type = inner.estimator_type
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.target_tags = inner.target_tags
-        tags.target_tags.required = True
-        tags.input_tags = inner.input_tags
-        return tags
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Routing of metadata: what this object takes itself, and what it passes on.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            ``sample_weight`` of ``fit`` goes to the explainer and to the estimator.
-        """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
-        mapping = mapping.add(caller="score", callee="score")
-        router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(estimator=self.estimator, method_mapping=mapping)
 
     # --- below the surface -----------------------------------------------------------
 

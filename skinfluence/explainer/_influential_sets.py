@@ -25,11 +25,11 @@ from skinfluence.exceptions import InvalidParameterError, UnreachedFlipWarning
 from skinfluence.explainer._diagnostics import coefficient_names
 from skinfluence.explainer._residuals import speak_of_residuals
 from skinfluence.solvers import (
-    Cholesky,
     expand,
     has_no_minimum,
     on_active_set,
     settle,
+    solver_for,
     widened,
 )
 from skinfluence.support import checks
@@ -366,7 +366,7 @@ def _refitted(explainer: Any, rows: Any, asked: _Asked) -> float:
     if one_class or has_no_minimum(objective, objective.outputs(point.theta)):
         return float("nan")
     start = _fitted_start(model, objective, y, kept)
-    solver = Cholesky()
+    solver = solver_for("auto", objective)
     narrow = expand(*objective.narrowed(start), solver)
     end = settle(narrow, solver, length=0.0, max_iter=_REFIT_STEPS)
     if end.unbounded:
