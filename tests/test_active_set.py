@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
 from reference import relative_error
@@ -35,6 +34,7 @@ from skinfluence import (
     check_leave_one_out,
     refit_leave_one_out,
 )
+from skinfluence._array import array_namespace
 from skinfluence._penalty import Corners
 from skinfluence.exceptions import (
     ActiveSetWarning,
@@ -469,7 +469,8 @@ def test_other_estimators_agree_with_their_refits(estimator, y):
 def wide():
     """More features than rows, most of them zero: X sparse, y, and a tight lasso."""
     rng = np.random.default_rng(1)
-    X = sparse.random_array((40, 300), density=0.2, rng=rng, format="csr")
+    X = sparse.random_array((40, 300), density=0.2, random_state=rng)
+    X = sparse.csr_array(X.toarray())  # 32-bit indices from every SciPy
     y = X[:, [0, 1, 2, 3]] @ np.array([3.0, -2.0, 2.0, 1.0]) + 0.3 * rng.normal(size=40)
     return X, y, Lasso(0.03, **TIGHT).fit(X, y)
 
@@ -574,18 +575,19 @@ class Matrix(AbstractSquare):
         self.H = H
 
     def square(self, entries):
-        xp = array_api_strict if not isinstance(self.H, np.ndarray) else np
+        xp = array_namespace(self.H)
         return xp.take(xp.take(self.H, entries, axis=0), entries, axis=1)
 
     def product(self, entries, vectors):
         return self.H @ vectors
 
 
-@pytest.mark.parametrize("xp", [np, array_api_strict], ids=["numpy", "strict"])
+@pytest.mark.parametrize("namespace", ["numpy", "array_api_strict"])
 @pytest.mark.parametrize("rank", [12, 5])
 @pytest.mark.parametrize("kind", ["L1", "nonnegative", "mixed"])
-def test_corner_minimum_satisfies_its_conditions(xp, rank, kind):
+def test_corner_minimum_satisfies_its_conditions(namespace, rank, kind):
     """Right from any start, for singular matrices too: the problem is convex."""
+    xp = pytest.importorskip(namespace)
     m = 12
     for seed in range(10):
         rng = np.random.default_rng(seed)

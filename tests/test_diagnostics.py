@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cases
 import numpy as np
-import pandas as pd
 import pytest
 import reference
 from cases import load
@@ -47,6 +46,8 @@ from skinfluence.losses import (
     HalfTweedieLoss,
 )
 from skinfluence.solvers import Cholesky, expand
+
+pd = pytest.importorskip("pandas")  # diagnostics() is a DataFrame
 
 OBJECTIVES = [
     "binary",

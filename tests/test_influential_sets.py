@@ -5,7 +5,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from cases import load
 from sklearn.base import clone
@@ -35,6 +34,7 @@ TIGHT = {"tol": 1e-12, "max_iter": 10_000}
 
 @pytest.fixture(scope="module")
 def cars():
+    pd = pytest.importorskip("pandas")
     X = pd.DataFrame(CARS["X"], columns=CARS["columns"]).iloc[:, 1:].astype(float)
     return InfluenceExplainer(LinearRegression()).fit(X, np.array(CARS["y"], float))
 

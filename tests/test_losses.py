@@ -2,7 +2,6 @@
 
 import inspect
 
-import array_api_strict
 import cases
 import numpy as np
 import pytest
@@ -201,7 +200,8 @@ def test_one_row_can_be_asked_at_many_outputs(loss):
 @pytest.mark.parametrize("part", ["value", "gradient", "hessian"])
 def test_losses_are_written_in_the_array_standard(loss, part):
     y, u = points(loss)
-    strict = [array_api_strict.asarray(a) for a in (y, u)]
+    xp = pytest.importorskip("array_api_strict")
+    strict = [xp.asarray(a) for a in (y, u)]
     found = to_numpy(getattr(loss, part)(*strict))
     np.testing.assert_allclose(found, getattr(loss, part)(y, u), rtol=1e-13)
 
