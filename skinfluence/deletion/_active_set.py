@@ -132,14 +132,6 @@ class Followed(AbstractDeletion):
             parts.append(self._deltas(some))
         return joined(parts)
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
-        found = self.deltas(rows)
-        terms = row_terms(self.point, rows)
-        layout = self.point.objective.layout
-        moves = own_outputs(densified(terms.block), found.theta, layout)
-        u = terms.outputs + layout.ungrouped(moves)
-        return u, found.unidentified, found.unbounded
-
     def _deltas(self, rows: Any) -> Deltas:
         xp = array_namespace(self.point.theta)
         held = self._held(rows)

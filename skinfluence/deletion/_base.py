@@ -3,7 +3,7 @@
 import abc
 from typing import Any, ClassVar, NamedTuple
 
-from skinfluence.solvers import Point
+from skinfluence.solvers import Point, own_outputs, row_terms
 
 
 class Deltas(NamedTuple):
@@ -29,13 +29,18 @@ class AbstractDeletion(abc.ABC):
     def deltas(self, rows: Any) -> Deltas:
         """Deltas of the parameters for the rows of a slice or index array."""
 
-    @abc.abstractmethod
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         """Linear outputs of each row by the model without it.
 
         Returns ``u`` (b, K), NaN where they do not exist, and the masks
         ``unidentified`` and ``unbounded``, each (b,).
         """
+        found = self.deltas(rows)
+        terms = row_terms(self.point, rows)
+        layout = self.point.objective.layout
+        moves = own_outputs(terms.block, found.theta, layout)
+        u = terms.outputs + layout.ungrouped(moves)
+        return u, found.unidentified, found.unbounded
 
     def missed_changes(self, rows: Any) -> Any:
         """Rows whose deletion changes the active set, which ``outputs`` does not follow.

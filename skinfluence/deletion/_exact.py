@@ -69,14 +69,6 @@ class Exact(AbstractDeletion):
             self.progress(part.shape[0])
         return joined(parts)
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
-        found = self.deltas(rows)
-        terms = row_terms(self.point, rows)
-        layout = self.point.objective.layout
-        moves = own_outputs(terms.block, found.theta, layout)
-        u = terms.outputs + layout.ungrouped(moves)
-        return u, found.unidentified, found.unbounded
-
     @cached_property
     def _halley(self) -> Halley | None:
         """The correction to start from, where forming it costs less than a pass."""

@@ -77,14 +77,6 @@ class Halley(AbstractDeletion):
             converged=settled | newton.unidentified,
         )
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
-        found = self.deltas(rows)
-        terms = row_terms(self.point, rows)
-        layout = self.point.objective.layout
-        moves = own_outputs(terms.block, found.theta, layout)
-        u = terms.outputs + layout.ungrouped(moves)
-        return u, found.unidentified, found.unbounded
-
     def corrected(self, terms: RowTerms) -> tuple[Any, Any]:
         """Deltas after the fixed-point steps, and where they can be trusted, (b,)."""
         point, factor = self.point, self.point.factor
