@@ -1,33 +1,26 @@
 """``InfluenceCleaner``: leave wrong rows out of a fit, and of nothing but the fit."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import norm, t
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils.metadata_routing import (
-    process_routing,
-)
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import has_fit_parameter
 
 from skinfluence._delegation import DelegationMixin
-from skinfluence.cross_influence import cross_val_influence, taken_rows
-from skinfluence.exceptions import (
-    InvalidDataError,
-    InvalidParameterError,
-    UnsupportedEstimatorError,
-)
+from skinfluence.cleaning._actions import Rows, relabelled
+from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
+from skinfluence.cleaning._left_out import LeftOut
+from skinfluence.cross_influence import cross_val_influence
+from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.support import checks, required_row, unwrapped, weight_name
 
 _CRITERIA = ("loo_loss", "self_influence", "influence")
 _ACTIONS = ("drop", "downweight", "relabel")
-# Chance that "auto" flags any row at all of a regression with normal errors.
-_FALSE_ALARM = 0.05
 
 
 class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
@@ -210,10 +203,11 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         self._check_parameters()
         explainer = self._explained(X, y, sample_weight)
         n = explainer.n_train_
+        rows = Rows(X, y, sample_weight, n)
         weight = checks.weights(sample_weight, n)
-        trusted = _trusted_mask(trusted, n, needed=self.criterion == "influence")
-        left_out = _LeftOut.of(explainer)
-        scores = self._scores(explainer, left_out, X, y, sample_weight, trusted)
+        trusted = trusted_mask(trusted, n, needed=self.criterion == "influence")
+        left_out = LeftOut.of(explainer)
+        scores = self._scores(explainer, left_out, rows, trusted)
         open_rows = (weight > 0) & np.isfinite(scores)
         if trusted is not None:
             open_rows &= ~trusted
@@ -225,20 +219,29 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             n_most = n
         else:
             n_most = int(self.contamination * np.sum(weight > 0) + 0.5)
-        chosen = _worst(scores, open_rows, n_most, weight > 0, labels)
-        self._fit_cleaned(explainer, left_out, chosen, X, y, sample_weight)
+        chosen = worst(scores, open_rows, n_most, weight > 0, labels)
+        # Where nothing is to be changed, the first fit is the last one.
+        self.estimator_ = explainer.estimator_
+        if len(chosen):
+            labels = left_out.predictions()[chosen]
+            self.estimator_ = self._fitted(rows.after(self.action, chosen, labels))
+        self._describe(explainer, scores, chosen)
+        if self.action == "relabel":
+            self.cleaned_labels_ = left_out.predictions()[chosen]
+
+    def _describe(
+        self, explainer: InfluenceExplainer, scores: Any, chosen: Any
+    ) -> None:
+        """Set the attributes that tell what was found and done."""
+        for name in ("cleaned_labels_", "feature_names_in_", "classes_"):
+            self.__dict__.pop(name, None)
         self.row_scores_ = scores
         self.cleaned_indices_ = chosen
         self.cleaned_index_ = explainer.train_index_[chosen]
-        self.__dict__.pop("cleaned_labels_", None)
-        if self.action == "relabel":
-            self.cleaned_labels_ = left_out.predictions()[chosen]
-        self.support_ = np.ones(n, dtype=bool)
+        self.support_ = np.ones(explainer.n_train_, dtype=bool)
         if self.action == "drop":
             self.support_[chosen] = False
-        self.n_features_in_ = explainer.n_features_in_
-        for name in ("feature_names_in_", "classes_"):
-            self.__dict__.pop(name, None)
+        for name in ("n_features_in_", "feature_names_in_", "classes_"):
             if hasattr(explainer, name):
                 setattr(self, name, getattr(explainer, name))
 
@@ -280,72 +283,45 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         return explainer.fit(X, y, sample_weight=sample_weight)
 
     def _scores(
-        self,
-        explainer: InfluenceExplainer,
-        left_out: "_LeftOut",
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        trusted: Any,
+        self, explainer: InfluenceExplainer, left_out: LeftOut, rows: Rows, trusted: Any
     ) -> Any:
         """The criterion of each row, (n,), higher = worse."""
         if callable(self.criterion):
-            return _valid_scores(self.criterion(explainer, X, y), explainer.n_train_)
+            return valid_scores(self.criterion(explainer, rows.X, rows.y), rows.n)
         if self.criterion == "loo_loss":
             return left_out.losses()
         if self.criterion == "self_influence":
             return -np.asarray(explainer.self_influence())
         if trusted is None:
-            return self._out_of_fold(X, y, sample_weight)
-        rows = np.flatnonzero(trusted)
-        X, y = taken_rows(X, rows), taken_rows(y, rows)
-        return -np.asarray(explainer.loo_delta(X, y, on="loss", aggregate="mean"))
+            return self._out_of_fold(rows)
+        asked = rows.at(np.flatnonzero(trusted))
+        delta = explainer.loo_delta(asked.X, asked.y, on="loss", aggregate="mean")
+        return -np.asarray(delta)
 
-    def _out_of_fold(self, X: Any, y: Any, sample_weight: Any) -> Any:
+    def _out_of_fold(self, rows: Rows) -> Any:
         """Harm of each row to the loss on the folds that were not fitted with it."""
         cv = self.cv
         if isinstance(cv, Integral) and self.random_state is not None:
             folds = KFold
-            if is_classifier(unwrapped(self.estimator)) and np.ndim(y) == 1:
+            if is_classifier(unwrapped(self.estimator)) and np.ndim(rows.y) == 1:
                 folds = StratifiedKFold
             cv = folds(cv, shuffle=True, random_state=self.random_state)
         return cross_val_influence(
             self.estimator,
-            X,
-            y,
+            rows.X,
+            rows.y,
             cv=cv,
-            sample_weight=sample_weight,
+            sample_weight=rows.weight,
             deletion=self.deletion,
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         ).harm
 
-    def _fit_cleaned(
-        self,
-        explainer: InfluenceExplainer,
-        left_out: "_LeftOut",
-        chosen: Any,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-    ) -> None:
-        """Fit ``estimator_`` after the action on the chosen rows."""
-        if len(chosen) == 0:
-            self.estimator_ = explainer.estimator_  # nothing to change: it is the fit
-            return
-        if self.action == "drop":
-            kept = np.setdiff1d(np.arange(explainer.n_train_), chosen)
-            X, y = taken_rows(X, kept), taken_rows(y, kept)
-            if sample_weight is not None:
-                sample_weight = taken_rows(sample_weight, kept)
-        elif self.action == "downweight":
-            sample_weight = checks.weights(sample_weight, explainer.n_train_).copy()
-            sample_weight[chosen] *= (np.arange(len(chosen)) + 0.5) / len(chosen)
-        else:
-            y = _relabelled(y, chosen, left_out.predictions()[chosen])
+    def _fitted(self, rows: Rows) -> Any:
+        """A clone fitted on cleaned rows."""
         with checks.data_errors():
-            self.estimator_ = clone(self.estimator).fit(
-                X, y, **self._fit_params(sample_weight)
+            return clone(self.estimator).fit(
+                rows.X, rows.y, **self._fit_params(rows.weight)
             )
 
     def _fit_params(self, sample_weight: Any) -> dict[str, Any]:
@@ -386,139 +362,6 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         # One fit more than a sampler needs; in return nothing is half-fitted.
         self.fit(X, y, sample_weight=sample_weight, trusted=trusted)
         if self.action == "relabel" and len(self.cleaned_indices_):
-            return X, _relabelled(y, self.cleaned_indices_, self.cleaned_labels_)
-        kept = np.flatnonzero(self.support_)
-        return taken_rows(X, kept), taken_rows(y, kept)
-
-    # --- the wrapped estimator's own methods -----------------------------------------
-
-
-@dataclass(frozen=True)
-class _LeftOut:
-    """What the models without each row say about it."""
-
-    explainer: InfluenceExplainer
-    outputs: Any  # (n, K) linear outputs of each row without it; with it where lost
-    lost: Any  # (n,) bool: rows that cannot be deleted
-
-    @classmethod
-    def of(cls, explainer: InfluenceExplainer) -> "_LeftOut":
-        """Ask an explainer, once."""
-        u, lost = explainer._loo_outputs()
-        outputs = np.array(explainer._point.outputs)  # a fitted scale stays as it is
-        outputs[:, : u.shape[1]] = np.where(lost[:, None], outputs[:, : u.shape[1]], u)
-        return cls(explainer, outputs, lost)
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the targets are labels."""
-        return self.explainer._classifies
-
-    def losses(self) -> Any:
-        """Each row's own loss without it, (n,), NaN where it cannot be deleted."""
-        objective = self.explainer._point.objective
-        losses = np.asarray(objective.loss.value(objective.targets, self.outputs))
-        return np.where(self.lost, np.nan, losses)
-
-    def predictions(self) -> Any:
-        """Each row's prediction without it, in the shape of y."""
-        model = self.explainer._model
-        found = model.on_outputs().predict(self.outputs[:, : model.n_outputs])
-        return np.reshape(found, self.explainer._train_y.shape)
-
-    def contradicts(self) -> Any:
-        """Rows whose label is not the one predicted without them, (n,) bool."""
-        wrong = self.predictions() != self.explainer._train_y
-        return wrong.reshape(len(wrong), -1).any(axis=1) & ~self.lost
-
-    def flagged(self, weighty: Any) -> Any:
-        """Rows that contradict the model without them, (n,) bool: what "auto" cleans."""
-        if self.classifies:
-            return self.contradicts()
-        n = int(weighty.sum())
-        chance = _FALSE_ALARM / (2 * n * self.explainer._model.n_outputs)
-        try:
-            columns = self.explainer.diagnostics()
-        except UnsupportedEstimatorError:
-            return self._far_off(weighty, norm.isf(chance))
-        scaled = np.stack(
-            [
-                np.asarray(columns[name])
-                for name in columns
-                if str(name).startswith("resid_studentized_external")
-            ]
-        )  # (K, n)
-        dof = n - self.explainer.effective_dof_ / len(scaled) - 1
-        bound = t.isf(chance, dof) if dof > 0 else np.inf
-        return (np.abs(scaled) > bound).any(axis=0)  # NaN: not flagged
-
-    def _far_off(self, weighty: Any, bound: float) -> Any:
-        """Rows with residuals beyond a bound on the scale of the median deviation."""
-        residuals = self.explainer._train_y - self.predictions()
-        residuals = residuals.reshape(len(residuals), -1)
-        centre = np.median(residuals[weighty], axis=0)
-        deviation = np.median(np.abs(residuals[weighty] - centre), axis=0)
-        scale = deviation / norm.ppf(0.75)
-        return (np.abs(residuals) > bound * scale).any(axis=1) & ~self.lost
-
-
-def _trusted_mask(trusted: Any, n: int, *, needed: bool) -> Any:
-    """``trusted`` as a mask (n,), or None if not given."""
-    if trusted is None:
-        return None
-    mask = np.asarray(trusted)
-    if mask.shape != (n,) or mask.dtype != bool:
-        raise InvalidDataError(
-            f"trusted must be a mask of True and False, one per row, shape ({n},); got "
-            f"shape {mask.shape} of type {mask.dtype}. From row numbers: "
-            "np.isin(np.arange(len(X)), rows)."
-        )
-    if needed and not mask.any():
-        raise InvalidDataError(
-            "criterion='influence' asks about the loss on trusted rows, but trusted is "
-            "False for all of them. Mark some, or leave trusted out: held-out folds "
-            "are asked then."
-        )
-    return mask
-
-
-def _valid_scores(scores: Any, n: int) -> Any:
-    """What a callable criterion returned, as floats (n,)."""
-    try:
-        found = np.asarray(scores, dtype=float)
-    except (TypeError, ValueError):
-        found = np.empty(())
-    if found.shape != (n,):
-        raise InvalidParameterError(
-            f"criterion must return one number per row, shape ({n},); it returned "
-            f"{type(scores).__name__} of shape {np.shape(scores)}."
-        )
-    return found
-
-
-def _worst(scores: Any, open_rows: Any, n_most: int, weighty: Any, labels: Any) -> Any:
-    """At most ``n_most`` open rows with the highest scores, worst first.
-
-    No class is emptied: where nothing else holds it, its mildest row stays.
-    """
-    # In single precision rows that are equal but for rounding tie, in their order.
-    ranked = np.where(open_rows, scores, -np.inf).astype(np.float32)
-    order = np.argsort(-ranked, kind="stable")
-    order = order[: int(open_rows.sum())]
-    if labels is not None and labels.ndim == 1:
-        held = set(labels[weighty & ~open_rows].tolist())
-        mildest = {labels[row]: row for row in order}  # the last of each class
-        stays = [row for label, row in mildest.items() if label not in held]
-        order = order[~np.isin(order, stays)]
-    return order[:n_most]
-
-
-def _relabelled(y: Any, rows: Any, labels: Any) -> Any:
-    """A copy of y, in its own type, with other labels for some rows."""
-    if hasattr(y, "iloc"):
-        y = y.copy()
-        y.iloc[rows] = np.reshape(labels, y.iloc[rows].shape)
-        return y
-    y = np.asarray(y).copy()  # np.array(y) does not copy what __array__ returns
-    y[rows] = np.reshape(labels, y[rows].shape)
-    return y
+            return X, relabelled(y, self.cleaned_indices_, self.cleaned_labels_)
+        kept = Rows(X, y, None, len(self.support_)).at(np.flatnonzero(self.support_))
+        return kept.X, kept.y

@@ -1,0 +1,52 @@
+"""What is done about rows that look wrong: drop, downweight or relabel them."""
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from skinfluence.cross_influence import taken_rows
+from skinfluence.support import checks
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Training rows as the user gave them, in their own types."""
+
+    X: Any
+    y: Any
+    weight: Any  # (n,) or None
+    n: int
+
+    def after(self, action: str, chosen: Any, labels: Any) -> "Rows":
+        """The rows after an action on the chosen ones, whose new labels are given."""
+        if action == "drop":
+            return self.at(np.setdiff1d(np.arange(self.n), chosen))
+        if action == "downweight":
+            return self._downweighted(chosen)
+        return replace(self, y=relabelled(self.y, chosen, labels))
+
+    def at(self, rows: Any) -> "Rows":
+        """Some of the rows."""
+        weight = None if self.weight is None else taken_rows(self.weight, rows)
+        return Rows(
+            taken_rows(self.X, rows), taken_rows(self.y, rows), weight, len(rows)
+        )
+
+    def _downweighted(self, chosen: Any) -> "Rows":
+        """Weights in the order of the chosen rows: next to nothing for the worst."""
+        weight = checks.weights(self.weight, self.n).copy()
+        weight[chosen] *= (np.arange(len(chosen)) + 0.5) / len(chosen)
+        return replace(self, weight=weight)
+
+
+def relabelled(y: Any, rows: Any, labels: Any) -> Any:
+    """A copy of y, in its own type, with other labels for some rows."""
+    if hasattr(y, "iloc"):
+        y = y.copy()
+        y.iloc[rows] = np.reshape(labels, y.iloc[rows].shape)
+        return y
+    y = np.asarray(y).copy()  # np.array(y) does not copy what __array__ returns
+    y[rows] = np.reshape(labels, y[rows].shape)
+    return y
