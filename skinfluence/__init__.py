@@ -11,6 +11,7 @@ from skinfluence.cleaning import InfluenceCleaner
 from skinfluence.cross_influence import cross_val_influence
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.refit import check_leave_one_out, refit_leave_one_out
+from skinfluence.report import InfluenceReport
 from skinfluence.selection import LeaveOneOutSearchCV
 from skinfluence.support import register_estimator
 
@@ -18,6 +19,7 @@ __all__ = [
     "InfluenceExplainer",
     "InfluenceCleaner",
     "LeaveOneOutSearchCV",
+    "InfluenceReport",
     "cross_val_influence",
     "check_leave_one_out",
     "refit_leave_one_out",

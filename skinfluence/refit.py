@@ -25,6 +25,7 @@ from skinfluence.solvers import (
     Polished,
     approach,
     has_no_minimum,
+    own_outputs,
     row_terms,
     settle,
     solver_for,
@@ -202,7 +203,7 @@ def check_leave_one_out(
     True
     """
     model, point = explainer._model, widened(explainer._point)
-    _refuse_other_rows(explainer, X, y)
+    refuse_other_rows(explainer, X, y)
     chosen = _chosen(rows, explainer)
     start = time.perf_counter()
     deletion = explainer._deletion(len(chosen))
@@ -324,7 +325,7 @@ def _chosen(rows: Any, explainer: Any) -> Any:
     return checks.indices(rows, explainer.n_train_)
 
 
-def _refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
+def refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
     """Refuse rows that are not those of the explainer's fit."""
     given = explainer._points(X).X
     own = explainer._point.objective.design.X
@@ -345,8 +346,8 @@ def _refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
 def _own_changes(point: Point, rows: Any, deltas: Any, *, linear: bool) -> Any:
     """Change of each row's own loss by its own delta, (b,)."""
     terms, objective = row_terms(point, rows), point.objective
-    columns = objective.layout.unpack(deltas)  # (b, K, q)
-    moves = np.matmul(columns, terms.block[:, :, None])[..., 0]  # (b, K)
+    layout = objective.layout
+    moves = layout.ungrouped(own_outputs(terms.block, deltas, layout))  # (b, K)
     y, loss = objective.targets[rows], objective.loss
     if linear:
         return np.sum(loss.gradient(y, terms.outputs) * moves, axis=1)

@@ -1,0 +1,334 @@
+"""Everything that a report says, before it is a page."""
+
+import datetime
+import importlib
+import platform
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skinfluence._array import to_numpy
+from skinfluence.refit import check_leave_one_out
+from skinfluence.report._columns import COLUMNS, SIGN, Column
+from skinfluence.report._effect import Effect, group_effects, on_others, on_test
+from skinfluence.report._health import agreement_item, health, scores
+from skinfluence.report._rows import Rows, measured
+from skinfluence.report._values import Values, values_of
+
+_PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn")
+_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+# Numbers by which a row can be extreme, so that it stays in a table of not all rows.
+_RANKED = ("loo_delta", "influence", "loo_loss", "self_influence", "cooks_distance")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The parameters of the report, checked."""
+
+    X_test: Any
+    y_test: Any
+    X_train: Any
+    groups: Any
+    agreement: Any  # Bunch, or a number of refits
+    names: Any
+    top: int
+    max_rows: int
+    title: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What was found."""
+
+    title: str
+    model: dict[str, Any]
+    health: list[dict[str, Any]]
+    scores: dict[str, float]
+    effect: Effect
+    columns: dict[str, Any]  # (n,) each
+    values: Values
+    harmful: Any  # positions
+    helpful: Any
+    suspects: dict[str, Any]
+    groups: list[dict[str, Any]]
+    agreement: Any
+    shown: Any  # positions of the rows in the table
+    notes: list[str]
+    created: str
+
+    def row(self, position: int) -> dict[str, Any]:
+        """The numbers and values of one row."""
+        row = {name: column[position] for name, column in self.columns.items()}
+        return {**row, "values": self.values.of(position)}
+
+    def meaning(self, name: str) -> Column:
+        """Label and sentence of a column; of several outputs, with the number."""
+        if name in COLUMNS:
+            return COLUMNS[name]
+        stem, _, number = name.rpartition("_")
+        found = COLUMNS[stem]
+        return Column(f"{found.label} {number}", f"{found.meaning}, output {number}")
+
+    @property
+    def summary(self) -> dict[str, list[float]]:
+        """Quantiles of the numbers over all rows."""
+        numbers = {
+            name: column
+            for name, column in self.columns.items()
+            if name not in ("row", "name", "group") and column.dtype.kind == "f"
+        }
+        return {
+            name: np.nanquantile(column, _QUANTILES).tolist()
+            for name, column in numbers.items()
+            if not np.isnan(column).all()
+        }
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Those of ``summary``."""
+        return _QUANTILES
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it by name."""
+        return {
+            "title": self.title,
+            "created": self.created,
+            "versions": {"python": platform.python_version(), **_versions()},
+            "sign": SIGN,
+            "model": self.model,
+            "health": self.health,
+            "scores": self.scores,
+            "effect": {
+                "on": self.effect.on,
+                "n_rows": self.effect.n_rows,
+                "mean_loss": self.effect.mean_loss,
+                "first_order": self.effect.linear,
+            },
+            "most_harmful": [self.row(i) for i in self.harmful],
+            "most_helpful": [self.row(i) for i in self.helpful],
+            "suspects": {
+                **self.suspects,
+                "rows": [self.row(i) for i in self.suspects["rows"]],
+            },
+            "groups": self.groups,
+            "agreement": self.agreement and dict(self.agreement),
+            "columns": {name: self.meaning(name)._asdict() for name in self.columns},
+            "summary": {"quantiles": self.quantiles, **self.summary},
+            "rows": {
+                "n_train": self.model["n_train"],
+                "n_shown": len(self.shown),
+                "columns": {k: v[self.shown] for k, v in self.columns.items()},
+            },
+            "notes": self.notes,
+        }
+
+
+def content_of(explainer: Any, asked: Asked) -> Content:
+    """Compute everything; warnings become notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = _content_of(explainer, asked)
+    found.notes.extend(dict.fromkeys(str(warning.message) for warning in caught))
+    return found
+
+
+def _content_of(explainer: Any, asked: Asked) -> Content:
+    values = values_of(explainer, asked.X_train)
+    rows = measured(explainer)
+    own = rows.columns
+    if asked.X_test is None:
+        effect = on_others(explainer, own["loss"], own["loo_loss"])
+    else:
+        effect = on_test(explainer, asked.X_test, asked.y_test)
+    groups, labels = _groups(explainer, asked, own["loo_loss"])
+    columns = _ordered(explainer, asked, own, effect, labels)
+    agreement, notes = _agreement(explainer, asked), list(rows.notes)
+    items = health(explainer, columns, rows.left_out.lost)
+    if agreement is not None:
+        items.append(agreement_item(agreement))
+    if effect.linear:
+        notes.append(
+            "The deltas of the mean loss are first-order, -influence times the row's "
+            "share of the weight: their pairs of rows are too many to evaluate."
+        )
+    training, left_out = scores(explainer)
+    name = type(explainer._model.estimator).__name__
+    return Content(
+        title=asked.title or f"What each row did to this {name}",
+        model=_model(explainer),
+        health=items,
+        scores={
+            "training": training,
+            "leave_one_out": left_out,
+            "training_loss": float(np.mean(own["loss"])),
+            "leave_one_out_loss": _mean(own["loo_loss"]),
+        },
+        effect=effect,
+        columns=columns,
+        values=values,
+        harmful=_top(effect.loo_delta, asked.top),
+        helpful=_top(-effect.loo_delta, asked.top),
+        suspects=_suspects(explainer, rows, asked.top),
+        groups=groups,
+        agreement=agreement,
+        shown=_extremes(columns, asked.max_rows),
+        notes=notes,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _mean(values: Any) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+
+
+def _ordered(
+    explainer: Any, asked: Asked, own: dict[str, Any], effect: Effect, labels: Any
+) -> dict[str, Any]:
+    """All columns, in the order of their table of meanings."""
+    n = explainer.n_train_
+    index = explainer.train_index_ if asked.names is None else np.asarray(asked.names)
+    columns = {"row": np.arange(n)}
+    if asked.names is not None or not np.array_equal(index, np.arange(n)):
+        columns["name"] = index
+    if labels is not None:
+        columns["group"] = labels
+    columns |= {
+        **own,
+        "loo_delta": np.asarray(effect.loo_delta),
+        "influence": effect.influence,
+    }
+    order = list(COLUMNS)
+
+    def place(name: str) -> int:
+        return order.index(name if name in COLUMNS else name.rpartition("_")[0])
+
+    return {name: columns[name] for name in sorted(columns, key=place)}
+
+
+def _model(explainer: Any) -> dict[str, Any]:
+    model, design = explainer._model, explainer._point.objective.design
+    found = {
+        "estimator": type(model.estimator).__name__,
+        "parameters": _parameters(model.estimator),
+        "steps": None
+        if model.transformer is None
+        else [type(step).__name__ for step in _steps(model.transformer)],
+        "n_train": explainer.n_train_,
+        "n_features": explainer.n_features_in_,
+        "n_columns": design.n_features,
+        "n_outputs": model.n_outputs,
+        "deletion": explainer.deletion,
+        "solver": explainer.solver_,
+        "polish": explainer.polish,
+        "loss": type(explainer._point.objective.loss).__name__,
+    }
+    if hasattr(explainer, "classes_"):
+        found["classes"] = explainer.classes_
+    return found
+
+
+def _steps(transformer: Any) -> list[Any]:
+    return [step for _, step in getattr(transformer, "steps", [("", transformer)])]
+
+
+def _parameters(estimator: Any) -> dict[str, str]:
+    """Parameters that differ from their defaults, as text."""
+    defaults = type(estimator)
+    try:
+        usual = defaults().get_params(deep=False)
+    except TypeError:  # it has parameters without a default
+        usual = {}
+    given = estimator.get_params(deep=False)
+    return {
+        name: repr(value)
+        for name, value in given.items()
+        if name not in usual or repr(usual[name]) != repr(value)
+    }
+
+
+def _top(delta: Any, k: int) -> Any:
+    order = np.argsort(delta, kind="stable")[:k]  # NaN comes last
+    return order[delta[order] < 0]
+
+
+def _extremes(columns: dict[str, Any], most: int) -> Any:
+    """All rows, or those that rank highest by any of the numbers, in their order."""
+    n = len(columns["row"])
+    if n <= most:
+        return np.arange(n)
+    best = np.full(n, n)
+    for name in _RANKED:
+        if name in columns:
+            size = np.abs(np.nan_to_num(columns[name]))
+            rank = np.empty(n, dtype=int)
+            rank[np.argsort(-size, kind="stable")] = np.arange(n)
+            best = np.minimum(best, rank)
+    return np.sort(np.argsort(best, kind="stable")[:most])
+
+
+def _suspects(explainer: Any, rows: Rows, top: int) -> dict[str, Any]:
+    """Rows whose target the model without them contradicts, worst first."""
+    left_out = rows.left_out
+    weighty = to_numpy(explainer._point.objective.weight) > 0
+    flagged = left_out.flagged(weighty) & weighty
+    if left_out.classifies:
+        by, kind = rows.columns["loo_loss"], "labels"
+        rule = (
+            "the model trained without the row predicts another label than it has; "
+            "those with the highest loss first"
+        )
+    else:
+        by, kind = _outlying(rows), "targets"
+        rule = (
+            "the residual is larger than chance allows among so many rows (outlier "
+            "test on externally studentized residuals, Bonferroni at 5 %; on residuals "
+            "scaled by their median deviation where those are not defined)"
+        )
+    chosen = np.flatnonzero(flagged)
+    chosen = chosen[np.argsort(-np.nan_to_num(by[chosen]), kind="stable")]
+    return {"kind": kind, "rule": rule, "count": len(chosen), "rows": chosen[:top]}
+
+
+def _outlying(rows: Rows) -> Any:
+    columns = rows.columns
+    if "resid_studentized_external" in columns:
+        return np.abs(columns["resid_studentized_external"])
+    return columns["loo_loss"]
+
+
+def _groups(
+    explainer: Any, asked: Asked, loo_loss: Any
+) -> tuple[list[dict[str, Any]], Any]:
+    """Groups, most harmful first, and the group of each row where it is one label."""
+    if asked.groups is None:
+        return [], None
+    names, members, delta = group_effects(
+        explainer, asked.groups, asked.X_test, asked.y_test, loo_loss
+    )
+    order = np.argsort(delta, kind="stable")
+    found = [
+        {"group": names[i], "n_rows": len(members[i]), "loo_delta": delta[i]}
+        for i in order
+    ]
+    labels = np.asarray(asked.groups, dtype=object)
+    return found, labels.astype(str) if labels.shape == (explainer.n_train_,) else None
+
+
+def _agreement(explainer: Any, asked: Asked) -> Any:
+    if not isinstance(asked.agreement, int):
+        return asked.agreement
+    if asked.agreement == 0:
+        return None
+    given = (
+        {} if asked.X_test is None else dict(X_test=asked.X_test, y_test=asked.y_test)
+    )
+    rows = min(asked.agreement, explainer.n_train_)
+    return check_leave_one_out(
+        explainer, asked.X_train, explainer._train_y, rows=rows, **given
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.import_module(name).__version__ for name in _PACKAGES}
