@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3 python3.14 python
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs clean distclean
+.PHONY: help demo test lint format docs peers clean distclean
 .NOTPARALLEL:
 .SECONDARY:
 
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    ruff, import-linter and mypy"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    build the documentation into build/docs"
+	@echo "make peers   compare with other programs (an environment of its own; minutes)"
 	@echo "make clean   remove build products; make distclean removes $(VENV) too"
 
 demo: $(VENV)/.installed-cli
@@ -42,6 +43,9 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+
+peers: $(VENV)/.created
+	$(BIN)/python benchmarks/peers.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,291 @@
+"""skinfluence beside other programs: one command, one run, one table.
+
+``python benchmarks/peers.py`` makes an environment with the peers in ``build/peers`` (the
+first time it needs a network connection and some minutes), lets everybody answer the same
+questions, and writes ``peers.md``, ``peers.rst`` and ``peers.json``. ``--list`` names the
+contests, ``--only influence`` runs some of them.
+
+Each contestant runs in a process of its own, with one thread, after a warm-up on a small
+problem. The contestants of a contest take turns, for several rounds; medians are given,
+and ratios are medians of the ratios within a round. The driver itself needs nothing but
+the standard library.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PACKAGES = (
+    *("numpy", "scipy", "scikit-learn", "pandas", "statsmodels"),
+    *("torch", "pydvl", "captum", "cleanlab"),
+)
+SLOW = 20.0  # seconds of CPU, after which a contestant has one round only
+THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+ATTEMPT = HERE / "contests" / "_attempt.py"
+HEADS = ("contestant", "CPU s", "wall s", "MiB", "process MiB", "{judged}", "CPU ratio")
+
+
+def main() -> None:
+    """Make the environment, run the contests, write the tables."""
+    options = arguments()
+    python = options.python or environment(ROOT / "build" / "peers")
+    names = ask(python, LIST)
+    chosen = [name for name in names if any(part in name for part in options.only)]
+    if options.list:
+        print("\n".join(names))
+        return
+    results = []
+    for name in chosen:
+        results.append(hold(python, name, options.rounds, options.small))
+        print(markdown([results[-1]]), flush=True)
+    facts = ask(python, FACTS) | {
+        "date": str(datetime.date.today()),
+        "machine": machine(),
+        "rounds": options.rounds,
+    }
+    write(options.out, facts, results)
+
+
+def arguments() -> argparse.Namespace:
+    """What can be chosen."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
+    parser.add_argument("--list", action="store_true", help="name the contests")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--small", action="store_true", help="tiny sizes, to try it out"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "peers-results")
+    parser.add_argument(
+        "--python", help="an interpreter that has the packages; makes no environment"
+    )
+    return parser.parse_args()
+
+
+# --- the environment ------------------------------------------------------------------
+
+
+def environment(folder: Path) -> str:
+    """Interpreter of an environment that has the peers and this checkout."""
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    wanted = HERE / "requirements-peers.txt"
+    stamp = folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != wanted.read_text():
+        print(f"Making {folder.relative_to(ROOT)} with the peers", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "-r", str(wanted), "-e", str(ROOT)], check=True)
+        stamp.write_text(wanted.read_text())
+    return str(python)
+
+
+FACTS = f"""
+from importlib.metadata import PackageNotFoundError, version
+import platform
+import skinfluence
+found = dict(Python=platform.python_version(), skinfluence=skinfluence.__version__)
+for name in {PACKAGES}:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(dict(versions=found)))
+"""
+LIST = """
+import importlib, pkgutil
+import contests
+names = []
+for module in pkgutil.iter_modules(contests.__path__):
+    if not module.name.startswith("_"):
+        found = importlib.import_module("contests." + module.name).CONTESTS
+        names += [module.name + "." + contest.name for contest in found]
+print(json.dumps(names))
+"""
+
+
+def ask(python: str, program: str) -> Any:
+    """What a small program prints as JSON."""
+    path = f"import json, sys; sys.path.insert(0, {str(HERE)!r})\n"
+    return run([python, "-c", path + program])
+
+
+def run(command: list[str]) -> Any:
+    """Last line of a program's output; one thread for everybody."""
+    one = {f"{name}_NUM_THREADS": "1" for name in THREADS}
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(
+        command, env=os.environ | one | path, capture_output=True, text=True
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+        return {"absent": f"failed: {last[0]}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine() -> str:
+    """Its class, not its name."""
+    cores = f"{os.cpu_count()} cores"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line for line in lines if line.startswith("model name"))
+        model = model.partition(":")[2].strip()
+    except (OSError, StopIteration):
+        model = platform.processor()
+    parts = [platform.system(), platform.machine(), model, cores]
+    return ", ".join(part for part in parts if part)
+
+
+# --- a contest ------------------------------------------------------------------------
+
+
+def hold(python: str, name: str, rounds: int, small: bool) -> dict[str, Any]:
+    """Pose the problem, and let everybody answer it in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        size = ["small"] if small else []
+        posed = run([python, str(ATTEMPT), "pose", name, folder, *size])
+        if "absent" in posed:
+            sys.exit(f"{name} could not be posed: {posed['absent']}")
+        found: list[list[dict[str, Any]]] = [[] for _ in posed["contestants"]]
+        for _ in range(rounds):
+            for number, own in enumerate(found):
+                if own and ("absent" in own[0] or own[0]["took"] > SLOW):
+                    continue
+                attempt = [python, str(ATTEMPT), "answer", name, str(number), folder]
+                own.append(run(attempt))
+                print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    ours = found[0]
+    lines = [
+        summary(who, own, ours)
+        for who, own in zip(posed["contestants"], found, strict=True)
+    ]
+    return posed | {"name": name, "lines": lines}
+
+
+def summary(who: dict[str, Any], own: list[dict[str, Any]], ours: Any) -> dict:
+    """Medians of a contestant's rounds."""
+    if "absent" in own[0]:
+        return who | {"absent": own[0]["absent"]}
+    line = {
+        key: statistics.median(each[key] for each in own)
+        for key in ("cpu", "wall", "memory", "process", "scale")
+    }
+    pairs = zip(own, ours, strict=False)
+    line["ratio"] = statistics.median(each["cpu"] / one["cpu"] for each, one in pairs)
+    line["rounds"] = len(own)
+    return who | line | {"judged": own[0]["judged"]}
+
+
+# --- the tables -----------------------------------------------------------------------
+
+
+def cells(line: dict[str, Any], mark: str) -> list[str]:
+    """A line as text."""
+    name = line["name"] + mark
+    if "absent" in line:
+        return [name, line["absent"], *[""] * (len(HEADS) - 2)]
+    about = "~ " if line["scale"] != 1 else ""
+    return [
+        name,
+        about + in_seconds(line["cpu"]),
+        about + in_seconds(line["wall"]),
+        f"{line['memory']:.0f}",
+        f"{line['process']:.0f}",
+        line["judged"] or "-",
+        f"{line['ratio']:.2g}" if line["ratio"] < 100 else f"{line['ratio']:,.0f}",
+    ]
+
+
+def in_seconds(number: float) -> str:
+    """Three digits."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def table(contest: dict[str, Any]) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """Title, heads, rows and numbered notes of a contest."""
+    notes = list(contest["notes"])
+    rows = []
+    for line in contest["lines"]:
+        mark = ""
+        if line["note"]:
+            notes.append(line["note"])
+            mark = f" [{len(notes)}]"
+        rows.append(cells(line, mark))
+    sizes = ", ".join(f"{key} = {value:,}" for key, value in contest["sizes"].items())
+    title = f"{contest['title']} ({sizes})" if sizes else contest["title"]
+    heads = [head.format(judged=contest["judged"]) for head in HEADS]
+    return title, heads, rows, [f"[{i}] {note}" for i, note in enumerate(notes, 1)]
+
+
+def losses(results: list[dict[str, Any]]) -> list[str]:
+    """Where another contestant took less time."""
+    return [
+        f"{contest['title']}: {line['name']} takes {line['ratio']:.2g} of the CPU time"
+        for contest in results
+        for line in contest["lines"]
+        if line.get("ratio", 1.0) < 1.0
+    ]
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """Tables for reading on a terminal or a forge."""
+    text = []
+    for contest in results:
+        title, heads, rows, notes = table(contest)
+        text.append(f"\n## {title}\n")
+        text.append("| " + " | ".join(heads) + " |\n" + "| --- " * len(heads) + "|")
+        text += ["| " + " | ".join(row) + " |" for row in rows]
+        text.append("")
+        text += [f"- {note}" for note in notes]
+    return "\n".join(text)
+
+
+def restructured(results: list[dict[str, Any]]) -> str:
+    """The same for the documentation."""
+    text = []
+    for contest in results:
+        title, heads, rows, notes = table(contest)
+        text.append(f"\n{title}\n{'~' * len(title)}\n")
+        text.append(".. list-table::\n   :header-rows: 1\n")
+        for row in [heads, *rows]:
+            text += [
+                f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)
+            ]
+        text.append("")
+        text += [f"| {note}" for note in notes]
+    return "\n".join(text)
+
+
+def write(folder: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """All three files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
+    head = (
+        f"{facts['date']}; {facts['machine']}; one thread, float64; medians of "
+        f"{facts['rounds']} rounds in turns. {versions}."
+    )
+    lost = losses(results)
+    title = "skinfluence beside its peers"
+    lose = "Where skinfluence takes longer"
+    text = f"# {title}\n\n{head}\n{markdown(results)}\n\n## {lose}\n\n"
+    (folder / "peers.md").write_text(text + "".join(f"- {each}.\n" for each in lost))
+    text = f"{head}\n{restructured(results)}\n\n{lose}\n{'~' * len(lose)}\n\n"
+    (folder / "peers.rst").write_text(text + "".join(f"* {each}.\n" for each in lost))
+    record = json.dumps(facts | {"contests": results}, indent=1)
+    (folder / "peers.json").write_text(record + "\n")
+
+
+if __name__ == "__main__":
+    main()

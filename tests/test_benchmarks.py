@@ -1,0 +1,66 @@
+"""The benchmark programs run, at tiny sizes, and their contestants answer the question."""
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import contests  # noqa: E402
+
+CONTESTS = {
+    f"{module.name}.{contest.name}": contest
+    for module in pkgutil.iter_modules(contests.__path__)
+    if not module.name.startswith("_")
+    for contest in importlib.import_module(f"contests.{module.name}").CONTESTS
+}
+ANSWERS = [
+    pytest.param(contest, own, id=f"{name}-{own.name}")
+    for name, contest in CONTESTS.items()
+    for own in contest.contestants
+]
+
+
+# Warnings are the peers' own.
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("contest, own", ANSWERS)
+def test_contestant_answers(contest, own):
+    if own.package:
+        pytest.importorskip(own.package)
+    problem = contest.problem(**contest.small)
+    found = own.prepare(problem)()
+    if own.read is not None:
+        assert contest.judge(own.read(found), contest.definition(problem))
+
+
+EXACT = [
+    pytest.param(CONTESTS[name], id=name)
+    for name in ("influence.matrix", "influence.self")
+]
+
+
+@pytest.mark.parametrize("contest", EXACT)
+def test_skinfluence_meets_the_definition(contest):
+    problem = contest.problem(**contest.small)
+    ours = contest.contestants[0]
+    found = ours.read(ours.prepare(problem)())
+    # Rounding, of values relative to the largest.
+    assert float(contest.judge(found, contest.definition(problem))) < 1e-10
+
+
+def test_driver_writes_its_tables(tmp_path):
+    program = [sys.executable, BENCHMARKS / "peers.py", "--python", sys.executable]
+    chosen = ["--only", "influence.self", "--small", "--rounds", "2"]
+    subprocess.run([*program, *chosen, "--out", tmp_path], check=True)
+    lines = json.loads((tmp_path / "peers.json").read_text())["contests"][0]["lines"]
+    assert [line["name"] for line in lines[:2]] == ["skinfluence", "NumPy, by hand"]
+    assert lines[0]["rounds"] == 2 and lines[0]["ratio"] == 1.0
+    assert all(line["cpu"] > 0 for line in lines[:2])
+    assert "| NumPy, by hand |" in (tmp_path / "peers.md").read_text()
+    assert "NumPy, by hand" in (tmp_path / "peers.rst").read_text()
