@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from skinfluence import InfluenceExplainer
-from skinfluence.exceptions import NotStationaryWarning
+from skinfluence.exceptions import InvalidParameterError, NotStationaryWarning
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,26 @@ def test_without_polish_the_parameters_are_taken_as_they_are():
     assert relative_error(found, truth.reshape(found.shape)) < 1e-9
     polished = reference.influence_on_parameters(problem, cases.minimum_of(case))
     assert relative_error(found, polished.reshape(found.shape)) > 1e-6
+
+
+@pytest.mark.parametrize("polish", [0.1, np.float32(0.3), 10])
+def test_a_polish_may_stop_when_it_is_near_enough(default_fit, cancer, polish):
+    model, full = default_fit
+    coarse = InfluenceExplainer(model, polish=polish).fit(*cancer)
+    assert coarse.n_iter_ < full.n_iter_
+    assert coarse.stationarity_ == full.stationarity_ > polish
+    gap = coarse._point.theta - full._point.theta
+    H = full._point.curvature.as_matrix()[0]
+    distance = float(gap[0] @ H @ gap[0]) ** 0.5 / full._typical
+    assert 1e-9 < distance < polish
+    truth = full.loo_params().coef
+    assert relative_error(coarse.loo_params().coef, truth) < 0.02 * polish
+
+
+@pytest.mark.parametrize("polish", ["auto", 0.0, -1.0, np.nan, np.inf, 1e-12, None])
+def test_a_polish_of_no_meaning_is_refused(cancer, polish):
+    with pytest.raises(InvalidParameterError, match="polish.*deletion effects"):
+        InfluenceExplainer(LogisticRegression(), polish=polish).fit(*cancer)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,9 @@ from skinfluence.solvers import (
 # Rows, evenly spaced, whose deletion effects say what is typical.
 _SAMPLE = 1000
 # Polish until the remaining step is this small against a typical deletion effect.
-_NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-9
+# After a step of at most so many times what is near enough, the factor serves on.
+_SERVES_ON = 10.0
 # A condition number that calls for a better centre than the mean of the rows.
 _OFF_CENTRE = 1e5
 # A fit this far from its minimum, in units of its own sampling error, is another model.
@@ -56,15 +58,17 @@ def at_minimum(
     solver: AbstractSolver,
     *,
     damping: float,
-    moves: bool,
+    near: float,
     max_iter: int,
 ) -> Minimum:
-    """Measure the remaining Newton step and, if ``moves``, take steps to the minimum.
+    """Measure the remaining Newton step, and take steps until it is near enough.
+
+    ``near`` counts typical deletion effects; infinite: no step is taken.
 
     Lengths are measured by the curvature: the length of one standard error is that of
     ``sqrt(n)`` times the root mean square of the deletion effects.
     """
-    gap, n_steps = None, 0
+    gap, n_steps, moves = None, 0, near < np.inf
     if moves and objective.wider is not None:
         objective, theta, gap, n_steps = _settled(objective, theta, solver, max_iter)
     point = expand(objective, theta, solver)
@@ -92,8 +96,10 @@ def at_minimum(
     noise = np.sqrt(objective.n_rows * np.mean(lengths**2))
     _warn_if_far(distance, stationarity, max(noise, rounding), moves)
     if moves:
-        goal = max(_NEGLIGIBLE * typical, 0.1 * rounding)
-        end = polish(point, solver, length=goal, max_iter=max_iter)
+        goal = max(near * typical, 0.1 * rounding)
+        end = polish(
+            point, solver, length=goal, max_iter=max_iter, keeps=_SERVES_ON * goal
+        )
         _refuse_unbounded(end.unbounded)
         if not end.converged:
             warnings.warn(

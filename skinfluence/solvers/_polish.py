@@ -97,12 +97,18 @@ def _approached(curvature: RowwiseCurvature, solver: AbstractSolver) -> Point:
 
 
 def polish(
-    point: Point, solver: AbstractSolver, *, length: float, max_iter: int
+    point: Point,
+    solver: AbstractSolver,
+    *,
+    length: float,
+    max_iter: int,
+    keeps: float = 0.0,
 ) -> Polished:
     """Damped Newton steps until the next one is shorter than ``length``.
 
     Lengths are measured by the curvature. A quadratic objective keeps its factor, and
-    so does one whose outputs have hardly moved.
+    so does one whose outputs have hardly moved, or whose last step, no longer than
+    ``keeps``, was short enough.
     """
     objective = point.objective
     previous = float("inf")
@@ -120,8 +126,11 @@ def polish(
         curvature = _descended(point)
         if curvature is None:  # no step lowers F any more: rounding, or a ray
             break
+        moved = replace(point, curvature=curvature)
         if objective.loss.quadratic or _hardly_moved(point, curvature):
-            point = replace(point, curvature=curvature)
+            point = moved
+        elif previous <= keeps and not point.expected and moved.distance <= length:
+            point = moved
         else:
             point = _approached(curvature, solver)
     return Polished(
