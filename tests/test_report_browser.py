@@ -1,5 +1,6 @@
 """The page of a report in a real browser: clicked, searched, and attacked."""
 
+import os
 import shutil
 import tempfile
 
@@ -17,7 +18,9 @@ Service = pytest.importorskip("selenium.webdriver.chrome.service").Service
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-DRIVER = shutil.which("chromedriver")
+DRIVER = shutil.which("chromedriver") or shutil.which(
+    "chromedriver", path=os.environ.get("CHROMEWEBDRIVER", os.devnull)
+)
 FLAGS = (
     "--headless",
     "--no-sandbox",

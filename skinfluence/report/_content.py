@@ -324,7 +324,10 @@ def _agreement(explainer: Any, asked: Asked) -> Any:
     given = (
         {} if asked.X_test is None else dict(X_test=asked.X_test, y_test=asked.y_test)
     )
-    rows = min(asked.agreement, explainer.n_train_)
+    n = explainer.n_train_
+    # The same rows each time: a report does not change when it is made again.
+    rng = np.random.default_rng(0)
+    rows = rng.choice(n, min(asked.agreement, n), replace=False)
     return check_leave_one_out(
         explainer, asked.X_train, explainer._train_y, rows=rows, **given
     )

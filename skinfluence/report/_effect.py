@@ -71,7 +71,7 @@ def on_others(explainer: Any, loss: Any, loo_loss: Any) -> Effect:
         own = _first_order(explainer, own) if jackknife else loo_loss - loss
         mean = inner.loo_delta(X, y, on="loss", aggregate="mean")
         delta = without_own(mean, own)
-    on = f"the other training rows, all but the {LEFT_ASIDE:.0%} hardest to predict"
+    on = f"the other training rows (all but the {LEFT_ASIDE:.0%} hardest to predict)"
     return Effect(influence, delta, float(loss[core].mean()), size, on, linear)
 
 

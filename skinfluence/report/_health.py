@@ -20,7 +20,7 @@ def verdict(value: float, good: float, look: float) -> str:
 
 def health(explainer: Any, columns: dict[str, Any], lost: Any) -> list[dict[str, Any]]:
     """One entry per number: value, verdict, thresholds, and what it means."""
-    n, dof = explainer.n_train_, explainer.effective_dof_
+    n, dof = explainer._train_y.size, explainer.effective_dof_
     training, left_out = scores(explainer)
     gap = training - left_out
     items = [

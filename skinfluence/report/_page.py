@@ -105,8 +105,13 @@ def _words(content: Content) -> dict[str, Any]:
         },
         summary=content.summary,
         quantiles=[_quantile(q) for q in content.quantiles],
-        verdicts=[item["verdict"] for item in content.health],
+        verdicts=_counted([item["verdict"] for item in content.health]),
     )
+
+
+def _counted(found: list[str]) -> dict[str, int]:
+    """How often each verdict was given."""
+    return {verdict: found.count(verdict) for verdict in ("good", "look", "bad")}
 
 
 def _quantile(q: float) -> str:

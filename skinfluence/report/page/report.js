@@ -14,7 +14,9 @@
     column.distinct ? column.distinct[column.values[row]] : column.values[row];
   const text = (column, row) => {
     const found = value(column, row);
-    return found === null ? "\u2013" : String(found);
+    if (found === null) return "\u2013";
+    const tiny = column.numeric && found !== 0 && Math.abs(found) < 1e-4;
+    return tiny ? found.toExponential() : String(found);
   };
 
   const matches = () => {
