@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import (
     HuberRegressor,
     LinearRegression,
@@ -17,7 +18,7 @@ from sklearn.linear_model import (
     Ridge,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skinfluence import InfluenceExplainer, InfluenceReport, check_leave_one_out
 from skinfluence.exceptions import (
@@ -285,16 +286,24 @@ def test_sparse_rows_have_a_page():
 # --- the page ---
 
 
-def test_hostile_data_stays_text():
+@pytest.mark.parametrize("given", [True, False])
+def test_hostile_data_stays_text(given):
     """In cells, names of columns, index labels, class labels, groups and the title."""
     pd = pytest.importorskip("pandas")
     X, u, *_ = problem()
     frame = pd.DataFrame(X, columns=[HOSTILE, "b", "c", "d"])
+    frame["d"] = np.where(X[:, 3] > 0, HOSTILE, "fine")
     frame.index = [HOSTILE + str(i) for i in range(60)]
     y = np.where(u > 0, HOSTILE, "</script><b>no</b>")
-    explainer = InfluenceExplainer(LogisticRegression()).fit(frame, y)
+    encoded = make_column_transformer((OneHotEncoder(), ["d"]), remainder="passthrough")
+    model = make_pipeline(encoded, LogisticRegression())
     report = InfluenceReport(
-        explainer, groups=y, X_train=frame, title=HOSTILE, figures=False, agreement=0
+        InfluenceExplainer(model).fit(frame, y),
+        groups=y,
+        X_train=frame if given else None,
+        title=HOSTILE,
+        figures=False,
+        agreement=0,
     )
     html = html_of(report)
     for page in (html, report._repr_html_()):
@@ -425,7 +434,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(InvalidDataError, match="without y_test"):
         InfluenceReport(explainer, X_test)
     with pytest.raises(InvalidDataError, match="not the rows"):
-        InfluenceReport(explainer, X_train=X[::-1])
+        InfluenceReport(explainer, X_train=X[::-1], agreement=0)
     with pytest.raises(InvalidParameterError, match="give X_train"):
         InfluenceReport(explainer, agreement=10)
     with pytest.raises(InvalidParameterError, match="agreement must be"):

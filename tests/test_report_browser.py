@@ -6,7 +6,10 @@ import tempfile
 
 import numpy as np
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from skinfluence import InfluenceExplainer, InfluenceReport
 
@@ -154,7 +157,12 @@ def test_hostile_data_runs_nothing(browser, tmp_path):
     X = pd.DataFrame(rng.normal(size=(60, 2)), columns=[HOSTILE, HOSTILE + "2"])
     X.index = [f"{HOSTILE}{i}" for i in range(60)]
     y = np.where(X.iloc[:, 0] + rng.normal(size=60) > 0, HOSTILE, "fine")
-    explainer = InfluenceExplainer(LogisticRegression()).fit(X, y)
+    X["cell"] = np.where(X.iloc[:, 1] > 0, HOSTILE, "fine")
+    encoded = make_column_transformer(
+        (OneHotEncoder(), ["cell"]), remainder="passthrough"
+    )
+    model = make_pipeline(encoded, LogisticRegression())
+    explainer = InfluenceExplainer(model).fit(X, y)
     report = InfluenceReport(
         explainer, groups=y, X_train=X, agreement=0, title=HOSTILE, figures=False
     )
