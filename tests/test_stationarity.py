@@ -102,7 +102,7 @@ def test_a_polish_may_stop_when_it_is_near_enough(default_fit, cancer, polish):
 
 @pytest.mark.parametrize("polish", ["auto", 0.0, -1.0, np.nan, np.inf, 1e-12, None])
 def test_a_polish_of_no_meaning_is_refused(cancer, polish):
-    with pytest.raises(InvalidParameterError, match="polish.*deletion effects"):
+    with pytest.raises(InvalidParameterError, match=r"polish.*deletion effects"):
         InfluenceExplainer(LogisticRegression(), polish=polish).fit(*cancer)
 
 

@@ -14,6 +14,7 @@ from skinfluence._delegation import DelegationMixin
 from skinfluence.cleaning._actions import Rows, relabelled
 from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
 from skinfluence.cleaning._left_out import LeftOut
+from skinfluence.cleaning._rounds import TrustedRounds
 from skinfluence.cross_influence import cross_val_influence
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
@@ -61,8 +62,14 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         "auto": for classifiers the rows whose label the model without them contradicts;
         for regressors those whose externally studentized residual is beyond
         Bonferroni's bound at 5 % (models that have none, such as Huber's: whose
-        leave-one-out residual is, on the scale of their median absolute deviation). It
+        leave-one-out residual is, on the scale of their median absolute deviation). That
         asks each row about itself, so it cannot see systematic errors.
+
+        "auto" with ``criterion="influence"`` and ``trusted``: the most harmful twentieth
+        of the rows is left out, the others are judged again by the model without it,
+        and so on up to half of the rows; cleaned are the rows of the round whose model
+        predicts the trusted rows best, each left out in turn. Give some hundreds of
+        trusted rows, since their own scatter decides.
     action : {"drop", "downweight", "relabel"}, default="drop"
         "drop" leaves the rows out. "downweight" multiplies their weights by
         ``(k - 1/2) / m``, k = 1 for the worst of m rows and m for the mildest. "relabel"
@@ -88,7 +95,8 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     support_ : ndarray of bool of shape (n,)
         The rows that took part in the last fit: all but the dropped ones.
     cleaned_indices_ : ndarray of int
-        Rows that were dropped, downweighted or relabelled, counted from 0, worst first.
+        Rows that were dropped, downweighted or relabelled, counted from 0, worst first
+        (of each round, where "auto" asks trusted rows).
     cleaned_index_ : ndarray
         The same by the index of the DataFrame X, where it was one.
     cleaned_labels_ : ndarray
@@ -107,7 +115,8 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     Notes
     -----
     Cost: two fits, and ``n d**2`` for the scores. "influence" adds one loss per pair of
-    training and trusted row, or ``cv`` fits with their pairs.
+    training and trusted row, or ``cv`` fits with their pairs; "auto" with trusted rows
+    does that up to eleven times.
 
     No class is ever emptied: its mildest row stays. Trusted rows and rows of weight 0
     are never cleaned, and the latter do not count for the share.
@@ -217,12 +226,17 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         labels = explainer._train_y if left_out.classifies else None
         if self.action == "relabel":
             open_rows &= left_out.contradicts()
-        if self.contamination == "auto":
-            open_rows &= left_out.flagged(weight > 0)
-            n_most = n
-        else:
+        if self.contamination != "auto":
             n_most = int(self.contamination * np.sum(weight > 0) + 0.5)
-        chosen = worst(scores, open_rows, n_most, weight > 0, labels)
+            chosen = worst(scores, open_rows, n_most, weight > 0, labels)
+        elif trusted is not None and self.criterion == "influence":
+            rounds = TrustedRounds(
+                self._explained_rows, rows, trusted, weight > 0, labels
+            )
+            chosen = rounds.chosen(explainer, open_rows)
+        else:
+            open_rows &= left_out.flagged(weight > 0)
+            chosen = worst(scores, open_rows, n, weight > 0, labels)
         # Where nothing is to be changed, the first fit is the last one.
         self.estimator_ = explainer.estimator_
         if len(chosen):
@@ -276,7 +290,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             )
 
     def _explained(self, X: Any, y: Any, sample_weight: Any) -> InfluenceExplainer:
-        """The explainer of a clone fitted on all rows."""
+        """The explainer of a clone fitted on these rows."""
         explainer = InfluenceExplainer(
             clone(self.estimator),
             prefit=False,
@@ -285,6 +299,9 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             verbose=self.verbose,
         )
         return explainer.fit(X, y, sample_weight=sample_weight)
+
+    def _explained_rows(self, rows: Rows) -> InfluenceExplainer:
+        return self._explained(rows.X, rows.y, rows.weight)
 
     @property
     def _needs_minimum(self) -> bool:

@@ -12,6 +12,7 @@ from skinfluence.influence._effects import (
 from skinfluence.influence._features import feature_influence
 from skinfluence.influence._quantities import (
     AbstractQuantity,
+    HeldOut,
     Loss,
     Output,
     Response,
@@ -21,6 +22,7 @@ from skinfluence.influence._top import top_blocks
 
 __all__ = [
     "AbstractQuantity",
+    "HeldOut",
     "Loss",
     "Output",
     "Response",

@@ -84,6 +84,27 @@ class Response(AbstractQuantity):
         return replace(self, indicator=self.indicator[points, ...])
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class HeldOut(AbstractQuantity):
+    """A quantity at the outputs of the models that each point had no part in.
+
+    Those differ from the outputs by the given moves, which are held.
+    """
+
+    inner: AbstractQuantity
+    moves: Any  # (m, K)
+
+    def value(self, u: Any, points: slice) -> Any:
+        return self.inner.value(u + _spread(self.moves[points, ...], u), points)
+
+    def gradient(self, u: Any, points: slice) -> Any:
+        return self.inner.gradient(u + self.moves[points, ...], points)
+
+    def at(self, points: slice) -> "HeldOut":
+        return HeldOut(self.inner.at(points), self.moves[points, ...])
+
+
 def _spread(values: Any, u: Any) -> Any:
     """Values (b, K) with axes of length 1 added to broadcast against (b, ..., K)."""
     shape = (values.shape[0],) + (1,) * (u.ndim - 2) + (values.shape[-1],)
