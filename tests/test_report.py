@@ -240,6 +240,16 @@ def test_without_training_rows_values_are_those_the_model_reads():
     np.testing.assert_allclose(list(first["values"].values()), read)
 
 
+def test_training_rows_given_as_test_rows_are_noticed():
+    explainer, X, y, X_test, y_test = classifier()
+    content = InfluenceReport(explainer, X, y, figures=False).to_dict()
+    assert any("are the training rows" in note for note in content["notes"])
+    first = content["most_harmful"][0]
+    assert first["values"] == {f"x{j}": X[first["row"], j] for j in range(4)}
+    content = InfluenceReport(explainer, X_test, y_test, figures=False).to_dict()
+    assert not content["notes"]
+
+
 def test_the_index_of_the_frame_names_the_rows():
     pd = pytest.importorskip("pandas")
     X, y, *_ = problem()

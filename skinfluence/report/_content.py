@@ -15,7 +15,7 @@ from skinfluence.report._columns import COLUMNS, SIGN, Column
 from skinfluence.report._effect import Effect, group_effects, on_others, on_test
 from skinfluence.report._health import agreement_item, health, scores
 from skinfluence.report._rows import Rows, measured
-from skinfluence.report._values import Values, values_of
+from skinfluence.report._values import Values, is_training, values_of
 
 _PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn")
 _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -135,7 +135,9 @@ def content_of(explainer: Any, asked: Asked) -> Content:
 
 
 def _content_of(explainer: Any, asked: Asked) -> Content:
-    values = values_of(explainer, asked.X_train)
+    itself = is_training(explainer, asked.X_test, asked.y_test)
+    X_train = asked.X_test if itself and asked.X_train is None else asked.X_train
+    values = values_of(explainer, X_train)
     rows = measured(explainer)
     own = rows.columns
     if asked.X_test is None:
@@ -152,6 +154,11 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
         notes.append(
             "The deltas of the mean loss are first-order, -influence times the row's "
             "share of the weight: their pairs of rows are too many to evaluate."
+        )
+    if itself:
+        notes.append(
+            "X_test and y_test are the training rows: each effect holds that of the row "
+            "on its own loss. Leave them out to ask the other rows only."
         )
     training, left_out = scores(explainer)
     name = type(explainer._model.estimator).__name__

@@ -36,16 +36,15 @@ class Effect:
 def on_test(explainer: Any, X: Any, y: Any) -> Effect:
     """Effect on the mean loss of test rows."""
     losses = _losses(explainer, X, y)
-    influence = np.asarray(explainer.influence(X, y, on="loss", aggregate="mean"))
+    influence = to_numpy(explainer.influence(X, y, on="loss", aggregate="mean"))
     linear = _too_many(explainer, len(losses))
     if linear:
         delta = _first_order(explainer, influence)
     else:
         delta = explainer.loo_delta(X, y, on="loss", aggregate="mean")
     on = f"the {len(losses):,} test rows"
-    return Effect(
-        influence, np.asarray(delta), float(losses.mean()), len(losses), on, linear
-    )
+    mean_loss = float(losses.mean())
+    return Effect(influence, to_numpy(delta), mean_loss, len(losses), on, linear)
 
 
 def on_others(explainer: Any, loss: Any, loo_loss: Any) -> Effect:
@@ -58,9 +57,9 @@ def on_others(explainer: Any, loss: Any, loo_loss: Any) -> Effect:
     X, y, size = X[core], explainer._train_y[core], int(core.sum())
 
     def without_own(mean: Any, own: Any) -> Any:
-        return (size * np.asarray(mean) - np.where(core, own, 0.0)) / (size - core)
+        return (size * to_numpy(mean) - np.where(core, own, 0.0)) / (size - core)
 
-    own = np.asarray(explainer.self_influence())
+    own = to_numpy(explainer.self_influence())
     mean = inner.influence(X, y, on="loss", aggregate="mean")
     influence = without_own(mean, own)
     linear = _too_many(explainer, size)
@@ -87,7 +86,7 @@ def group_effects(
     names = [name.removeprefix("group ") for name in names]
     if X is not None:
         delta = explainer.group_delta(groups, X, y, on="loss", aggregate="mean")
-        return names, members, np.asarray(delta)
+        return names, members, to_numpy(delta)
     core = _core(loo_loss)
     inner, rows = reading(explainer)
     deltas = []

@@ -37,7 +37,7 @@ def measured(explainer: Any) -> Rows:
         **_probabilities(explainer, left_out),
         "loss": to_numpy(point.objective.loss.value(point.objective.targets, outputs)),
         "loo_loss": left_out.losses(),
-        "self_influence": np.asarray(explainer.self_influence()),
+        "self_influence": to_numpy(explainer.self_influence()),
     }
     table, reason = _diagnostics(explainer)
     if reason:

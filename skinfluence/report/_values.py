@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
+from skinfluence.exceptions import InvalidDataError
 from skinfluence.explainer._diagnostics import coefficient_names
 from skinfluence.refit import refuse_other_rows
 
@@ -41,6 +42,17 @@ class Values:
         if hasattr(X, "toarray"):
             return X[[row]].toarray()[0]
         return X[row]
+
+
+def is_training(explainer: Any, X: Any, y: Any) -> bool:
+    """Whether these are the explainer's own rows."""
+    if X is None:
+        return False
+    try:
+        refuse_other_rows(explainer, X, y)
+    except InvalidDataError:
+        return False
+    return True
 
 
 def values_of(explainer: Any, X_train: Any) -> Values:
