@@ -1,4 +1,4 @@
-"""Array namespaces, and the few operations that the array API standard lacks."""
+"""Array namespaces and devices, and the few operations that the array API lacks."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 from array_api_compat import (
     array_namespace,
     is_array_api_obj,
+    is_cupy_array,
     is_numpy_array,
     is_numpy_namespace,
     is_torch_array,
@@ -16,6 +17,7 @@ from array_api_compat import device as device_of
 __all__ = [
     "array_namespace",
     "device_of",
+    "is_foreign",
     "is_numpy_array",
     "is_numpy_namespace",
     "like",
@@ -25,13 +27,31 @@ __all__ = [
 ]
 
 
+def is_foreign(array: Any) -> bool:
+    """Whether this is an array of the array API standard, but not of NumPy."""
+    return is_array_api_obj(array) and not is_numpy_array(array)
+
+
 def to_numpy(array: Any) -> np.ndarray:
-    """Host copy of an array of any namespace (NumPy arrays pass through)."""
-    if is_numpy_array(array) or not is_array_api_obj(array):
-        return np.asarray(array)
-    if hasattr(array, "get"):  # CuPy refuses __array__ and __dlpack__ to the host
+    """Host copy of an array of any library (NumPy arrays pass through)."""
+    if not is_foreign(array):
+        return _from_other_containers(array)
+    if is_cupy_array(array):  # it refuses __array__ and __dlpack__ to the host
         return array.get()
-    return np.asarray(to_device(array, "cpu") if is_torch_array(array) else array)
+    if is_torch_array(array):
+        return array.detach().cpu().numpy()
+    host = array_namespace(array).__array_namespace_info__().default_device()
+    return np.asarray(to_device(array, host))
+
+
+def _from_other_containers(values: Any) -> np.ndarray:
+    """Lists, tables, and what RAPIDS keeps attributes in (cuDF columns, Numba arrays)."""
+    for method in ("copy_to_host", "to_numpy"):
+        if hasattr(values, "__cuda_array_interface__") and hasattr(values, method):
+            return np.asarray(getattr(values, method)())
+    if type(values).__module__.startswith("cudf"):
+        return values.to_numpy()
+    return np.asarray(values)
 
 
 def like(values: Any, reference: Any, dtype: Any = None) -> Any:

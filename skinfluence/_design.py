@@ -15,6 +15,7 @@ from skinfluence._array import (
     array_namespace,
     device_of,
     is_numpy_namespace,
+    like,
     to_numpy,
 )
 from skinfluence._kernels import SparseRows, kernels
@@ -172,7 +173,7 @@ class Design:
             (*coef.shape[:-1], 1), dtype=coef.dtype, device=device_of(coef)
         )
         padded = xp.concat([coef, zeros], axis=-1)
-        return xp.take(padded, xp.asarray(place), axis=-1)
+        return xp.take(padded, like(place, coef, xp.int64), axis=-1)
 
 
 def weighted_mean(X: Any, weight: Any) -> Any:

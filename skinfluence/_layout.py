@@ -7,7 +7,7 @@ the q working columns of each. Vectors are ``theta`` (G, D) or, m at once, (G, D
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence._kernels import SparseRows, densified
 
 
@@ -118,7 +118,7 @@ class Selection:
         xp = array_namespace(vectors)
         table = self._table(vectors, self.narrow.width)
         padded = xp.concat([table, xp.zeros_like(table[..., :1])], axis=-1)
-        wanted = xp.arange(self.wide.width)
+        wanted = xp.arange(self.wide.width, device=device_of(vectors))
         last = self.columns.shape[0] - 1
         place = xp.clip(xp.searchsorted(self.columns, wanted), max=last)
         found = xp.take(self.columns, place) == wanted
@@ -147,5 +147,6 @@ def gauge_basis(
     unseen = xp.nonzero(xp.max(table, axis=0) == 0)[0]
     if unseen.shape[0] == 0:
         return None
-    units = xp.astype(xp.arange(layout.width)[:, None] == unseen, penalty.dtype)
+    columns = xp.arange(layout.width, device=device_of(penalty))
+    units = xp.astype(columns[:, None] == unseen, penalty.dtype)
     return xp.concat([units] * layout.group_size, axis=0) / layout.group_size**0.5

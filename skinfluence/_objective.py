@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of, like
 from skinfluence._design import Design
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
@@ -56,7 +56,7 @@ class Objective:
     def without(self, row: int) -> "Objective":
         """The objective when one row, and its share of the penalty, has left."""
         xp = array_namespace(self.weight)
-        keep = xp.arange(self.n_rows) != row
+        keep = xp.arange(self.n_rows, device=device_of(self.weight)) != row
         return replace(
             self,
             weight=xp.where(keep, self.weight, 0.0 * self.weight),
@@ -71,7 +71,8 @@ class Objective:
         xp, p = array_namespace(theta), self.design.n_features
         free = (theta != 0) | ~self.penalty.corners.present  # (G, D)
         used = xp.any(self.layout.unpack(free), axis=0)  # (q,)
-        columns = xp.nonzero(used | (xp.arange(self.layout.width) >= p))[0]
+        numbers = xp.arange(self.layout.width, device=device_of(theta))
+        columns = xp.nonzero(used | (numbers >= p))[0]
         selection = Selection(self.layout, columns)
         penalty = self.penalty.held(theta)
         strength, slope = (
@@ -96,7 +97,7 @@ class Objective:
         assert self.wider is not None
         columns, xp = self.design.columns, array_namespace(self.design.columns)
         if self.design.has_intercept:
-            last = xp.asarray([self.design.n_features], dtype=columns.dtype)
+            last = like([self.design.n_features], columns, columns.dtype)
             columns = xp.concat([columns, last])
         return Selection(self.wider.layout, columns)
 
@@ -148,7 +149,7 @@ class Objective:
         """``sum_i X~_i' slope_i`` for m slopes of each row, (n, K, m) to (G, D, m)."""
         xp, width = array_namespace(slopes), slopes.shape[1] * slopes.shape[2]
         flat = xp.reshape(slopes, (slopes.shape[0], width))
-        start = xp.zeros((width, self.design.width), dtype=slopes.dtype)
+        start = _zeros((width, self.design.width), slopes)
         total = sum_over_rows(
             lambda total, block, part: total + part.T @ block, start, self.design, flat
         )
@@ -169,8 +170,7 @@ class Objective:
 
     def pulled_back(self, slopes: Any) -> Any:
         """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""
-        xp = array_namespace(slopes)
-        start = xp.zeros((slopes.shape[1], self.design.width), dtype=slopes.dtype)
+        start = _zeros((slopes.shape[1], self.design.width), slopes)
         total = sum_over_rows(
             lambda total, block, part: total + part.T @ block,
             start,
@@ -178,3 +178,8 @@ class Objective:
             slopes,
         )
         return self.layout.pack(total.T)
+
+
+def _zeros(shape: tuple[int, int], reference: Any) -> Any:
+    xp = array_namespace(reference)
+    return xp.zeros(shape, dtype=reference.dtype, device=device_of(reference))

@@ -71,12 +71,18 @@ def rows(n_outputs, classes):
     return X, y, weight, theta
 
 
-def build(setting, xp=np, store=lambda X: X):
+def build(setting, xp=np, store=lambda X: X, device=None):
     """The objective, some theta (not its minimum), and test rows with their targets."""
+
+    def asarray(values):
+        return (
+            xp.asarray(values) if device is None else xp.asarray(values, device=device)
+        )
+
     classes = not isinstance(setting.loss, HalfSquaredError)
     X, y, weight, B = rows(setting.n_outputs, classes)
-    weight = xp.asarray(weight)
-    design = Design(store(xp.asarray(X[:N])), xp.zeros(P, dtype=xp.float64), True)
+    weight = asarray(weight)
+    design = Design(store(asarray(X[:N])), asarray(np.zeros(P)), True)
     if setting.intercept:
         design = design.centred_by(weight)
     else:
@@ -89,21 +95,21 @@ def build(setting, xp=np, store=lambda X: X):
     if setting.intercept:
         table[:, -1] = 0.0
     B = np.where(free, B[:, : design.width], 0.0)
-    strength = layout.pack(xp.asarray(table.T))
+    strength = layout.pack(asarray(table.T))
     if len(set(setting.strength)) == 1:
         strength = strength[:1, :]
     total = float(xp.sum(weight))
     objective = Objective(
         setting.loss,
         design,
-        xp.asarray(y[:N]),
+        asarray(y[:N]),
         weight,
         Penalty(strength, share=1 / total if setting.mean_form else 0.0),
         layout,
-        layout.pack(xp.asarray(free.T)) if setting.held else None,
+        layout.pack(asarray(free.T)) if setting.held else None,
     )
-    test = design.of(xp.asarray(X[N:])), xp.asarray(y[N:])
-    return objective, layout.pack(xp.asarray(B.T)), test
+    test = design.of(asarray(X[N:])), asarray(y[N:])
+    return objective, layout.pack(asarray(B.T)), test
 
 
 def judged(setting):

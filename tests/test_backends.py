@@ -7,7 +7,7 @@ import pytest
 from objectives import SETTINGS, build, is_of
 from reference import relative_error
 
-from skinfluence._array import to_numpy
+from skinfluence._array import device_of, like, to_numpy
 from skinfluence.deletion import Exact, Halley, Jackknife, Newton
 from skinfluence.influence import (
     Loss,
@@ -29,10 +29,15 @@ from skinfluence.solvers import (
     polish,
 )
 
-NAMESPACES = ["array_api_strict", "torch"]
+# A device that is not the default one: what is made without naming it, is made elsewhere
+# and cannot meet the rest. So an accelerator's rule is tested where there is none.
+ELSEWHERE = "array_api_strict elsewhere"
+NAMESPACES = ["array_api_strict", ELSEWHERE, "torch"]
 
 
 def namespace(name):
+    if name == ELSEWHERE:
+        name = "array_api_strict"
     if name == "torch":
         # Its threads would wait for each other: the arrays here are small.
         pytest.importorskip("torch").set_num_threads(1)
@@ -40,11 +45,17 @@ def namespace(name):
     return pytest.importorskip(name)
 
 
+def device(name):
+    return namespace(name).Device("device1") if name == ELSEWHERE else None
+
+
 class Asked:
     """An objective at its minimum, and whatever a question needs."""
 
-    def __init__(self, setting, xp):
-        self.objective, self.theta, (self.design, y) = build(SETTINGS[setting], xp)
+    def __init__(self, setting, xp, device):
+        self.objective, self.theta, (self.design, y) = build(
+            SETTINGS[setting], xp, device=device
+        )
         self.solver, self.xp = Cholesky(), xp
         self.start = expand(self.objective, self.theta, self.solver)
         end = polish(self.start, self.solver, length=1e-13, max_iter=50)
@@ -53,7 +64,7 @@ class Asked:
         self.loss = Loss(self.objective.loss, y)
         one = np.zeros((self.design.n_rows, SETTINGS[setting].n_outputs))
         one[:, 0] = 1.0
-        self.indicator = xp.asarray(one)
+        self.indicator = like(one, self.theta)
 
     def exact(self):
         return Exact(self.point, self.solver, typical=1e-3, tol=1e-11)
@@ -62,7 +73,7 @@ class Asked:
         return slice(0, self.objective.n_rows)
 
     def indices(self):
-        return self.xp.asarray([7, 0, 21])
+        return like([7, 0, 21], self.theta, self.xp.int64)
 
     def matrix(self, blocks):
         return self.xp.concat([values for _, values in blocks], axis=-1)
@@ -137,7 +148,9 @@ QUESTIONS = {
 
 @cache
 def asked(setting, name="numpy"):
-    return Asked(setting, np if name == "numpy" else namespace(name))
+    if name == "numpy":
+        return Asked(setting, np, None)
+    return Asked(setting, namespace(name), device(name))
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -147,6 +160,8 @@ def test_answers_are_those_of_numpy_in_the_callers_namespace(name, setting, ques
     other, answer = namespace(name), QUESTIONS[question]
     found, truth = answer(asked(setting, name)), answer(asked(setting))
     assert is_of(found, other)
+    if name == ELSEWHERE:
+        assert device_of(found) == device(name)
     close(to_numpy(found), truth, question)
 
 

@@ -86,7 +86,7 @@ class RowwiseCurvature(AbstractCurvature):
             bends = layout.ungrouped(xp.broadcast_to(bends, layout.grouped(u).shape))
             return total + kernels(block).squared_columns(block, bends)
 
-        start = xp.zeros((layout.n_outputs, layout.width), dtype=self.theta.dtype)
+        start = xp.zeros_like(layout.unpack(self.theta))
         aligned = objective.targets, self.first_order.outputs, objective.weight
         total = sum_over_rows(add, start, objective.design, *aligned)
         return layout.pack(total.T) + self.diagonal_part

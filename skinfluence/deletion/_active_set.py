@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners
@@ -204,13 +204,13 @@ class Followed(AbstractDeletion):
         start = xp.reshape(self.point.theta, (-1,))
         corners = self._test.at.corners
         changed = xp.any(corners.present & (xp.sign(x) != xp.sign(start)))
-        no = xp.zeros(1, dtype=xp.bool)
+        no = xp.zeros(1, dtype=xp.bool, device=device_of(x))
         delta, gauge = xp.reshape(x - start, shape), self._test.gauge
         if gauge is not None:
             delta = delta - (delta @ gauge) @ gauge.T
         return Deltas(
             delta[None, ...],
-            xp.full(1, n_steps, dtype=xp.int64),
+            xp.full(1, n_steps, dtype=xp.int64, device=device_of(x)),
             xp.reshape(last, (1, *shape)),
             no | converged,
             no,
@@ -237,7 +237,7 @@ class _Test:
         xp = array_namespace(theta)
         n_rows = theta.shape[0]
         if isinstance(rows, slice):
-            rows = xp.arange(self.point.objective.n_rows)[rows]
+            rows = indices_of(rows, self.point)
         size = max(_ENTRIES // self.start.shape[0], 16)
         parts = [
             self._changes(rows[first : first + size], theta[first : first + size, ...])
@@ -281,10 +281,10 @@ class _Test:
     def without(self, row: int) -> "_Model":
         """The quadratic model of the objective without a row."""
         objective, xp = self.point.objective, array_namespace(self.start)
-        terms = row_terms(self.point, xp.asarray([row]))
+        terms = row_terms(self.point, xp.asarray([row], device=device_of(self.start)))
         layout, N = objective.layout, self.start.shape[0]
         K = layout.n_outputs
-        eye = xp.eye(K, dtype=self.start.dtype)
+        eye = xp.eye(K, dtype=self.start.dtype, device=device_of(self.start))
         block = xp.broadcast_to(densified(terms.block), (K, layout.width))
         J = xp.reshape(layout.lifted(block, layout.grouped(eye)), (K, N))
         if layout.group_size == 1:
@@ -331,7 +331,7 @@ class _Downdated(AbstractSquare):
     def square(self, entries: Any) -> Any:
         xp = array_namespace(self.J)
         J, shared = xp.take(self.J, entries, axis=1), xp.take(self.shared, entries)
-        eye = xp.eye(entries.shape[0], dtype=J.dtype)
+        eye = xp.eye(entries.shape[0], dtype=J.dtype, device=device_of(J))
         return self.full.square(entries) - J.T @ (self.M @ J) - eye * shared
 
     def product(self, entries: Any, vectors: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import densified
 from skinfluence._rows import iterate
 from skinfluence.deletion._base import AbstractDeletion, Deltas
@@ -246,8 +246,9 @@ def _selected(candidates: _Candidates, mask: Any) -> _Candidates:
 
 def _certified(theta: Any, last_step: Any, n_steps: int) -> Deltas:
     xp = array_namespace(theta)
-    no = xp.zeros(theta.shape[0], dtype=xp.bool)
-    steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64)
+    device = device_of(theta)
+    no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
+    steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64, device=device)
     return Deltas(theta, steps, last_step, ~no, no, no)
 
 
@@ -276,5 +277,7 @@ def taken_deltas(found: Deltas, order: Any) -> Deltas:
 
 def indices_of(rows: Any, point: Point) -> Any:
     """Rows of a slice or index array as indices."""
-    xp = array_namespace(point.theta)
-    return xp.arange(point.objective.n_rows)[rows] if isinstance(rows, slice) else rows
+    if not isinstance(rows, slice):
+        return rows
+    xp, device = array_namespace(point.theta), device_of(point.theta)
+    return xp.arange(point.objective.n_rows, device=device)[rows]

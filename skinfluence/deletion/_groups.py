@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion._base import Deltas
@@ -266,8 +266,9 @@ def _breaks(point: Point, rows: Any, theta: Any) -> bool:
 
 def _deltas(theta: Any, last_step: Any, n_steps: int, converged: bool = True) -> Deltas:
     xp = array_namespace(theta)
-    no = xp.zeros(theta.shape[0], dtype=xp.bool)
-    steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64)
+    device = device_of(theta)
+    no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
+    steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64, device=device)
     return Deltas(theta, steps, last_step, no | converged, no, no)
 
 

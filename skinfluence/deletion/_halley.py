@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence._rows import sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._one_step import (
@@ -126,7 +126,10 @@ class ThirdDerivative:
         xp = array_namespace(point.theta)
         width = objective.layout.width
         pairs = [(a, b) for a in range(width) for b in range(a, width)]
-        first, second = (xp.asarray(column) for column in zip(*pairs, strict=True))
+        first, second = (
+            xp.asarray(column, device=device_of(point.theta))
+            for column in zip(*pairs, strict=True)
+        )
 
         def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
             products = xp.take(block, first, axis=1) * xp.take(block, second, axis=1)
@@ -136,7 +139,7 @@ class ThirdDerivative:
 
         shape = (objective.layout.n_groups, width, len(pairs))
         aligned = objective.targets, point.outputs, objective.weight
-        start = xp.zeros(shape, dtype=xp.float64)
+        start = xp.zeros(shape, dtype=xp.float64, device=device_of(point.theta))
         total = sum_over_rows(add, start, objective.design, *aligned)
         return cls(point, total, (first, second))
 

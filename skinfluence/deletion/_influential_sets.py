@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, to_numpy
+from skinfluence._array import array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
@@ -167,7 +167,10 @@ class SetSearch:
         removed = np.unique(removed)
         if len(removed) == 0:
             return self._start()
-        objective = without_rows(self.point.objective, xp.asarray(removed))
+        objective = without_rows(
+            self.point.objective,
+            xp.asarray(removed, device=device_of(self.point.theta)),
+        )
         damping = self.point.curvature.damping
         point = expand(objective, self.point.theta, self.solver, damping)
         if point.factor.rank_deficient and not self.point.factor.rank_deficient:
@@ -282,7 +285,7 @@ class SetSearch:
         rows = np.union1d(rows, state.removed)
         objective, point = self.point.objective, state.point
         layout, xp = objective.layout, array_namespace(point.theta)
-        chosen = xp.asarray(rows)
+        chosen = xp.asarray(rows, device=device_of(point.theta))
         y, u = taken(objective.targets, chosen), taken(point.outputs, chosen)
         s = taken(objective.weight, chosen)
         block = densified(objective.design.block(chosen))
@@ -407,7 +410,7 @@ class _Ratio:
             return None
         g, scale = int(groups[0]), search.sign * float(direction[groups[0]])
         rows = np.flatnonzero(to_numpy(point.objective.weight))
-        terms = row_terms(point, xp.asarray(rows))
+        terms = row_terms(point, xp.asarray(rows, device=device_of(point.theta)))
         x = to_numpy(densified(terms.block))[:, 0]
         bend = to_numpy(terms.bend)[:, min(g, terms.bend.shape[1] - 1), 0, 0]
         slope = to_numpy(terms.weight) * to_numpy(terms.slope)[:, g, 0]

@@ -80,7 +80,7 @@ class Jackknife(AbstractOneStep):
 
     def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
         xp = array_namespace(terms.slope)
-        never = xp.zeros(terms.weight.shape[0], dtype=xp.bool)
+        never = xp.zeros_like(terms.weight, dtype=xp.bool)
         return terms.weight[:, None, None] * terms.slope, never
 
     def _downdated(self, terms: RowTerms) -> None:
@@ -88,7 +88,7 @@ class Jackknife(AbstractOneStep):
 
     def certified(self, theta: Any) -> tuple[Any, Any]:
         xp = array_namespace(theta)
-        steps = xp.zeros(theta.shape[0], dtype=xp.int64)
+        steps = xp.zeros(theta.shape[0], dtype=xp.int64, device=device_of(theta))
         return steps, xp.full_like(theta, xp.inf)
 
 
@@ -130,7 +130,7 @@ class Newton(AbstractOneStep):
 
     def certified(self, theta: Any) -> tuple[Any, Any]:
         xp = array_namespace(theta)
-        steps = xp.ones(theta.shape[0], dtype=xp.int64)
+        steps = xp.ones(theta.shape[0], dtype=xp.int64, device=device_of(theta))
         exact = self.point.objective.loss.quadratic
         return steps, xp.full_like(theta, 0.0 if exact else xp.inf)
 

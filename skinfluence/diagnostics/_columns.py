@@ -219,7 +219,7 @@ def _dof_lost(expected: Point, terms: RowTerms, own: Residuals) -> Any:
     ridge = expected.curvature.diagonal_part
     if not bool(xp.any(ridge > 0)):
         return present
-    ones = xp.ones((*own.leverage.shape, 1), dtype=xp.float64)
+    ones = xp.ones_like(own.leverage)[..., None]
     lifted = expected.objective.layout.lifted(terms.block, ones)
     pulled = xp.sum(ridge * expected.factor.steps(lifted) ** 2, axis=-1)  # (b, K)
     return present - terms.bend[..., 0, 0] * pulled / own.remainder

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence.diagnostics._residuals import Residuals
 from skinfluence.solvers import Point
 
@@ -53,7 +53,7 @@ def _variance(expected: Point) -> Any:
     """Diagonals of ``inv(H)`` of each of the K models, (K, q)."""
     layout = expected.objective.layout
     xp, D = array_namespace(expected.theta), layout.size
-    eye = xp.eye(D, dtype=expected.theta.dtype)
+    eye = xp.eye(D, dtype=expected.theta.dtype, device=device_of(expected.theta))
     parts = []
     for first in range(0, D, _COLUMNS):
         last = min(first + _COLUMNS, D)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skinfluence._array import array_namespace, like
+from skinfluence._array import array_namespace, device_of, like
 from skinfluence._kernels import kernels
 from skinfluence.influence._effects import Blocks
 
@@ -16,7 +16,9 @@ def top_blocks(blocks: Blocks, k: int, order: str, sign: float) -> tuple[Any, An
     values = indices = None
     for rows, block in blocks:
         xp = array_namespace(block)
-        own = xp.arange(rows.start, rows.start + block.shape[1])
+        own = xp.arange(
+            rows.start, rows.start + block.shape[1], device=device_of(block)
+        )
         own = xp.broadcast_to(own[None, :], block.shape)
         if values is not None:
             block = xp.concat([values, block], axis=1)

@@ -8,7 +8,7 @@ minimum back among all features, where deletions may free some.
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout, Selection
 from skinfluence._objective import Objective
@@ -110,8 +110,10 @@ class CurvatureRows(AbstractSquare):
     def __init__(self, curvature: RowwiseCurvature) -> None:
         self.curvature = curvature
         xp, (G, D) = array_namespace(curvature.theta), curvature.theta.shape
-        self._known = xp.zeros((0,), dtype=xp.int64)  # entries, in order of asking
-        self._rows = xp.zeros((0, G * D), dtype=curvature.theta.dtype)
+        dtype, device = curvature.theta.dtype, device_of(curvature.theta)
+        # Entries, in order of asking.
+        self._known = xp.zeros((0,), dtype=xp.int64, device=device)
+        self._rows = xp.zeros((0, G * D), dtype=dtype, device=device)
 
     def square(self, entries: Any) -> Any:
         xp = array_namespace(entries)
@@ -142,7 +144,8 @@ class CurvatureRows(AbstractSquare):
 
     def _asked(self, entries: Any) -> Any:
         xp, shape = array_namespace(entries), self.curvature.theta.shape
-        units = xp.arange(shape[0] * shape[1])[:, None] == entries
+        every = xp.arange(shape[0] * shape[1], device=device_of(entries))
+        units = every[:, None] == entries
         units = xp.astype(units, self.curvature.theta.dtype)  # (N, m)
         rows = self.curvature.matvec(xp.reshape(units, (*shape, entries.shape[0])))
         return xp.reshape(rows, (-1, entries.shape[0])).T

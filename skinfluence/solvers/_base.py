@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import array_namespace, device_of
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence.curvature import RowwiseCurvature
@@ -73,7 +73,7 @@ class AbstractFactor(abc.ABC):
         block = densified(block)
         xp = array_namespace(block)
         shape = (block.shape[0], layout.n_groups, layout.group_size)
-        eye = xp.eye(layout.group_size, dtype=block.dtype)
+        eye = xp.eye(layout.group_size, dtype=block.dtype, device=device_of(block))
         columns = []
         for k in range(layout.group_size):  # output k of all groups at once
             unit = xp.broadcast_to(eye[k, :], shape)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -94,7 +94,8 @@ class InverseRoot(AbstractFactor):
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
         value = self._shared_solve(rhs, None)
-        return Solution(value, 0, xp.ones(rhs.shape[-1], dtype=xp.bool))
+        finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
+        return Solution(value, 0, finished)
 
     def _shared_solve(self, columns: Any, share: Any) -> Any:
         xp = array_namespace(columns)
@@ -216,7 +217,8 @@ def _padded(roots: list[Any]) -> list[Any]:
     width = max(root.shape[1] for root in roots)
 
     def padded(root: Any) -> Any:
-        gap = xp.zeros((root.shape[0], width - root.shape[1]), dtype=root.dtype)
+        shape = (root.shape[0], width - root.shape[1])
+        gap = xp.zeros(shape, dtype=root.dtype, device=device_of(root))
         return xp.concat([root, gap], axis=1)
 
     return [padded(root) for root in roots]

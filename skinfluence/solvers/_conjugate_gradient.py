@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, like, to_numpy
+from skinfluence._array import array_namespace, device_of, like, to_numpy
 from skinfluence._layout import Layout
 from skinfluence._rows import row_blocks
 from skinfluence.curvature import RowwiseCurvature
@@ -109,7 +109,8 @@ class ConjugateGradientFactor(AbstractFactor):
         if layout.group_size > 1 or share is not None:
             return super().row_blocks_of_inverse(block, layout, share)
         xp = array_namespace(self.curvature.theta)
-        eye = xp.eye(layout.n_groups, dtype=self.curvature.theta.dtype)
+        theta = self.curvature.theta
+        eye = xp.eye(layout.n_groups, dtype=theta.dtype, device=device_of(theta))
         columns = [
             self.squared_lengths(
                 block,
@@ -282,7 +283,7 @@ def _conjugate_gradients(
     xp = array_namespace(rhs)
     z = precondition(rhs)
     rz = _dots(rhs, z)
-    index = xp.arange(rhs.shape[-1])
+    index = xp.arange(rhs.shape[-1], device=device_of(rhs))
     at = _Columns(index, xp.zeros_like(rhs), rhs, z, rz, tol**2 * rz, rz)
     finished, steps, ratios = [], [], []
     n_iter = 0

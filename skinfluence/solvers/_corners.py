@@ -13,7 +13,7 @@ References
 import abc
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import kernels
 from skinfluence._penalty import Corners
 
@@ -81,7 +81,8 @@ def _followed(
     xp = array_namespace(start)
     cornered, x, sign = corners.present, start, xp.sign(start)
     free, g = (start != 0) | ~cornered, gradient  # g: of all but the corners
-    numbers, zero = xp.arange(x.shape[0]), xp.zeros_like(x)
+    numbers = xp.arange(x.shape[0], device=device_of(x))
+    zero = xp.zeros_like(x)
     most = _ROUNDS + 4 * x.shape[0]
     for n_rounds in range(1, most + 1):
         active = xp.nonzero(free)[0]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, to_numpy
+from skinfluence._array import array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._rows import map_over_rows
 from skinfluence.curvature import RowwiseCurvature
@@ -131,7 +131,8 @@ class LissaFactor(AbstractFactor):
         ridge = self.curvature.diagonal_part[..., None] / objective.weight_sum
         shape = (layout.n_groups, layout.size, m)
         ridge = layout.side_by_side(xp.broadcast_to(ridge, shape))
-        free = xp.broadcast_to(self._free(xp.ones(shape, dtype=start.dtype)), shape)
+        ones = xp.ones(shape, dtype=start.dtype, device=device_of(start))
+        free = xp.broadcast_to(self._free(ones), shape)
         step = layout.side_by_side(free) / self.scale
         v, size = start, self.solver.batch_size
         for draws in _in_parts(self.solver.depth, max(_DRAWN // size, 1)):
@@ -151,7 +152,7 @@ class LissaFactor(AbstractFactor):
         xp = array_namespace(self.curvature.theta)
         weight = to_numpy(objective.weight)
         rows = rng.choice(len(weight), size=count, p=weight / weight.sum())
-        rows = xp.asarray(rows)
+        rows = xp.asarray(rows, device=device_of(self.curvature.theta))
         block = densified(objective.design.block(rows))
         u = xp.take(self.curvature.first_order.outputs, rows, axis=0)
         return block, xp.take(objective.targets, rows, axis=0), u

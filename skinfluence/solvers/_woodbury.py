@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
@@ -140,7 +140,8 @@ class DualFactor(AbstractFactor):
         if max(group.spread for group in self.groups) > _WELL_CONDITIONED:
             # Entries in the span of the rows are a difference of larger numbers.
             value = value + self._once(self._within(rhs - self.curvature.matvec(value)))
-        return Solution(value, 0, xp.ones(rhs.shape[-1], dtype=xp.bool))
+        finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
+        return Solution(value, 0, finished)
 
     def _within(self, rhs: Any) -> Any:
         gauge = self.curvature.gauge
@@ -217,7 +218,8 @@ class DualFactor(AbstractFactor):
         A = xp.matmul(left @ group.inverse_schur, xp.matrix_transpose(left))
         A = A - xp.matmul(half, xp.matrix_transpose(half))
         own = (block**2) @ scale.T  # (b, Kb)
-        return A + own[..., None] * xp.eye(Kb, dtype=own.dtype)
+        eye = xp.eye(Kb, dtype=own.dtype, device=device_of(own))
+        return A + own[..., None] * eye
 
 
 def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> _Group:
@@ -228,7 +230,8 @@ def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> 
         penalised, bordering = penalised & free, bordering & free
     safe = xp.where(penalised, strength, xp.ones_like(strength))
     inverse = xp.where(penalised, 1 / safe, xp.zeros_like(strength))
-    places = xp.arange(layout.size)[:, None] == xp.nonzero(bordering)[0][None, :]
+    entries = xp.arange(layout.size, device=device_of(strength))
+    places = entries[:, None] == xp.nonzero(bordering)[0][None, :]
     border = xp.astype(places, strength.dtype)  # (D, z)
     roots = row_roots(bend)
     N = _inner_matrix(objective.design, inverse, roots)
@@ -274,12 +277,12 @@ def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
         total = flat.T @ flat
         total *= _spread_out(design.row_gram(scale[0, :])[0], r)
     else:
-        total = xp.zeros((n * r, n * r), dtype=roots.dtype)
+        total = xp.zeros((n * r, n * r), dtype=roots.dtype, device=device_of(roots))
         for k in range(Kb):
             flat = xp.reshape(roots[:, k, :], (n * r,))
             gram = _spread_out(design.row_gram(scale[k, :])[0], r)
             total += flat[:, None] * gram * flat[None, :]
-    return framed(total, xp.ones(n * r, dtype=roots.dtype), overwrite=True)
+    return framed(total, xp.ones_like(total[0, :]), overwrite=True)
 
 
 def _spread_out(gram: Any, r: int) -> Any:
