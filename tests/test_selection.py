@@ -9,12 +9,15 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import (
+    GammaRegressor,
+    HuberRegressor,
     LinearRegression,
     LogisticRegression,
     PoissonRegressor,
     Ridge,
     RidgeClassifier,
     RidgeCV,
+    SGDClassifier,
 )
 from sklearn.metrics import get_scorer, log_loss, make_scorer, mean_squared_error
 from sklearn.model_selection import (
@@ -37,6 +40,8 @@ from skinfluence.exceptions import (
     UnfittedEstimatorError,
     UnsupportedEstimatorError,
 )
+from skinfluence.selection import _search
+from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 
 NUMBERS, BINARY = load("one target"), load("two words")
 ALPHAS = np.logspace(-3, 3, 13)
@@ -350,3 +355,66 @@ def test_without_refit_there_is_no_best_estimator():
     assert set(search.best_params_) == {"alpha"}
     with pytest.raises(UnfittedEstimatorError, match="refit=False"):
         search.predict(NUMBERS.X)
+
+
+# --- warm starts ---
+
+BENT = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cg"))
+
+
+def warm(starts, **parameters):
+    data = load("two classes")
+    found = clone(WarmStarted(BENT, starts)).set_params(**parameters)
+    return found.fit(data.X, data.y).estimator
+
+
+def test_a_fit_starts_where_the_one_of_another_strength_ended():
+    data, starts = load("two classes"), Starts(2)
+    near, far = {"logisticregression__C": 1.0}, {"logisticregression__C": 1.05}
+    cold = clone(BENT).set_params(**far).fit(data.X, data.y)[-1]
+    assert warm(starts, **near)[-1].n_iter_[0] > 1
+    found = warm(starts, **far)[-1]
+    assert found.n_iter_[0] < cold.n_iter_[0]
+    np.testing.assert_allclose(found.coef_, cold.coef_, atol=1e-3)
+    assert found.get_params() == cold.get_params()
+    # The fits after the candidates, and those of other parameters, start afresh.
+    assert warm(starts, **far)[-1].n_iter_[0] == cold.n_iter_[0]
+    other = Starts(2)
+    warm(other, logisticregression__fit_intercept=False, **far)
+    assert warm(other, **far)[-1].n_iter_[0] == cold.n_iter_[0]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        BENT,
+        PoissonRegressor(solver="newton-cholesky"),
+        HuberRegressor(max_iter=1000),
+        GammaRegressor(solver="newton-cholesky"),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_scores_do_not_depend_on_the_start(monkeypatch, model):
+    data = load("two classes")
+    name = "logisticregression__C" if model is BENT else "alpha"
+    y = data.y if model is BENT else np.abs(data.X[:, 0]) + 0.1
+    search = LeaveOneOutSearchCV(model, {name: [0.01, 0.1, 1.0]})
+    found = search.fit(data.X, y)
+    monkeypatch.setattr(_search, "starts_warm", lambda estimator: False)
+    cold = clone(search).fit(data.X, y)
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"],
+        cold.cv_results_["mean_test_score"],
+        rtol=1e-8,
+    )
+    assert repr(found.best_estimator_) == repr(cold.best_estimator_)
+    np.testing.assert_array_equal(found.predict(data.X), cold.predict(data.X))
+
+
+def test_what_cannot_start_warm_starts_cold():
+    assert starts_warm(LogisticRegression())
+    assert starts_warm(make_pipeline(StandardScaler(), PoissonRegressor()))
+    assert not starts_warm(LogisticRegression(solver="liblinear"))
+    assert not starts_warm(LogisticRegression(warm_start=True))
+    assert not starts_warm(Ridge())
+    assert not starts_warm(SGDClassifier(loss="log_loss"))

@@ -27,6 +27,7 @@ from skinfluence.exceptions import (
 )
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.explainer._parameters import DELETIONS
+from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 from skinfluence.support import (
     checks,
     reads_features,
@@ -115,7 +116,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Cost: one fit per candidate, ``n d**2`` for its score, and one last fit.
+    Cost: one fit per candidate, ``n d**2`` for its score, and one last fit. Where the
+    model can (``warm_start``), candidates that differ in ``C`` or ``alpha`` only start
+    from the fit of the one before them, in the order of the grid; the last fit does not.
 
     The transformers of a pipeline are fitted on all rows for each candidate, and held
     when a row is left out: for a scaler or a PCA of many rows that is a small
@@ -216,8 +219,11 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             sample_weight,
             score_params,
         )
+        estimator = self.estimator
+        if len(candidates) > 1 and starts_warm(estimator):
+            estimator = WarmStarted(clone(estimator), Starts(len(candidates)))
         search = GridSearchCV(
-            self.estimator,
+            estimator,
             [{name: [value] for name, value in c.items()} for c in candidates],
             scoring=judge,
             cv=[(every, every)],  # each candidate is fitted once, on all rows
@@ -232,6 +238,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             self.__dict__.pop(name, None)
             if hasattr(search, name):
                 setattr(self, name, getattr(search, name))
+        best = vars(self).get("best_estimator_")
+        if isinstance(best, WarmStarted):
+            self.best_estimator_ = best.estimator
         self.scorer_ = scorer
 
     def _candidates(self) -> list[dict[str, Any]]:
@@ -376,6 +385,8 @@ class _LeaveOneOut:
         self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
     ) -> Any:
         """One score, or a dict of several, with the weights of ``score_params``."""
+        if isinstance(estimator, WarmStarted):
+            estimator = estimator.estimator
         explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
         explainer.fit(X, y, sample_weight=self.sample_weight)
         u, lost = explainer._loo_outputs()
