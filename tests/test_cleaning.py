@@ -9,6 +9,7 @@ from cases import load
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import (
     HuberRegressor,
     LassoLars,
@@ -371,6 +372,13 @@ def test_trusted_and_weights_are_routed():
     np.testing.assert_allclose(fold.row_scores_, expected.row_scores_, rtol=1e-9)
     np.testing.assert_allclose(fold.estimator_.coef_, expected.estimator_.coef_)
     assert fold.support_[trusted[train]].all()
+
+
+def test_weights_that_nobody_asked_for_are_refused_as_scikit_learn_does():
+    with config_context(enable_metadata_routing=True):
+        cleaner = InfluenceCleaner(LogisticRegression(), action="downweight")
+        with pytest.raises(UnsetMetadataPassedError, match="set_fit_request"):
+            cleaner.fit(X, Y)
 
 
 def test_weights_reach_the_last_step_of_the_pipeline_inside():

@@ -333,6 +333,13 @@ def test_folds_that_are_no_partition_are_refused(cv):
         InfluenceExplainer(Ridge()).fit(X, y).cv_predict(cv)
 
 
+@pytest.mark.parametrize("cv", ["five", 1, 0.2])
+def test_folds_of_no_meaning_are_refused(cv):
+    X, y = cases.training_rows("one target")
+    with pytest.raises(InvalidParameterError, match=r"cv=.*cannot be used"):
+        InfluenceExplainer(Ridge()).fit(X, y).cv_predict(cv)
+
+
 # --- bad input ---
 
 N = len(load("one target").y)

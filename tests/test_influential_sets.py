@@ -367,6 +367,8 @@ BAD = {
     "neither": (("am",), {"direction": "decrease"}, "needs the number"),
     "direction": (("am",), {"direction": "sideways"}, "direction must be"),
     "two rows": ((np.ones((2, 4)),), {}, "one row"),
+    "nothing": ((None,), {}, "a coefficient .its name"),
+    "half a number": ((1.5,), {}, "a row of X"),
     "flipped loss": (((np.ones((2, 4)), [1.0, 2.0]),), {}, "no sign"),
 }
 

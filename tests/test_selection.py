@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 from cases import load
+from scipy.stats import uniform
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -320,6 +321,8 @@ def test_bad_parameters_are_refused():
     refused(InvalidParameterError, "param_grid.*'K'", param_grid={"K": [1.0]})
     refused(InvalidParameterError, "param_grid", param_grid={"C": []})
     refused(InvalidParameterError, "param_grid", param_grid=3)
+    drawn = {"C": uniform(0.1, 1.0)}
+    refused(InvalidParameterError, "Distributions need n_iter", param_grid=drawn)
     refused(InvalidParameterError, "deletion", deletion="newtonian")
     refused(InvalidParameterError, "n_iter", n_iter=0)
     refused(InvalidParameterError, "scoring", scoring="acuracy")

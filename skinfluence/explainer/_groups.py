@@ -285,10 +285,12 @@ class GroupsMixin:
         if np.ndim(cv) == 1 and len(cv) == n and np.ndim(cv[0]) == 0:
             tests = groups_of(cv, n)[0]
             return [(others(test, n), test) for test in tests]
+        classifies = is_classifier(self._model.estimator)
+        try:
+            splitter = check_cv(cv, self._train_y, classifier=classifies)
+        except ValueError as error:
+            raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
         with checks.data_errors():
-            splitter = check_cv(
-                cv, self._train_y, classifier=is_classifier(self._model.estimator)
-            )
             folds = list(splitter.split(np.zeros(n), self._train_y, groups))
         tested = np.concatenate([test for _, test in folds])
         if len(tested) != n or not np.array_equal(np.sort(tested), everyone):

@@ -202,6 +202,11 @@ class _Asked:
             self.output, target = int(first), target[1]
         if isinstance(target, str) or _is_number(target):
             self._name(target)
+        elif np.ndim(target) == 0:
+            raise InvalidParameterError(
+                "target must be a coefficient (its name, or its number from 0), a row of "
+                f"X to move its prediction, or (X, y) for a mean loss; got {target!r}."
+            )
         else:
             self._row(target)
 

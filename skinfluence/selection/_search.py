@@ -254,8 +254,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
                 candidates = list(self._drawn())
             models = [_with_parameters(self.estimator, c) for c in candidates]
         except (TypeError, ValueError) as error:
+            advice = " Distributions need n_iter." if self.n_iter is None else ""
             raise InvalidParameterError(
-                f"param_grid cannot be used: {error}"
+                f"param_grid cannot be used: {error}{advice}"
             ) from error
         for model in models:
             required_row(model)

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -39,7 +39,7 @@ def data_errors() -> Iterator[None]:
     """Turn the ValueErrors of scikit-learn's validation into ``InvalidDataError``."""
     try:
         yield
-    except (SkinfluenceError, NotFittedError):
+    except (SkinfluenceError, NotFittedError, UnsetMetadataPassedError):
         raise
     except ValueError as error:
         raise InvalidDataError(str(error)) from error
