@@ -15,6 +15,8 @@ from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 _MOST_CONDITION = 1e6
 # A singular value of the equilibrated root this small, per column, is rounding.
 _RANK_TOLERANCE = 1e-13
+# Multiplications to spend on an estimate from some of the rows.
+_SPENT_ON_ESTIMATES = 10**8
 
 
 @final
@@ -90,6 +92,12 @@ class InverseRoot(AbstractFactor):
     effective_dof: float
     rank_deficient: bool
     shrinkage: Any = None  # (G or 1, r) diagonal of root' penalty'' root, in mean form
+
+    @property
+    def affordable(self) -> int:  # type: ignore[override]
+        """Solves that cost less than the factor did, where that is large."""
+        size = int(self.root.shape[-2] * self.root.shape[-1])
+        return min(1000, max(100, _SPENT_ON_ESTIMATES // size))
 
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
