@@ -419,6 +419,38 @@ def test_without_pandas_rows_are_arrays(monkeypatch):
     assert rows["influence"].shape == (60,)
 
 
+def test_figures_are_drawn_and_named():
+    pytest.importorskip("matplotlib")
+    explainer, X, _, X_test, y_test = classifier()
+    report = InfluenceReport(explainer, X_test, y_test, X_train=X, agreement=5)
+    html = html_of(report)
+    figures, reason = report._drawn()
+    assert len(figures) == 3 and not reason
+    for figure in figures:
+        assert f'src="{figure.uri}"' in html
+        assert f'alt="{figure.title}. ' in html
+    assert report.html() == html  # the same again, byte by byte
+    softmax = InfluenceExplainer(LogisticRegression()).fit(X, np.arange(60) % 3)
+    assert len(InfluenceReport(softmax)._drawn()[0]) == 1  # leverage is not defined
+
+
+def test_without_matplotlib_the_page_says_so(monkeypatch):
+    pytest.importorskip("jinja2")
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    html = InfluenceReport(classifier()[0]).html()
+    assert "matplotlib is not installed" in html
+    assert "<img" not in html
+
+
+def test_figures_are_drawn_without_pyplot():
+    """A figure that pyplot knows would show up in a notebook."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    before = plt.get_fignums()
+    assert InfluenceReport(classifier()[0])._drawn()[0]
+    assert plt.get_fignums() == before
+
+
 def test_write_and_open(tmp_path, monkeypatch):
     pytest.importorskip("jinja2")
     import webbrowser

@@ -135,7 +135,6 @@ class InfluenceReport:
             max_rows=int(max_rows),
             title=title,
         )
-        self._asked = asked
         self._content: Content = content_of(explainer, asked)
 
     @property
@@ -245,7 +244,7 @@ class InfluenceReport:
         if not self._draws:
             return [], ""
         if self._figures is None:
-            self._figures = figures_of(self.explainer, self._asked, self._content)
+            self._figures = figures_of(self._content)
         return self._figures
 
 
