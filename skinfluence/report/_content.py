@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from skinfluence._array import to_numpy
 from skinfluence.refit import check_leave_one_out
+from skinfluence.report._chosen import extremes, suspects, top
 from skinfluence.report._columns import COLUMNS, SIGN, Column
 from skinfluence.report._effect import Effect, group_effects, on_others, on_test
 from skinfluence.report._health import agreement_item, health, scores
-from skinfluence.report._rows import Rows, measured
+from skinfluence.report._rows import measured
 from skinfluence.report._values import Values, is_training, values_of
 
 _PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn")
 _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
-# Numbers by which a row can be extreme, so that it stays in a table of not all rows.
-_RANKED = ("loo_delta", "influence", "loo_loss", "self_influence", "cooks_distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class Content:
     title: str
     model: dict[str, Any]
     health: list[dict[str, Any]]
-    scores: dict[str, float]
+    scores: dict[str, Any]
     effect: Effect
     columns: dict[str, Any]  # (n,) each
     values: Values
@@ -147,7 +145,8 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
     groups, labels = _groups(explainer, asked, own["loo_loss"])
     columns = _ordered(explainer, asked, own, effect, labels)
     agreement, notes = _agreement(explainer, asked), list(rows.notes)
-    items = health(explainer, columns, rows.left_out.lost)
+    training, left_out = scores(explainer)
+    items = health(explainer, columns, rows.left_out.lost, training - left_out)
     if agreement is not None:
         items.append(agreement_item(agreement))
     if effect.linear:
@@ -160,13 +159,13 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
             "X_test and y_test are the training rows: each effect holds that of the row "
             "on its own loss. Leave them out to ask the other rows only."
         )
-    training, left_out = scores(explainer)
     name = type(explainer._model.estimator).__name__
     return Content(
         title=asked.title or f"What each row did to this {name}",
         model=_model(explainer),
         health=items,
         scores={
+            "name": "accuracy" if rows.left_out.classifies else "score",
             "training": training,
             "leave_one_out": left_out,
             "training_loss": float(np.mean(own["loss"])),
@@ -175,12 +174,12 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
         effect=effect,
         columns=columns,
         values=values,
-        harmful=_top(effect.loo_delta, asked.top),
-        helpful=_top(-effect.loo_delta, asked.top),
-        suspects=_suspects(explainer, rows, asked.top),
+        harmful=top(effect.loo_delta, asked.top),
+        helpful=top(-effect.loo_delta, asked.top),
+        suspects=suspects(explainer, rows, asked.top),
         groups=groups,
         agreement=agreement,
-        shown=_extremes(columns, asked.max_rows),
+        shown=extremes(columns, asked.max_rows),
         notes=notes,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
@@ -253,56 +252,6 @@ def _parameters(estimator: Any) -> dict[str, str]:
         for name, value in given.items()
         if name not in usual or repr(usual[name]) != repr(value)
     }
-
-
-def _top(delta: Any, k: int) -> Any:
-    order = np.argsort(delta, kind="stable")[:k]  # NaN comes last
-    return order[delta[order] < 0]
-
-
-def _extremes(columns: dict[str, Any], most: int) -> Any:
-    """All rows, or those that rank highest by any of the numbers, in their order."""
-    n = len(columns["row"])
-    if n <= most:
-        return np.arange(n)
-    best = np.full(n, n)
-    for name in _RANKED:
-        if name in columns:
-            size = np.abs(np.nan_to_num(columns[name]))
-            rank = np.empty(n, dtype=int)
-            rank[np.argsort(-size, kind="stable")] = np.arange(n)
-            best = np.minimum(best, rank)
-    return np.sort(np.argsort(best, kind="stable")[:most])
-
-
-def _suspects(explainer: Any, rows: Rows, top: int) -> dict[str, Any]:
-    """Rows whose target the model without them contradicts, worst first."""
-    left_out = rows.left_out
-    weighty = to_numpy(explainer._point.objective.weight) > 0
-    flagged = left_out.flagged(weighty) & weighty
-    if left_out.classifies:
-        by, kind = rows.columns["loo_loss"], "labels"
-        rule = (
-            "the model trained without the row predicts another label than it has; "
-            "those with the highest loss first"
-        )
-    else:
-        by, kind = _outlying(rows), "targets"
-        rule = (
-            "the residual is larger than chance allows among so many rows (outlier "
-            "test on externally studentized residuals, Bonferroni at 5 %; on residuals "
-            "scaled by their median deviation where those are not defined)"
-        )
-    chosen = np.flatnonzero(flagged)
-    chosen = chosen[np.argsort(-np.nan_to_num(by[chosen]), kind="stable")]
-    return {"kind": kind, "rule": rule, "count": len(chosen), "rows": chosen[:top]}
-
-
-def _outlying(rows: Rows) -> Any:
-    columns = rows.columns
-    if "resid_studentized_external" in columns:
-        return np.abs(columns["resid_studentized_external"])
-    return columns["loo_loss"]
 
 
 def _groups(

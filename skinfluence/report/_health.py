@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnidentifiedDeletionError
 
-GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
+GOOD, LOOK, BAD = "good", "look", "bad"
 
 
 def verdict(value: float, good: float, look: float) -> str:
@@ -18,83 +17,103 @@ def verdict(value: float, good: float, look: float) -> str:
     return GOOD if value <= good else LOOK if value <= look else BAD
 
 
-def health(explainer: Any, columns: dict[str, Any], lost: Any) -> list[dict[str, Any]]:
+def health(
+    explainer: Any, columns: dict[str, Any], lost: Any, gap: float
+) -> list[dict[str, Any]]:
     """One entry per number: value, verdict, thresholds, and what it means."""
-    n, dof = explainer._train_y.size, explainer.effective_dof_
-    training, left_out = scores(explainer)
-    gap = training - left_out
     items = [
-        _item(
-            "score_gap",
-            "training score minus leave-one-out score",
-            gap,
-            verdict(gap, 0.02, 0.1),
-            "good up to 0.02, look up to 0.1",
-            f"{_score_name(explainer)}: {training:.4f} on the training rows, "
-            f"{left_out:.4f} when each row is predicted without it. The gap is what the "
-            "model owes to having seen the rows.",
-        ),
-        _item(
-            "stationarity",
-            "stationarity",
-            explainer.stationarity_,
-            verdict(explainer.stationarity_, 1.0, 100.0 if explainer.polish else 1.0),
-            "good up to 1, look up to 100"
-            if explainer.polish
-            else "good up to 1; polish=False, so nothing mends more",
-            "Distance of the fitted coefficients from the minimum of their objective, "
-            "in median effects of deleting one row. "
-            + (
-                "Everything here is computed at the minimum; a large value means that "
-                "the optimiser stopped early: lower its tol."
-                if explainer.polish
-                else "Everything here is computed at the coefficients as they are."
-            ),
-        ),
-        _item(
-            "condition",
-            "condition number",
-            explainer.condition_,
-            verdict(explainer.condition_, 1e6, 1e10),
-            "good up to 1e6, look up to 1e10",
-            "How nearly dependent the features are, after scaling. Large: coefficients "
-            "of the dependent features cannot be told apart.",
-        ),
-        _item(
-            "effective_dof",
-            "effective degrees of freedom",
-            dof,
-            verdict(dof / n, 0.1, 0.5),
-            f"good up to n / 10 = {n / 10:g}, look up to n / 2 = {n / 2:g}",
-            f"How many of the {n:,} targets the model can follow freely: the sum of "
-            "the leverages.",
-        ),
+        _score_gap(gap),
+        _stationarity(explainer),
+        _condition(explainer),
+        _effective_dof(explainer),
     ]
     if "leverage" in columns:
         items.append(_leverage(columns["leverage"]))
-    items.append(
-        _item(
-            "lost_rows",
-            "rows that cannot be left out",
-            int(np.sum(lost)),
-            GOOD if not np.any(lost) else LOOK,
-            "good if none, else look",
-            "Without such a row the others do not determine the model, so its "
-            "leave-one-out numbers are empty.",
-        )
-    )
+    items.append(_lost(lost))
     if explainer.solver_ in ("cg", "lissa"):
-        items.append(
-            _item(
-                "residual",
-                "relative residual of the solver",
-                explainer.residual_,
-                verdict(explainer.residual_, 1e-6, 1e-3),
-                "good up to 1e-6, look up to 1e-3",
-                "How exactly the iterative solver has solved its equations.",
-            )
-        )
+        items.append(_residual(explainer))
     return items
+
+
+def _score_gap(gap: float) -> dict[str, Any]:
+    return _item(
+        "score_gap",
+        "training score minus leave-one-out score",
+        gap,
+        verdict(gap, 0.02, 0.1),
+        "good up to 0.02, look up to 0.1",
+        "How much of the score on the training rows the model owes to having seen them.",
+    )
+
+
+def _stationarity(explainer: Any) -> dict[str, Any]:
+    meaning = (
+        "Distance of the fitted coefficients from the minimum of their objective, in "
+        "median effects of deleting one row. "
+    )
+    if explainer.polish:
+        look, threshold = 100.0, "good up to 1, look up to 100"
+        meaning += (
+            "The numbers here are computed at the minimum itself; a large value means "
+            "that the optimiser stopped early: lower its tol."
+        )
+    else:
+        look, threshold = 1.0, "good up to 1"
+        meaning += (
+            "The numbers here are computed at the coefficients as they are: with "
+            "polish=True they would be at the minimum."
+        )
+    value = explainer.stationarity_
+    found = verdict(value, 1.0, look)
+    return _item("stationarity", "stationarity", value, found, threshold, meaning)
+
+
+def _condition(explainer: Any) -> dict[str, Any]:
+    return _item(
+        "condition",
+        "condition number",
+        explainer.condition_,
+        verdict(explainer.condition_, 1e6, 1e10),
+        "good up to 1e6, look up to 1e10",
+        "How nearly dependent the features are, after scaling. Large: coefficients of "
+        "the dependent features cannot be told apart.",
+    )
+
+
+def _effective_dof(explainer: Any) -> dict[str, Any]:
+    n, dof = explainer._train_y.size, explainer.effective_dof_
+    return _item(
+        "effective_dof",
+        "effective degrees of freedom",
+        dof,
+        verdict(dof / n, 0.1, 0.5),
+        f"good up to n / 10 = {n / 10:g}, look up to n / 2 = {n / 2:g}",
+        f"How many of the {n:,} targets the model can follow freely: the sum of the "
+        "leverages.",
+    )
+
+
+def _lost(lost: Any) -> dict[str, Any]:
+    return _item(
+        "lost_rows",
+        "rows that cannot be left out",
+        int(np.sum(lost)),
+        LOOK if np.any(lost) else GOOD,
+        "good if none, else look",
+        "Without such a row the others do not determine the model, so its "
+        "leave-one-out numbers are empty.",
+    )
+
+
+def _residual(explainer: Any) -> dict[str, Any]:
+    return _item(
+        "residual",
+        "relative residual of the solver",
+        explainer.residual_,
+        verdict(explainer.residual_, 1e-6, 1e-3),
+        "good up to 1e-6, look up to 1e-3",
+        "How exactly the iterative solver has solved its equations.",
+    )
 
 
 def _leverage(leverage: Any) -> dict[str, Any]:
@@ -136,10 +155,6 @@ def agreement_item(agreement: Any) -> dict[str, Any]:
         f"{len(agreement.rows)} rows really left out; the slope of refitted on "
         f"predicted is {slope:.4f}. If it is not good, use deletion='exact'.",
     )
-
-
-def _score_name(explainer: Any) -> str:
-    return "Accuracy" if is_classifier(explainer._model.estimator) else "Score"
 
 
 def _item(
