@@ -23,6 +23,7 @@ __all__ = [
     "like",
     "logsumexp",
     "masked",
+    "moved",
     "to_numpy",
 ]
 
@@ -57,8 +58,23 @@ def _from_other_containers(values: Any) -> np.ndarray:
 def like(values: Any, reference: Any, dtype: Any = None) -> Any:
     """``values`` as a float64 array in the namespace and on the device of another."""
     xp = array_namespace(reference)
-    dtype = xp.float64 if dtype is None else dtype
-    return xp.asarray(values, dtype=dtype, device=device_of(reference))
+    return moved(values, reference, xp.float64 if dtype is None else dtype)
+
+
+def moved(values: Any, reference: Any, dtype: Any = None) -> Any:
+    """``values``, of their own type, in the namespace and on the device of another."""
+    xp, device = array_namespace(reference), device_of(reference)
+    if not is_foreign(values):
+        values = _from_other_containers(values) if is_foreign(reference) else values
+    elif _library(values) != _library(reference):
+        values = to_numpy(values)
+    elif device_of(values) != device:
+        values = to_device(values, device)
+    return xp.asarray(values, dtype=dtype, device=device)
+
+
+def _library(array: Any) -> str:
+    return array_namespace(array).__name__
 
 
 def masked(array: Any, mask: Any) -> Any:

@@ -18,7 +18,7 @@ from skinfluence._array import (
     like,
     to_numpy,
 )
-from skinfluence._kernels import SparseRows, kernels
+from skinfluence._kernels import HostRows, SparseRows, kernels
 from skinfluence._kernels._sparse import as_csr
 
 # Sparse rows of fewer columns than this are faster made dense, block by block.
@@ -84,7 +84,7 @@ class Design:
         xp = array_namespace(self.centre)
         if self.is_wide_sparse:
             return self._sparse_rows(rows)
-        X = _dense_rows(self.X, rows, self.columns, xp)
+        X = _dense_rows(self.X, rows, self.columns, self.centre)
         if not self.has_intercept:
             return xp.astype(X, xp.float64, copy=False)
         if is_numpy_namespace(xp):  # one pass, no temporary
@@ -95,6 +95,16 @@ class Design:
             return block
         ones = xp.ones((X.shape[0], 1), dtype=xp.float64, device=device_of(X))
         return xp.concat([xp.astype(X, xp.float64) - self.centre, ones], axis=1)
+
+    def picked(self, rows: Any) -> "Design":
+        """Some of the rows, by indices."""
+        if hasattr(self.X, "tocsr"):
+            return self.of(self.X.tocsr()[rows])
+        return self.of(_picked(self.X, rows, self.centre))
+
+    def part(self, rows: slice) -> "Design":
+        """A slice of the rows."""
+        return self.of(self.X[rows] if hasattr(self.X, "tocsr") else self.X[rows, :])
 
     def _sparse_rows(self, rows: Any) -> SparseRows:
         X = self._csr
@@ -180,10 +190,14 @@ def weighted_mean(X: Any, weight: Any) -> Any:
     """Weighted mean of the columns, (p,); plain mean where all weights are zero."""
     xp = array_namespace(weight)
     total = xp.sum(weight)
-    share = weight / total if float(total) > 0 else xp.ones_like(weight) / len(weight)
+    n = weight.shape[0]
+    share = weight / total if float(total) > 0 else xp.ones_like(weight) / n
     if is_numpy_namespace(xp):  # a float32 X is promoted by blocks, a sparse one stays
         return xp.asarray(share @ X, dtype=float).ravel()
-    return share @ xp.astype(X, xp.float64)
+    size = max(_COLUMN_ENTRIES // max(X.shape[1], 1), 1)
+    parts = [slice(first, min(first + size, n)) for first in range(0, n, size)]
+    means = [share[part] @ xp.astype(X[part, :], xp.float64) for part in parts]
+    return xp.sum(xp.stack(means), axis=0)
 
 
 def _row_gram(design: Design, weight: Any, constant: float) -> Any:
@@ -202,18 +216,29 @@ def _row_gram(design: Design, weight: Any, constant: float) -> Any:
 
 def _column_block(design: Design, part: slice, xp: Any) -> Any:
     X = design.X.toarray() if hasattr(design.X, "tocsr") else design.X
-    X = (
-        X[:, part]
-        if design.columns is None
-        else xp.take(X, design.columns[part], axis=1)
-    )
+    if design.columns is None:
+        X = X[:, part]
+    elif isinstance(X, HostRows):
+        X = X[:, to_numpy(design.columns[part])]
+    else:
+        X = xp.take(X, design.columns[part], axis=1)
     columns = xp.astype(X, xp.float64) - design.centre[part]
     return xp.asarray(columns.T, copy=True)
 
 
-def _dense_rows(X: Any, rows: Any, columns: Any, xp: Any) -> Any:
+def _dense_rows(X: Any, rows: Any, columns: Any, reference: Any) -> Any:
     if hasattr(X, "tocsr"):
         part = X.tocsr()[rows]
         return (part if columns is None else part[:, columns]).toarray()
-    part = X[rows, :] if isinstance(rows, slice) else xp.take(X, rows, axis=0)
-    return part if columns is None else xp.take(part, columns, axis=1)
+    part = X[rows, :] if isinstance(rows, slice) else _picked(X, rows, reference)
+    if columns is None:
+        return part
+    return array_namespace(reference).take(part, columns, axis=1)
+
+
+def _picked(X: Any, rows: Any, reference: Any) -> Any:
+    """Rows of a dense X, by indices."""
+    if isinstance(X, HostRows):
+        return X.picked(rows)
+    xp = array_namespace(reference)
+    return xp.take(X, like(rows, reference, xp.int64), axis=0)

@@ -5,32 +5,58 @@ block of working rows and the matching parts of row-aligned arrays. It may multi
 block by arrays from either side with ``@``, which is all that sparse rows can do.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from skinfluence._array import array_namespace
 from skinfluence._design import Design
-from skinfluence._kernels import densified
+from skinfluence._kernels import densified, kernels
+from skinfluence.exceptions import DeviceMemoryError
 
 # A block should fit the second-level cache together with one scaled copy of itself.
 _BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
 # Not even the least number of rows may hold more numbers than this, 64 MiB.
 _MOST_ENTRIES = 2**23
+# Where a device has no room for blocks of so few rows, smaller ones will not help.
+_FEWEST_ROWS = 16
 # Sparse rows are few numbers each; what they are multiplied by is wide.
 _MOST_SPARSE_ROWS = 2**15
 
 
-def row_blocks(n_rows: int, width: int, least_rows: int = _LEAST_ROWS) -> list[slice]:
-    """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache."""
-    size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
-    size = max(min(size, _MOST_ENTRIES // max(width, 1)), 1)
+def row_blocks(
+    n_rows: int, width: int, least_rows: int = _LEAST_ROWS, place: Any = None
+) -> list[slice]:
+    """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache.
+
+    Or an accelerator, where an array at ``place`` lives on one: blocks as large as its
+    free memory allows, since each costs the launch of its kernels.
+    """
+    entries = None if place is None else kernels(place).block_entries(place)
+    if entries is not None:
+        size = max(entries // max(width, 1), 1)
+    else:
+        size = _host_block(width, least_rows)
+    return _slices(n_rows, size)
+
+
+def _slices(n_rows: int, size: int) -> list[slice]:
     starts = range(0, n_rows, size)
     return [slice(start, min(start + size, n_rows)) for start in starts]
 
 
+def _host_block(width: int, least_rows: int) -> int:
+    size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
+    return max(min(size, _MOST_ENTRIES // max(width, 1)), 1)
+
+
 def iterate(
-    design: Design, *aligned: Any, least_rows: int = _LEAST_ROWS, dense: bool = False
+    design: Design,
+    *aligned: Any,
+    least_rows: int = _LEAST_ROWS,
+    dense: bool = False,
+    most_rows: int | None = None,
 ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
     """Pairs of a slice and ``(block, *parts)``, over all rows.
 
@@ -40,7 +66,10 @@ def iterate(
     if design.is_wide_sparse and not dense:
         blocks = row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
     else:
-        blocks = row_blocks(design.n_rows, design.width, least_rows)
+        place = design.centre
+        blocks = row_blocks(design.n_rows, design.width, least_rows, place)
+        if most_rows is not None:
+            blocks = _slices(design.n_rows, most_rows)
     for rows in blocks:
         block = design.block(rows, scratch)
         if design.is_wide_sparse:
@@ -57,10 +86,16 @@ def sum_over_rows(
 
     ``function`` may add into ``total`` in place; totals of disjoint rows must add up.
     """
-    total = start
-    for _, block in iterate(design, *aligned):
-        total = function(total, *block)
-    return total
+
+    def folded(most_rows: int | None) -> Any:
+        total = (
+            copy.deepcopy(start) if kernels(design.centre).out_of_memory() else start
+        )
+        for _, block in iterate(design, *aligned, most_rows=most_rows):
+            total = function(total, *block)
+        return total
+
+    return _within_memory(folded, design)
 
 
 def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -> Any:
@@ -68,8 +103,41 @@ def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -
 
     ``function`` returns one array or a tuple of arrays, each with the rows first.
     """
-    parts = [function(*block) for _, block in iterate(design, *aligned)]
+
+    def mapped(most_rows: int | None) -> list[Any]:
+        blocks = iterate(design, *aligned, most_rows=most_rows)
+        return [function(*block) for _, block in blocks]
+
+    parts = _within_memory(mapped, design)
     if isinstance(parts[0], tuple):
         xp = array_namespace(parts[0][0])
         return tuple(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
     return array_namespace(parts[0]).concat(parts, axis=0)
+
+
+def _within_memory(work: Callable[[int | None], Any], design: Design) -> Any:
+    """``work`` in smaller and smaller blocks of rows, until they fit the device."""
+    kernel, most_rows = kernels(design.centre), None
+    while True:
+        try:
+            return work(most_rows)
+        except kernel.out_of_memory() as error:
+            if most_rows is None:
+                place = design.centre
+                first = row_blocks(design.n_rows, design.width, place=place)[0]
+                most_rows = first.stop
+            if most_rows <= _FEWEST_ROWS:
+                raise _no_memory(kernel, design, most_rows) from error
+            most_rows = max(most_rows // 4, _FEWEST_ROWS)
+        kernel.release()  # outside: the error holds the arrays of its frames
+
+
+def _no_memory(kernel: Any, design: Design, n_rows: int) -> DeviceMemoryError:
+    free = kernel.free_bytes(design.centre) / 2**20
+    return DeviceMemoryError(
+        f"The device has no room to work on {n_rows} rows of {design.width} columns at a "
+        f"time: {free:.0f} MiB are free. What stays there is too much, not the blocks: "
+        "free other arrays, keep X on the host and give backend='cupy', which sends it "
+        "in blocks where it does not fit, or use solver='cg', which needs no matrix of "
+        f"{design.width} x {design.width}, or backend='numpy'."
+    )

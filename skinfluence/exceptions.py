@@ -19,6 +19,7 @@ __all__ = [
     "IndefiniteCurvatureError",
     "UnidentifiedDeletionError",
     "MissingDependencyError",
+    "DeviceMemoryError",
     "SkinfluenceWarning",
     "NotStationaryWarning",
     "NotConvergedWarning",
@@ -76,6 +77,10 @@ class UnidentifiedDeletionError(SkinfluenceError, ValueError):
 
 class MissingDependencyError(SkinfluenceError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class DeviceMemoryError(SkinfluenceError, MemoryError):
+    """The device has no room for the work, not even in small blocks of rows."""
 
 
 class SkinfluenceWarning(UserWarning):

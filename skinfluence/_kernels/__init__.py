@@ -6,18 +6,53 @@
 from types import ModuleType
 from typing import Any
 
+from array_api_compat import is_cupy_array, is_torch_array
+
 from skinfluence._array import is_numpy_array
 from skinfluence._kernels import _generic, _numpy, _sparse
+from skinfluence._kernels._host_rows import HostRows
 from skinfluence._kernels._sparse import SparseRows
+from skinfluence.exceptions import MissingDependencyError
 
-__all__ = ["SparseRows", "densified", "kernels"]
+__all__ = ["HostRows", "SparseRows", "densified", "device_place", "kernels"]
 
 
 def kernels(array: Any) -> ModuleType:
     """The kernels that suit ``array``."""
     if isinstance(array, SparseRows):
         return _sparse
-    return _numpy if is_numpy_array(array) else _generic
+    if is_numpy_array(array):
+        return _numpy
+    if is_cupy_array(array):
+        return _load_cupy()
+    return _load_torch() if is_torch_array(array) else _generic
+
+
+def device_place(backend: str) -> Any:
+    """An empty array of a backend, "cupy" or "torch", on its current device."""
+    return (_load_cupy if backend == "cupy" else _load_torch)().place()
+
+
+def _load_cupy() -> ModuleType:
+    try:
+        from skinfluence._kernels import _cupy
+    except ImportError as error:
+        raise MissingDependencyError(
+            "backend='cupy' needs CuPy, built for your version of CUDA: pip install "
+            "'skinfluence[cupy-cuda12x]' or 'skinfluence[cupy-cuda13x]' "
+            f"({error})."
+        ) from error
+    return _cupy
+
+
+def _load_torch() -> ModuleType:
+    try:
+        from skinfluence._kernels import _torch
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"backend='torch' needs PyTorch: pip install 'skinfluence[torch]' ({error})."
+        ) from error
+    return _torch
 
 
 def densified(block: Any) -> Any:

@@ -3,6 +3,31 @@
 from typing import Any
 
 from skinfluence._array import array_namespace, device_of
+from skinfluence._kernels._host_rows import PlainSender
+
+
+def free_bytes(like: Any) -> float:
+    """Memory that arrays beside ``like`` can have: unknown."""
+    return float("inf")
+
+
+def block_entries(like: Any) -> int | None:
+    """Numbers in a block of rows; None for blocks that suit the host's cache."""
+    return None
+
+
+def out_of_memory() -> tuple[type[BaseException], ...]:
+    """What is raised where a device has no memory left: unknown."""
+    return ()
+
+
+def release() -> None:
+    """Give memory that is held for later back to the device."""
+
+
+def sender(like: Any) -> PlainSender:
+    """The way from the host to the device of ``like``."""
+    return PlainSender(like)
 
 
 def empty_gram(width: int, like: Any) -> Any:
@@ -32,7 +57,7 @@ def inverse_cholesky(matrix: Any) -> tuple[Any, float] | None:
         return None
     T = xp.linalg.inv(L).T
     inverse = T @ T.T
-    return T, 1.0 / float(_norm1(matrix) * _norm1(inverse))
+    return T, 1.0 / float(norm1(matrix) * norm1(inverse))
 
 
 def squared_row_norms(block: Any, T: Any, *, triangular: bool) -> Any:
@@ -64,7 +89,8 @@ def inverse_root_in_place(matrix: Any) -> Any | None:
     return None if found is None else found[0]
 
 
-def _norm1(matrix: Any) -> Any:
+def norm1(matrix: Any) -> Any:
+    """Largest sum of magnitudes of a column."""
     xp = array_namespace(matrix)
     return xp.max(xp.sum(xp.abs(matrix), axis=0))
 

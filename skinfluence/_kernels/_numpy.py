@@ -4,16 +4,24 @@ import numpy as np
 from scipy.linalg import blas, lapack, qr
 
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
-from skinfluence._kernels._generic import squared_columns
+from skinfluence._kernels._generic import (
+    block_entries,
+    free_bytes,
+    out_of_memory,
+    squared_columns,
+)
 
 __all__ = [
     "add_gram",
+    "block_entries",
     "empty_gram",
     "finished_gram",
     "framed_identity",
+    "free_bytes",
     "inverse_cholesky",
     "inverse_root_in_place",
     "largest",
+    "out_of_memory",
     "squared_columns",
     "squared_row_norms",
     "upper_factor",

@@ -240,8 +240,9 @@ class _Test:
             rows = indices_of(rows, self.point)
         size = max(_ENTRIES // self.start.shape[0], 16)
         parts = [
-            self._changes(rows[first : first + size], theta[first : first + size, ...])
+            self._changes(rows[first:last], theta[first:last, ...])
             for first in range(0, n_rows, size)
+            for last in (min(first + size, n_rows),)
         ]
         return xp.concat(parts, axis=0)
 

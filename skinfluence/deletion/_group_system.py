@@ -43,10 +43,9 @@ def leaving(objective: Objective, rows: Any) -> Objective:
     """What leaves with rows: the sum of their losses, and their share of the penalty."""
     design, penalty = objective.design, objective.penalty
     share = penalty.share * _counted(objective, rows)
-    X = design.X.tocsr()[rows] if hasattr(design.X, "tocsr") else taken(design.X, rows)
     return replace(
         objective,
-        design=design.of(X),
+        design=design.picked(rows),
         targets=taken(objective.targets, rows),
         weight=taken(objective.weight, rows),
         penalty=Penalty(share * penalty.strength, share * penalty.slope),

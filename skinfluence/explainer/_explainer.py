@@ -1,6 +1,7 @@
 """``InfluenceExplainer``: what did each training row do to this model?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -20,7 +21,13 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import array_namespace
+from skinfluence._array import (
+    array_namespace,
+    device_of,
+    is_foreign,
+    moved,
+    to_numpy,
+)
 from skinfluence._delegation import DelegationMixin
 from skinfluence._design import Design
 from skinfluence._progress import Progress
@@ -71,7 +78,9 @@ from skinfluence.solvers import solver_for, widened
 from skinfluence.support import (
     checks,
     is_fitted,
+    placed,
     read,
+    readable,
     reads_features,
     required_row,
     unwrapped,
@@ -135,8 +144,11 @@ class InfluenceExplainer(
         deletion effects away. A number is the distance, in median deletion effects,
         that is near enough (True: 1e-9): 0.1 saves time where only the order of the
         rows matters. ``estimator`` itself is not touched.
-    backend : {"auto", "numpy"}, default="auto"
-        Where the arrays live.
+    backend : {"auto", "numpy", "cupy", "torch"}, default="auto"
+        Which arrays to compute with. "auto": those of X (CuPy, PyTorch or any other that
+        keeps the array API standard), or of the model's ``coef_`` where X is NumPy's.
+        The others bring X to the host, to the current CUDA device or to PyTorch's
+        default device. Results are arrays of the same library, on the same device.
     tol : float, default=1e-8
         For "exact": the length of the last certified step of each deletion, relative to
         the longer of its delta and the median delta.
@@ -301,6 +313,7 @@ class InfluenceExplainer(
         estimator = self._fitted_estimator(X, y, sample_weight, params)
         model = read(estimator)
         rows = checks.known_rows(self, estimator, model, X, checked_X)
+        rows = placed(rows, estimator, self.backend)
         objective, theta = model.objective(
             rows, checked_y, weight, centred=not self.damping
         )
@@ -356,9 +369,12 @@ class InfluenceExplainer(
             )
         if fitted and self.prefit is not False:
             return self.estimator
+        inner = unwrapped(self.estimator)
         with checks.data_errors():
+            given = self._fit_params(sample_weight, params)
+            given = {name: readable(inner, value) for name, value in given.items()}
             return clone(self.estimator).fit(
-                X, y, **self._fit_params(sample_weight, params)
+                readable(inner, X), readable(inner, y), **given
             )
 
     def _fit_params(self, sample_weight: Any, params: dict[str, Any]) -> dict[str, Any]:
@@ -496,14 +512,15 @@ class InfluenceExplainer(
             parts = self._point_blocks(design.n_rows)
         found = []
         for part in parts:
-            some = design if len(parts) == 1 else design.of(design.X[part])
+            some = design if len(parts) == 1 else design.part(part)
             blocks = [
                 self._influence_blocks(some, quantity.at(part), aggregate, relative)
                 for quantity in quantities
             ]
             found.append(self._side_by_side(blocks, some.n_rows, aggregate))
         speak_of_residuals(self._solver)
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        xp = array_namespace(found[0])
+        return found[0] if len(found) == 1 else xp.concat(found, axis=0)
 
     def loo_delta(
         self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
@@ -585,7 +602,7 @@ class InfluenceExplainer(
         verdicts = Verdicts()
         found = []
         for part in self._point_blocks(design.n_rows):
-            some = design.of(design.X[part])
+            some = design.part(part)
             for asked in quantities:
                 if quantity == "influence":
                     blocks, sign = (
@@ -600,13 +617,14 @@ class InfluenceExplainer(
                 found.append(top_blocks(blocks, k, order, sign))
         verdicts.speak()
         speak_of_residuals(self._solver)
-        n_side = len(quantities)
+        n_side, xp = len(quantities), array_namespace(found[0][0])
         values, indices = (
-            np.concatenate(
+            xp.concat(
                 [
-                    np.concatenate(column[i : i + n_side], axis=1)
+                    xp.concat(column[i : i + n_side], axis=1)
                     for i in range(0, len(column), n_side)
-                ]
+                ],
+                axis=0,
             )
             for column in zip(*found, strict=True)
         )
@@ -642,8 +660,10 @@ class InfluenceExplainer(
         )
         return Bunch(
             **self._parameters(theta),
-            n_steps=np.zeros(len(rows), dtype=np.int64),
-            error_bound=self._error_bound(theta, np.zeros_like(theta)),
+            n_steps=self._here(np.zeros(len(rows), dtype=np.int64)),
+            error_bound=self._error_bound(
+                theta, array_namespace(theta).zeros_like(theta)
+            ),
         )
 
     def loo_params(self, rows: Any = None) -> Bunch:
@@ -683,8 +703,9 @@ class InfluenceExplainer(
         xp = array_namespace(self._point.theta)
         parts = []
         layout = self._point.objective.layout
-        for block in row_blocks(len(chosen), layout.n_groups * layout.size):
-            found = deletion.deltas(xp.asarray(chosen[block]))
+        width = layout.n_groups * layout.size
+        for block in row_blocks(len(chosen), width, place=self._point.theta):
+            found = deletion.deltas(self._here(chosen[block]))
             verdicts.watch(chosen[block], found)
             parts.append(found)
         verdicts.speak(strict=rows is not None)
@@ -693,7 +714,7 @@ class InfluenceExplainer(
         return Bunch(
             **self._parameters(xp.concat([part.theta for part in parts], axis=0)),
             n_steps=xp.concat([part.n_steps for part in parts], axis=0),
-            error_bound=np.concatenate(bounds),
+            error_bound=xp.concat(bounds, axis=0),
             **_active_set_changes(parts),
         )
 
@@ -778,7 +799,7 @@ class InfluenceExplainer(
         (1, 1)
         """
         design, quantities = self._asked(X, y, "loss", None)
-        chosen = array_namespace(self._point.theta).asarray(self._rows(rows))
+        chosen = self._here(self._rows(rows))
         return feature_influence(self._point, design, quantities[0], chosen)
 
     def diagnostics(self) -> Any:
@@ -946,13 +967,9 @@ class InfluenceExplainer(
         """
         reader = self._reader(method)
         u, lost = self._loo_outputs()
-        filled = np.where(lost[:, None], self._point.outputs[:, : u.shape[1]], u)
-        found = getattr(reader, method)(filled)
-        labels = method == "predict" and self._classifies
-        for part in found if isinstance(found, list) else [found]:  # one per output
-            if part.dtype.kind == "f" and not labels:
-                part[lost] = np.nan
-        return found
+        outputs = to_numpy(self._point.outputs)[:, : u.shape[1]]
+        found = getattr(reader, method)(np.where(lost[:, None], outputs, u))
+        return self._predictions(found, method, lost)
 
     def loo_score(self, scoring: Any = None) -> float:
         """Leave-one-out score of the model, without a refit.
@@ -1003,15 +1020,28 @@ class InfluenceExplainer(
         checks.one_of("method", method, tuple(allowed))
         return reader
 
+    def _predictions(self, found: Any, method: str, lost: Any) -> Any:
+        """Predictions without those of lost rows, where the arrays live."""
+        if isinstance(found, list):  # one per output
+            return [self._predictions(part, method, lost) for part in found]
+        if found.dtype.kind == "f" and not (method == "predict" and self._classifies):
+            found[lost] = np.nan
+        return self._here(found) if found.dtype.kind in "fiub" else found
+
+    def _here(self, values: Any) -> Any:
+        """Values of the host in the namespace and on the device of the rows."""
+        return moved(values, self._point.theta)
+
     def _loo_outputs(self) -> tuple[Any, Any]:
-        """Linear outputs of each row without it, and the mask of rows without any."""
+        """Outputs of each row without it, and the mask of rows without any; host arrays."""
         deletion, verdicts = self._deletion(self.n_train_), Verdicts()
         parts = []
-        for rows in row_blocks(self.n_train_, self._point.objective.design.width):
+        width, place = self._point.objective.design.width, self._point.theta
+        for rows in row_blocks(self.n_train_, width, place=place):
             u, unidentified, unbounded = deletion.outputs(rows)
             missed = deletion.missed_changes(rows)
             verdicts.add(rows, unidentified, unbounded, changing=missed)
-            parts.append((u, unidentified | unbounded))
+            parts.append((to_numpy(u), to_numpy(unidentified | unbounded)))
         verdicts.speak()
         u, lost = (np.concatenate(column) for column in zip(*parts, strict=True))
         return u[:, : self._model.n_outputs], lost
@@ -1039,18 +1069,15 @@ class InfluenceExplainer(
         if on == "loss" or (on == "auto" and y is not None):
             refuse_outside_domain(self._point, design)
             return design, [Loss(objective.loss, self._targets_of(X, y))]
-        B = objective.layout.unpack(self._point.theta).T
-        K = B.shape[1]
+        xp, K = array_namespace(self._point.theta), objective.layout.n_outputs
+        eye = self._here(np.eye(K))
         if self._picks_class:
-            u = np.concatenate(
-                [
-                    design.block(part) @ B
-                    for part in row_blocks(design.n_rows, design.width)
-                ]
-            )
-            return design, [Output(np.eye(K)[np.argmax(u, axis=1)])]
-        own = np.eye(K)[: self._model.n_outputs]  # a fitted scale is no prediction
-        columns = [np.broadcast_to(row, (design.n_rows, K)) for row in own]
+            u = replace(objective, design=design).outputs(self._point.theta)
+            return design, [Output(xp.take(eye, xp.argmax(u, axis=1), axis=0))]
+        shape = design.n_rows, K
+        columns = [  # a fitted scale is no prediction
+            xp.broadcast_to(eye[k, :], shape) for k in range(self._model.n_outputs)
+        ]
         if on == "decision" or self._classifies:
             return design, [Output(column) for column in columns]
         return design, [Response(objective.loss, column) for column in columns]
@@ -1063,11 +1090,14 @@ class InfluenceExplainer(
         if not reads_X:
             with checks.data_errors():
                 rows = checks.transformed(self._model.transformed(rows))
-        return self._point.objective.design.of(rows)
+        design = self._point.objective.design
+        if hasattr(rows, "tocsr"):
+            rows = rows.toarray() if is_foreign(design.centre) else rows
+        return design.of(rows if hasattr(rows, "tocsr") else self._here(rows))
 
     def _targets_of(self, X: Any, y: Any) -> Any:
         y = checks.targets(X, y, classifier=self._classifies)
-        return self._model.targets(y)
+        return self._here(self._model.targets(y))
 
     def _deletion(self, n_rows: int) -> AbstractDeletion:
         if self.deletion == "jackknife":
@@ -1120,7 +1150,8 @@ class InfluenceExplainer(
         n = self.n_train_
         shape = (n * len(parts),) if aggregate else (n_points, n * len(parts))
         xp = array_namespace(self._point.theta)
-        found = xp.empty(shape, dtype=xp.float64)
+        device = device_of(self._point.theta)
+        found = xp.empty(shape, dtype=xp.float64, device=device)
         for i, blocks in enumerate(parts):
             for rows, values in blocks:
                 first = i * n + rows.start
@@ -1149,7 +1180,8 @@ class InfluenceExplainer(
         layout = self._point.objective.layout
         numbers = layout.n_groups * layout.size + 4 * 4096
         size = max(_working_entries() // numbers, 16)
-        return [slice(first, first + size) for first in range(0, n_points, size)]
+        starts = range(0, n_points, size)
+        return [slice(first, min(first + size, n_points)) for first in starts]
 
     def _rows(self, rows: Any) -> Any:
         check_is_fitted(self)
@@ -1160,9 +1192,10 @@ class InfluenceExplainer(
     def _blockwise(self, rows: Any, function: Callable[[Any], Any]) -> Any:
         xp = array_namespace(self._point.theta)
         layout = self._point.objective.layout
-        blocks = row_blocks(max(len(rows), 1), layout.n_groups * layout.size)
+        width, place = layout.n_groups * layout.size, self._point.theta
+        blocks = row_blocks(max(len(rows), 1), width, place=place)
         return xp.concat(
-            [function(xp.asarray(rows[block])) for block in blocks], axis=0
+            [function(self._here(rows[block])) for block in blocks], axis=0
         )
 
     def _parameters(self, theta: Any) -> dict[str, Any]:
@@ -1177,17 +1210,22 @@ class InfluenceExplainer(
         objective = self._point.objective
         design, layout = objective.design, objective.layout
 
+        xp = array_namespace(theta)
+
         def length(vectors: Any) -> Any:
             coef, intercept = design.to_estimator(layout.unpack(vectors))
-            return np.sqrt(np.sum(coef**2, axis=(1, 2)) + np.sum(intercept**2, axis=1))
+            squared = xp.sum(coef**2, axis=(1, 2)) + xp.sum(intercept**2, axis=1)
+            return xp.sqrt(squared)
 
-        finite = np.isfinite(last_step).all(axis=(1, 2))
-        if not finite.any():
-            return np.full(theta.shape[0], np.inf)
-        certified = length(np.where(finite[:, None, None], last_step, 0.0))
+        finite = xp.all(xp.isfinite(last_step), axis=(1, 2))
+        if not bool(xp.any(finite)):
+            return xp.full_like(theta[:, 0, 0], xp.inf)
+        zeros = xp.zeros_like(last_step)
+        certified = length(xp.where(finite[:, None, None], last_step, zeros))
         size = length(theta) + length(self._point.theta[None, ...])
-        rounding = 64 * np.finfo(float).eps * self.condition_**0.5 * size
-        return np.where(finite, certified + rounding, np.inf)
+        rounding = float(64 * np.finfo(float).eps * self.condition_**0.5) * size
+        bound = certified + rounding
+        return xp.where(finite, bound, xp.full_like(bound, xp.inf))
 
 
 def _active_set_changes(parts: list[Deltas]) -> dict[str, Any]:

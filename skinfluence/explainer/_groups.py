@@ -107,7 +107,8 @@ class GroupsMixin:
         scale = -point.objective.weight_sum
         parts = []
         for block in self._group_blocks(len(members)):
-            gradients = scale * group_gradients(point, members[block])
+            some = [self._here(rows) for rows in members[block]]
+            gradients = scale * group_gradients(point, some)
             theta = point.factor.steps(gradients)
             parts.append(
                 [linear_changes(point, theta, design, q, aggregate) for q in quantities]
@@ -190,14 +191,15 @@ class GroupsMixin:
         effect = linear_changes if deletion.linear else changes
         parts = []
         for block in self._group_blocks(len(members)):
-            found = deletion.deltas(members[block])
+            found = deletion.deltas([self._here(rows) for rows in members[block]])
             verdicts.watch(found)
             values = [
                 effect(self._point, found.theta, design, q, aggregate)
                 for q in quantities
             ]
             if aggregate:  # shares of the mean or sum, block of points by block
-                values = [v.sum(axis=0) if v.ndim == 2 else v for v in values]
+                xp = array_namespace(found.theta)
+                values = [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
             parts.append(values)
         verdicts.speak()
         speak_of_residuals(self._solver)
@@ -264,18 +266,16 @@ class GroupsMixin:
         deletion, verdicts = self._group_deletion(len(folds)), GroupVerdicts(names)
         u = np.array(to_numpy(self._point.outputs))
         for rows, (_, test) in zip(held_out, folds, strict=True):
-            found = deletion.deltas([rows])
+            found = deletion.deltas([self._here(rows)])
             verdicts.watch(found)
             B = objective.layout.unpack(found.theta[0, ...])  # (K, q)
-            u[test] += to_numpy(objective.design.block(test) @ B.T)
+            u[test] += to_numpy(objective.design.block(self._here(test)) @ B.T)
         verdicts.speak()
         speak_of_residuals(self._solver)
         lost = np.isnan(u).any(axis=1)
         u[lost] = to_numpy(self._point.outputs)[lost]
         values = getattr(reader, method)(u[:, : self._model.n_outputs])
-        if values.dtype.kind == "f" and not (method == "predict" and self._classifies):
-            values[lost] = np.nan
-        return values
+        return self._predictions(values, method, lost)
 
     # --- below the surface -----------------------------------------------------------
 
@@ -318,7 +318,8 @@ class GroupsMixin:
 
     def _group_blocks(self: Any, n_groups: int) -> list[slice]:
         layout = self._point.objective.layout
-        return row_blocks(n_groups, layout.n_groups * layout.size)
+        width = layout.n_groups * layout.size
+        return row_blocks(n_groups, width, place=self._point.theta)
 
 
 class GroupVerdicts:
@@ -341,7 +342,8 @@ class GroupVerdicts:
             "late": ~found.converged,
             "missed_changes": found.missed_changes,
         }
-        names = self.names[self.n_seen : self.n_seen + len(found.converged)]
+        n_found = found.converged.shape[0]
+        names = self.names[self.n_seen : self.n_seen + n_found]
         for kind, mask in flags.items():
             if mask is not None:
                 chosen = np.flatnonzero(to_numpy(mask))
@@ -390,7 +392,7 @@ def groups_of(groups: Any, n_train: int) -> tuple[list[Any], list[str]]:
     if isinstance(groups, list | tuple) and len(groups) and np.ndim(groups[0]) == 1:
         listed = [_members(rows, i, n_train) for i, rows in enumerate(groups)]
         return listed, [f"group {i}" for i in range(len(listed))]
-    labels = np.asarray(groups)
+    labels = to_numpy(groups)
     if labels.shape != (n_train,):
         raise InvalidParameterError(
             f"groups must hold one label for each of the {n_train} training rows, or be "
@@ -414,7 +416,8 @@ def groups_of(groups: Any, n_train: int) -> tuple[list[Any], list[str]]:
 
 
 def _members(rows: Any, number: int, n_train: int) -> Any:
-    if len(rows) == 0 or (np.asarray(rows).dtype == bool and not np.any(rows)):
+    rows = to_numpy(rows)
+    if len(rows) == 0 or (rows.dtype == bool and not np.any(rows)):
         raise InvalidParameterError(
             f"Group {number} is empty: give each group at least one training row."
         )

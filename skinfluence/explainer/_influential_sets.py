@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import array_namespace, to_numpy
+from skinfluence._array import array_namespace, like, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
 from skinfluence.deletion._group_system import without_rows
@@ -32,7 +32,7 @@ from skinfluence.solvers import (
     solver_for,
     widened,
 )
-from skinfluence.support import checks
+from skinfluence.support import checks, host_rows
 
 _REFIT_STEPS = 100
 _DIRECTIONS = {"decrease": 1.0, "increase": -1.0}
@@ -155,7 +155,7 @@ class SetsMixin:
         found = search.flipping(size) if flips else search.of_size(size)
         predicted, achieved = initial, initial
         if len(found.rows):
-            rows = array_namespace(point.theta).asarray(found.rows)
+            rows = self._here(found.rows)
             delta = self._group_deletion(1).delta(rows).theta[0, ...]
             theta = self._point.theta + delta
             predicted = asked.of(self._point.objective).value(theta)
@@ -263,7 +263,7 @@ class _Asked:
         """The target as a function of the parameters of an objective."""
         if self.targets is not None:
             return LossTarget(self._loss(objective))
-        layout, xp = objective.layout, array_namespace(objective.weight)
+        layout = objective.layout
         table = np.zeros((layout.n_outputs, layout.width))
         if self.column is not None:
             self._fill(table[self.output or 0], objective)
@@ -271,7 +271,7 @@ class _Asked:
             row = to_numpy(objective.design.of(self.design.X).block(slice(0, 1)))[0]
             for output, factor in self._outputs(row, objective):
                 table[output] += factor * row
-        return LinearTarget(layout.pack(xp.asarray(table).T))
+        return LinearTarget(layout.pack(like(table, objective.weight).T))
 
     def _fill(self, entries: Any, objective: Objective) -> None:
         """Ones and centres, so that ``entries @ theta`` is the coefficient."""
@@ -305,7 +305,7 @@ class _Asked:
             objective.loss,
             objective.design.of(self.design.X),
             self.targets,
-            xp.full(m, 1.0 / m, dtype=objective.weight.dtype),
+            like(np.full(m, 1.0 / m), objective.weight),
             Penalty(none),
             objective.layout,
         )
@@ -386,9 +386,8 @@ def _fitted_start(model: Any, objective: Objective, y: Any, kept: Any) -> Any:
     held = model.row.held(model.estimator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        X, weight = objective.design.X, to_numpy(objective.weight)[kept]
-        X = X.tocsr()[kept] if hasattr(X, "tocsr") else X[kept]
-        held.fit(X, y, sample_weight=weight)
+        X, weight = host_rows(objective.design.X), to_numpy(objective.weight)
+        held.fit(X[kept], y, sample_weight=weight[kept])
     return replace(model, estimator=held).theta(objective)
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skinfluence._array import array_namespace, to_numpy
+from skinfluence._array import array_namespace, moved, to_numpy
 from skinfluence._objective import Objective
 from skinfluence.exceptions import (
     NotConvergedWarning,
@@ -86,7 +86,7 @@ def at_minimum(
             stacklevel=6,
         )
     sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
-    rows = array_namespace(theta).asarray(sampled)
+    rows = moved(sampled, theta)
     lengths = to_numpy(gradient_lengths(point, rows))
     # Deletion effects below the rounding of the model itself are no measure.
     rounding = 1e-12 * _model_length(point, rows)

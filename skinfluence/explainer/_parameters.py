@@ -10,6 +10,7 @@ from skinfluence.explainer._minimum import NEGLIGIBLE
 from skinfluence.solvers import SOLVERS
 from skinfluence.support import checks
 
+BACKENDS = ("auto", "numpy", "cupy", "torch")
 DELETIONS = ("jackknife", "newton", "halley", "exact")
 
 
@@ -18,7 +19,7 @@ def check_parameters(explainer: Any) -> None:
     checks.one_of("prefit", explainer.prefit, ("auto", True, False))
     checks.one_of("deletion", explainer.deletion, DELETIONS)
     checks.one_of("solver", explainer.solver, SOLVERS)
-    checks.one_of("backend", explainer.backend, ("auto", "numpy"))
+    checks.one_of("backend", explainer.backend, BACKENDS)
     _check_polish(explainer.polish)
     checks.at_least("damping", explainer.damping, 0.0)
     checks.at_least("tol", explainer.tol, np.finfo(float).eps)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from skinfluence._array import to_numpy
 from skinfluence.exceptions import (
     ActiveSetWarning,
     NotConvergedWarning,
@@ -36,15 +37,15 @@ class Verdicts:
     ) -> None:
         """Take note of the flagged rows of one block (a slice or indices)."""
         if isinstance(rows, slice):
-            rows = np.arange(rows.start, rows.start + len(unidentified))
-        self.unidentified += np.asarray(rows)[np.asarray(unidentified)].tolist()
-        self.unbounded += np.asarray(rows)[np.asarray(unbounded)].tolist()
+            rows = np.arange(rows.start, rows.start + unidentified.shape[0])
+        rows, unbounded = to_numpy(rows), to_numpy(unbounded)
+        self.unidentified += rows[to_numpy(unidentified)].tolist()
+        self.unbounded += rows[unbounded].tolist()
         if converged is not None:
-            late = ~np.asarray(converged) & ~np.asarray(unbounded)
-            self.unconverged += np.asarray(rows)[late].tolist()
-
+            late = ~to_numpy(converged) & ~unbounded
+            self.unconverged += rows[late].tolist()
         if changing is not None:
-            self.changing += np.asarray(rows)[np.asarray(changing)].tolist()
+            self.changing += rows[to_numpy(changing)].tolist()
 
     def watch(self, rows: Any, found: Any) -> None:
         """Take note of ``Deltas``."""

@@ -95,7 +95,7 @@ def _linear_blocks(
     layout = point.objective.layout
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
     width = max(design.row_entries, Q.shape[0] if design.is_wide_sparse else 0)
-    for rows in row_blocks(point.objective.n_rows, width):
+    for rows in row_blocks(point.objective.n_rows, width, place=point.theta):
         terms = row_terms(point, rows)
         values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
         yield rows, values if aggregate is None else values[0, :]
@@ -112,7 +112,8 @@ def _evaluated_blocks(
 ) -> Blocks:
     xp = array_namespace(point.theta)
     layout = point.objective.layout
-    for rows in row_blocks(point.objective.n_rows, layout.n_groups * layout.size):
+    width = layout.n_groups * layout.size
+    for rows in row_blocks(point.objective.n_rows, width, place=point.theta):
         found = deletion.deltas(rows)
         watch(rows, found)
         values = changes(point, found.theta, design, quantity, aggregate, entries)

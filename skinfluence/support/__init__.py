@@ -12,6 +12,7 @@ from skinfluence.support import (  # noqa: F401
     checks,
 )
 from skinfluence.support._model import Model
+from skinfluence.support._places import host_rows, placed, readable
 from skinfluence.support._read import (
     AnyModel,
     is_fitted,
@@ -29,8 +30,11 @@ __all__ = [
     "Model",
     "SupportRow",
     "checks",
+    "host_rows",
     "is_fitted",
+    "placed",
     "read",
+    "readable",
     "reads_features",
     "register",
     "register_estimator",

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence.losses import AbstractLoss, HalfBinomialLoss, HalfMultinomialLoss
-from skinfluence.support._table import SupportRow, indicator, register
+from skinfluence.support._table import SupportRow, classes_of, indicator, register
 
 
 def _log_loss(estimator: Any) -> AbstractLoss:
@@ -65,7 +65,7 @@ def _balanced_on_weight(estimator: Any, y: Any, weight: Any) -> Any:
     """Class weights of logistic regression: balanced by sums of sample weights."""
     if estimator.class_weight is None:
         return weight
-    classes = estimator.classes_
+    classes = classes_of(estimator)
     values = compute_class_weight(
         estimator.class_weight, classes=classes, y=y, sample_weight=weight
     )

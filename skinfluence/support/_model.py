@@ -1,19 +1,21 @@
 """A fitted linear model: its parameters, targets and objective, in its own shapes."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 from sklearn.base import is_classifier
 
+from skinfluence._array import array_namespace, like, moved, to_numpy
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
 from skinfluence.exceptions import InvalidDataError, UnknownLabelError
 from skinfluence.losses import AbstractLoss, Repeated
-from skinfluence.support._table import SupportRow, row_of
+from skinfluence.support._places import place_of, transformed_by
+from skinfluence.support._table import SupportRow, classes_of, row_of
 
 
 @final
@@ -36,7 +38,7 @@ class Model:
 
     def transformed(self, X: Any) -> Any:
         """X as the linear model reads it."""
-        return X if self.transformer is None else self.transformer.transform(X)
+        return X if self.transformer is None else transformed_by(self.transformer, X)
 
     def refitted(self, X: Any, y: Any, weight: Any) -> Any:
         """Another fit of the model, to transformed rows, hyper-parameters held."""
@@ -50,12 +52,12 @@ class Model:
     @property
     def n_outputs(self) -> int:
         """Linear outputs K."""
-        coef = np.asarray(self.estimator.coef_)
+        coef = to_numpy(self.estimator.coef_)
         return coef.shape[0] if coef.ndim == 2 else 1
 
     @property
     def parameters(self) -> tuple[Any, Any]:
-        """Coefficients (K, p) and intercepts (K,), in float64."""
+        """Coefficients (K, p) and intercepts (K,), in float64, on the host."""
         return _parameters(self.estimator)
 
     def shaped(self, coef: Any, intercept: Any) -> dict[str, Any]:
@@ -63,15 +65,15 @@ class Model:
 
         ``coef``, ``intercept``, and by its name whatever else the estimator has fitted.
         """
-        rows, K = coef.shape[0], self.n_outputs
-        own_coef = np.asarray(self.estimator.coef_).shape
-        own_intercept = np.asarray(self.estimator.intercept_).shape
+        xp, rows, K = array_namespace(coef), coef.shape[0], self.n_outputs
+        own_coef = to_numpy(self.estimator.coef_).shape
+        own_intercept = to_numpy(self.estimator.intercept_).shape
         extra = self.row.extra(self.estimator)
         return {
-            "coef": coef[:, :K].reshape(rows, *own_coef),
-            "intercept": intercept[:, :K].reshape(rows, *own_intercept)
+            "coef": xp.reshape(coef[:, :K, :], (rows, *own_coef)),
+            "intercept": xp.reshape(intercept[:, :K], (rows, *own_intercept))
             if has_intercept(self.estimator)
-            else np.zeros((rows, *own_intercept)),
+            else like(np.zeros((rows, *own_intercept)), coef),
             **{name: intercept[:, K + k] for k, name in enumerate(extra)},
         }
 
@@ -85,7 +87,10 @@ class Model:
         coef, intercept = _parameters(fitted)
         extra = np.array(list(self.row.extra(fitted).values()), dtype=float)
         coef = np.concatenate([coef, np.zeros((len(extra), coef.shape[1]))])
-        return design.to_working(coef, np.concatenate([intercept, extra]))
+        intercept = np.concatenate([intercept, extra])
+        return design.to_working(
+            like(coef, design.centre), like(intercept, design.centre)
+        )
 
     @property
     def n_extra(self) -> int:
@@ -93,15 +98,16 @@ class Model:
         return len(self.row.extra(self.estimator))
 
     def targets(self, y: Any) -> Any:
-        """Targets as the loss reads them, (n, K_y); unknown labels are refused."""
+        """Targets as the loss reads them, (n, K_y), on the host; unknown labels refused."""
         y = self.own_targets(y)
         if is_classifier(self.estimator) and np.ndim(y) == 1:
-            known = np.isin(y, self.estimator.classes_)
+            classes = classes_of(self.estimator)
+            known = np.isin(y, classes)
             if not np.all(known):
                 raise UnknownLabelError(
                     f"y holds labels that the model does not know: "
                     f"{np.unique(np.asarray(y)[~known]).tolist()}. Its classes are "
-                    f"{self.estimator.classes_.tolist()}: leave those rows out, or "
+                    f"{classes.tolist()}: leave those rows out, or "
                     "refit the model with them."
                 )
         targets = self.row.targets(self.estimator, y)
@@ -132,10 +138,10 @@ class Model:
         """The linear model alone, reading its own outputs among K."""
         stand_in = copy.copy(self.estimator)
         coef = np.eye(K)[own]
-        stand_in.coef_ = coef if np.ndim(self.estimator.coef_) == 2 else coef[0]
-        stand_in.intercept_ = np.zeros_like(
-            np.asarray(self.estimator.intercept_, dtype=float)
-        )
+        stand_in.coef_ = coef if to_numpy(self.estimator.coef_).ndim == 2 else coef[0]
+        stand_in.intercept_ = np.zeros(to_numpy(self.estimator.intercept_).shape)
+        if hasattr(stand_in, "classes_"):
+            stand_in.classes_ = classes_of(self.estimator)
         stand_in.n_features_in_ = K
         if hasattr(stand_in, "feature_names_in_"):
             del stand_in.feature_names_in_
@@ -162,18 +168,25 @@ class Model:
     ) -> Design:
         """Rows in the coordinates of the objective."""
         estimator, row = self.estimator, self.row
-        columns = None if active is None else np.flatnonzero(active.any(axis=0))
-        p = self.parameters[0].shape[1]
+        place, columns, width = place_of(X), None, self.parameters[0].shape[1]
+        if active is not None:
+            kept = np.flatnonzero(active.any(axis=0))
+            width = len(kept)
+            columns = like(kept, place, array_namespace(place).int64)
         fits_intercept = has_intercept(estimator)
-        centre = np.zeros(p if columns is None else len(columns))
+        centre = like(np.zeros(width), place)
         design = Design(X, centre, fits_intercept or self.n_extra > 0, columns)
         pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
         if not centred or not fits_intercept or pinned:
             return design
-        return design.centred_by(row.weight(estimator, y, sample_weight))
+        weight = row.weight(estimator, y, sample_weight)
+        return design.centred_by(like(weight, centre))
 
     def on_design(self, design: Design, y: Any, sample_weight: Any) -> Objective:
-        """The objective on all features of a design, corners included."""
+        """The objective on all features of a design, corners included.
+
+        All but the design is on the host yet: ``started`` brings it there.
+        """
         estimator, row = self.estimator, self.row
         coef, _ = self.parameters
         loss, targets = self._loss_and_targets(y, sample_weight)
@@ -181,7 +194,8 @@ class Model:
         counts = row.counts(estimator, weight)
         l1 = row.l1(estimator)
         intercept_l1 = row.intercept_l1(estimator)
-        positive, active, columns = row.positive(estimator), self.active, design.columns
+        positive, active = row.positive(estimator), self.active
+        columns = None if design.columns is None else to_numpy(design.columns)
         intercept_strength = row.intercept_strength(estimator)
         fits_intercept, n_extra = has_intercept(estimator), self.n_extra
         K = len(coef) + n_extra
@@ -201,7 +215,7 @@ class Model:
                 table[len(coef) :, -1] = of_extra
             return layout.pack(table.T)
 
-        strength = form * np.asarray(row.strength(estimator), dtype=float)
+        strength = form * to_numpy(row.strength(estimator)).astype(float)
         per_coef = strength[:, None] if strength.ndim == 1 else strength
         strengths = packed(per_coef, form * intercept_strength)
         if np.all(strengths == strengths[:1]):
@@ -223,16 +237,38 @@ class Model:
 
 
 def started(objective: Objective, theta: Any) -> tuple[Objective, Any]:
-    """The objective on the active set of a fit, and theta there; hopeless fits refused."""
+    """The objective on the active set of a fit, and theta there; hopeless fits refused.
+
+    Everything goes where the rows of the design are.
+    """
+    objective = _beside(objective.design, objective)
     _refuse_nothing_active(objective, theta)
     _refuse_outside_domain(objective, theta)
     return objective.narrowed(theta)
 
 
+def _beside(design: Design, objective: Objective) -> Objective:
+    """The objective with its arrays in the namespace and on the device of its rows."""
+    here, penalty = design.centre, objective.penalty
+    free, counts, corners = objective.free, objective.counts, penalty.corners
+    if corners is not None:
+        corners = Corners(like(corners.up, here), like(corners.down, here))
+    return replace(
+        objective,
+        targets=like(objective.targets, here),
+        weight=like(objective.weight, here),
+        penalty=replace(
+            penalty, strength=like(penalty.strength, here), corners=corners
+        ),
+        free=None if free is None else moved(free, here),
+        counts=None if counts is None else like(counts, here),
+    )
+
+
 def _parameters(estimator: Any) -> tuple[Any, Any]:
     """Coefficients (K, p) and intercepts (K,), in float64."""
-    coef = np.atleast_2d(np.asarray(estimator.coef_, dtype=float))
-    intercept = np.asarray(estimator.intercept_, dtype=float)
+    coef = np.atleast_2d(to_numpy(estimator.coef_).astype(float))
+    intercept = to_numpy(estimator.intercept_).astype(float)
     return coef, np.broadcast_to(np.atleast_1d(intercept), coef.shape[:1])
 
 
@@ -246,7 +282,7 @@ def _refuse_outside_domain(objective: Objective, theta: Any) -> None:
     if not objective.loss.bounded_domain:
         return
     inside = objective.loss.within_domain(objective.outputs(theta))
-    lost = np.flatnonzero(~inside & (objective.weight > 0))
+    lost = np.flatnonzero(to_numpy(~inside & (objective.weight > 0)))
     if len(lost):
         raise InvalidDataError(
             f"The fitted model predicts a mean that its family does not allow (0 or "
@@ -258,8 +294,8 @@ def _refuse_outside_domain(objective: Objective, theta: Any) -> None:
 
 def _refuse_nothing_active(objective: Objective, theta: Any) -> None:
     """Refuse a model whose penalty has left nothing that could move."""
-    corners = objective.penalty.corners
-    if corners is not None and np.all((theta == 0) & corners.present):
+    corners, xp = objective.penalty.corners, array_namespace(theta)
+    if corners is not None and bool(xp.all((theta == 0) & corners.present)):
         raise InvalidDataError(
             "All coefficients of the model are zero, and it has no intercept: no row "
             "has any influence on it. Penalise it less (a smaller alpha, a larger C)."

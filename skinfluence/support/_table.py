@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from skinfluence._array import to_numpy
 from skinfluence.losses import AbstractLoss
 
 
@@ -117,6 +118,12 @@ def supported_estimators() -> list[str]:
     return [cls.__name__ for cls in _TABLE]
 
 
+def classes_of(estimator: Any) -> Any:
+    """Class labels of a fitted classifier, on the host; a list of several outputs' own."""
+    classes = estimator.classes_
+    return classes if isinstance(classes, list) else to_numpy(classes)
+
+
 # --- targets -----------------------------------------------------------------------
 
 
@@ -131,9 +138,10 @@ def indicator(estimator: Any, y: Any) -> Any:
     y = np.asarray(y)
     if y.ndim == 2:  # multilabel: an indicator already
         return y.astype(float)
-    if len(estimator.classes_) == 2:
-        return (y == estimator.classes_[1]).astype(float)[:, None]
-    return (y[:, None] == estimator.classes_[None, :]).astype(float)
+    classes = classes_of(estimator)
+    if len(classes) == 2:
+        return (y == classes[1]).astype(float)[:, None]
+    return (y[:, None] == classes[None, :]).astype(float)
 
 
 def signs(estimator: Any, y: Any) -> Any:

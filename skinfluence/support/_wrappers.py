@@ -15,6 +15,7 @@ from sklearn.base import is_regressor
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
+from skinfluence._array import array_namespace, like, to_numpy
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
@@ -26,6 +27,7 @@ from skinfluence.support._model import (
     transformed_targets,
     with_targets_back,
 )
+from skinfluence.support._places import transformed_by
 from skinfluence.support._table import row_of
 
 
@@ -91,7 +93,7 @@ class Stacked:
 
     def transformed(self, X: Any) -> Any:
         """X as the linear models read it."""
-        return X if self.transformer is None else self.transformer.transform(X)
+        return X if self.transformer is None else transformed_by(self.transformer, X)
 
     @property
     def n_outputs(self) -> int:
@@ -109,11 +111,11 @@ class Stacked:
 
         Rows lead, members follow; of ``(1, p)`` and ``(1,)``, the axis of length 1 goes.
         """
-        size = self.members[0].n_outputs
+        xp, size = array_namespace(coef), self.members[0].n_outputs
         lead = (coef.shape[0], len(self.members)) + (() if size == 1 else (size,))
         return {
-            "coef": coef.reshape(*lead, coef.shape[-1]),
-            "intercept": intercept.reshape(lead),
+            "coef": xp.reshape(coef, (*lead, coef.shape[-1])),
+            "intercept": xp.reshape(intercept, lead),
         }
 
     def refitted(self, X: Any, y: Any, weight: Any) -> Any:
@@ -136,7 +138,7 @@ class Stacked:
         fitted = self.estimator.estimators_ if fitted is None else fitted
         pairs = zip(self.members, fitted, strict=True)
         B = [member.working(objective.design, other) for member, other in pairs]
-        return objective.layout.pack(np.concatenate(B, axis=1))
+        return objective.layout.pack(array_namespace(B[0]).concat(B, axis=1))
 
     @property
     def _loss(self) -> AbstractLoss:
@@ -186,8 +188,8 @@ class Stacked:
         first = self.members[0]
         design = first.design(X, parts[0], sample_weight, active, centred=False)
         pinned = first.design(X, parts[0], sample_weight, active, centred=True)
-        if centred and np.any(pinned.centre != 0):
-            design = design.centred_by(sample_weight)
+        if centred and np.any(to_numpy(pinned.centre) != 0):
+            design = design.centred_by(like(sample_weight, pinned.centre))
         objectives = [
             member.on_design(design, part, sample_weight)
             for member, part in zip(self.members, parts, strict=True)

@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from skinfluence._array import array_namespace, is_foreign, to_numpy
 from skinfluence.exceptions import (
     InvalidDataError,
     InvalidParameterError,
@@ -20,6 +21,8 @@ from skinfluence.exceptions import (
 )
 
 _SPARSE = ("csr", "csc")
+# Numbers searched for NaN at a time.
+_ENTRIES = 2**26
 
 
 @contextmanager
@@ -64,11 +67,14 @@ def at_least(name: str, value: Any, least: float, kind: type = Real) -> None:
 
 
 def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
-    """X as an array if the linear model reads it itself, else as it came."""
+    """X as an array if the linear model reads it itself, else as it came.
+
+    Arrays of other libraries stay what and where they are.
+    """
     with data_errors():
-        if not reads_X:
+        if not reads_X or is_foreign(X):
             validate_data(explainer, X, reset=reset, skip_check_array=True)
-            return X
+            return _foreign_table(X) if is_foreign(X) else X
         return validate_data(
             explainer,
             X,
@@ -81,7 +87,36 @@ def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
 def transformed(X: Any) -> Any:
     """What the held transformers made of X, as a finite numeric array."""
     with data_errors():
+        if is_foreign(X):
+            return _foreign_table(X)
         return check_array(X, accept_sparse=_SPARSE, dtype=(np.float64, np.float32))
+
+
+def _foreign_table(X: Any) -> Any:
+    """A finite table of real numbers, by the rules of ``check_array``, where it is."""
+    xp = array_namespace(X)
+    if X.ndim != 2:
+        raise InvalidDataError(
+            f"Expected 2D array, got {X.ndim}D array instead: give one row per sample "
+            "and one column per feature."
+        )
+    if 0 in X.shape:
+        raise InvalidDataError(
+            f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s) "
+            f"(shape={tuple(X.shape)}) while a minimum of 1 is required."
+        )
+    if not xp.isdtype(X.dtype, ("real floating", "integral", "bool")):
+        raise InvalidDataError(f"X must hold real numbers; got dtype {X.dtype}.")
+    X = X.detach() if hasattr(X, "detach") else X  # no derivatives through torch
+    if not xp.isdtype(X.dtype, "real floating"):
+        return xp.astype(X, xp.float64)
+    n, size = X.shape[0], max(_ENTRIES // X.shape[1], 1)
+    for first in range(0, n, size):
+        if not bool(xp.all(xp.isfinite(X[first : min(first + size, n), :]))):
+            raise InvalidDataError(
+                "Input X contains NaN or infinity. Drop or impute such entries first."
+            )
+    return X
 
 
 def known_rows(explainer: Any, estimator: Any, model: Any, X: Any, checked: Any) -> Any:
@@ -101,6 +136,7 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
             "This call requires y to be passed, but the target y is None. Give the "
             "target of every row."
         )
+    y = to_numpy(y) if is_foreign(y) else y
     with data_errors():
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if classifier:
@@ -128,7 +164,7 @@ def weights(sample_weight: Any, n_rows: int) -> Any:
     if sample_weight is None:
         return np.ones(n_rows)
     with data_errors():
-        weight = np.asarray(sample_weight, dtype=float)
+        weight = np.asarray(to_numpy(sample_weight), dtype=float)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
@@ -152,7 +188,7 @@ def weights(sample_weight: Any, n_rows: int) -> Any:
 
 def indices(rows: Any, n_train: int) -> Any:
     """Row numbers of the training set, 1-D and within range (negative from the end)."""
-    found = np.asarray(rows)
+    found = to_numpy(rows)
     if found.dtype == bool and found.shape == (n_train,):
         found = np.flatnonzero(found)
     if found.size == 0:

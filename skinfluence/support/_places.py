@@ -1,0 +1,99 @@
+"""Where arrays live: the data, a fitted model and its transformers need not agree.
+
+The training rows decide; where they are NumPy's, the coefficients do, unless a backend is
+asked for. Targets, weights and labels are read on the host, which they are cheap to reach.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn import config_context, get_config
+
+from skinfluence._array import array_namespace, is_foreign, moved, to_numpy
+from skinfluence._kernels import HostRows, device_place, kernels
+from skinfluence.exceptions import InvalidParameterError
+
+# Share of a device's free memory that the rows may take; the rest is for the work.
+_RESIDENT = 0.7
+
+
+def place_of(X: Any) -> Any:
+    """An array in the namespace and on the device where rows X are computed with."""
+    if is_foreign(X):
+        return X
+    return getattr(X, "place", np.empty(0))
+
+
+def fitted_place(estimator: Any) -> Any:
+    """An array of another library that the estimator has learnt, or None."""
+    held = [getattr(estimator, "steps", None), vars(estimator)]
+    for step in held[0] or ():
+        found = fitted_place(step[1]) if hasattr(step[1], "__dict__") else None
+        if found is not None:
+            return found
+    learnt = (value for name, value in held[1].items() if name.endswith("_"))
+    return next((value for value in learnt if is_foreign(value)), None)
+
+
+def transformed_by(transformer: Any, X: Any) -> Any:
+    """X as a fitted transformer makes it, where that was fitted; back beside X."""
+    home = fitted_place(transformer)
+    if home is not None:
+        with config_context(array_api_dispatch=True):
+            return transformer.transform(moved(X, home))
+    if is_foreign(X):
+        return moved(transformer.transform(to_numpy(X)), X)
+    return transformer.transform(X)
+
+
+def readable(estimator: Any, data: Any) -> Any:
+    """Data as an unfitted estimator can read them: on the host, unless it takes all.
+
+    scikit-learn computes with arrays of other libraries under array API dispatch only;
+    estimators of RAPIDS take those on their own device.
+    """
+    if get_config()["array_api_dispatch"] or is_rapids(estimator):
+        return data
+    return to_numpy(data) if is_foreign(data) else data
+
+
+def is_rapids(estimator: Any) -> bool:
+    """Whether the class is one of cuML's."""
+    return type(estimator).__module__.split(".")[0] == "cuml"
+
+
+def placed(X: Any, model: Any, backend: str) -> Any:
+    """Training rows where they are to be computed with.
+
+    Rows and model decide for "auto"; any other backend is asked for by name.
+    """
+    if backend == "auto":
+        here = None if is_foreign(X) else fitted_place(model)
+    elif backend == "numpy":
+        return to_numpy(X) if is_foreign(X) else X
+    else:
+        here = None if _is_of(X, backend) else device_place(backend)
+    if here is None:
+        return X
+    if hasattr(X, "tocsr"):
+        if backend == "auto":
+            return X
+        raise InvalidParameterError(
+            f"backend={backend!r} needs dense X, but X is sparse: sparse rows are "
+            "computed with on the host. Use backend='auto', or X.toarray()."
+        )
+    X = to_numpy(X)
+    if X.nbytes > _RESIDENT * kernels(here).free_bytes(here):
+        return HostRows(X, here, kernels(here).sender(here))
+    return moved(X, here)
+
+
+def host_rows(X: Any) -> Any:
+    """Training rows as a NumPy array or a sparse matrix, wherever they are."""
+    if hasattr(X, "tocsr"):
+        return X.tocsr()
+    return X.host if isinstance(X, HostRows) else to_numpy(X)
+
+
+def _is_of(X: Any, backend: str) -> bool:
+    return is_foreign(X) and backend in array_namespace(X).__name__.split(".")
