@@ -19,6 +19,36 @@ class FirstOrder(NamedTuple):
 
 
 @final
+@dataclass(eq=False)
+class FirstOrderSum:
+    """The same of the rows seen so far, in their order, penalty apart."""
+
+    gradient: Any  # (K, q)
+    outputs: list[Any]  # of each block, (b, K)
+
+    @classmethod
+    def empty(cls, objective: "Objective") -> "FirstOrderSum":
+        """Before any row."""
+        weight, layout = objective.weight, objective.layout
+        xp = array_namespace(weight)
+        shape = (layout.n_outputs, layout.width)
+        return cls(xp.zeros(shape, dtype=xp.float64, device=device_of(weight)), [])
+
+    def add(self, block: Any, outputs: Any, slopes: Any) -> None:
+        """Take a block (b, q), its outputs and weighted slopes, (b, K) each."""
+        self.gradient = self.gradient + slopes.T @ block
+        self.outputs.append(outputs)
+
+    def finished(self, objective: "Objective", theta: Any) -> FirstOrder:
+        """Penalty added, outputs in one array."""
+        gradient = objective.layout.pack(self.gradient.T)
+        return FirstOrder(
+            gradient + objective.penalty.gradient(theta),
+            array_namespace(theta).concat(self.outputs, axis=0),
+        )
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Objective:
     """Loss, rows, weights and penalty of one fitted model.
@@ -156,11 +186,17 @@ class Objective:
         return self.layout.stacked(total)
 
     def first_order(self, theta: Any) -> FirstOrder:
-        """Gradient and outputs at theta."""
-        outputs = self.outputs(theta)
-        slopes = self.weight[:, None] * self.loss.gradient(self.targets, outputs)
-        gradient = self.pulled_back(slopes) + self.penalty.gradient(theta)
-        return FirstOrder(gradient, outputs)
+        """Gradient and outputs at theta, in one pass over the rows."""
+        B = self.layout.unpack(theta).T
+
+        def add(total: FirstOrderSum, block: Any, y: Any, s: Any) -> FirstOrderSum:
+            u = block @ B
+            total.add(block, u, s[:, None] * self.loss.gradient(y, u))
+            return total
+
+        start = FirstOrderSum.empty(self)
+        total = sum_over_rows(add, start, self.design, self.targets, self.weight)
+        return total.finished(self, theta)
 
     def value(self, theta: Any, outputs: Any) -> float:
         """The objective at theta, where the outputs of the rows are known."""

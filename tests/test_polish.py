@@ -169,3 +169,36 @@ def test_a_class_of_rows_without_weight_has_no_minimum(name):
     gone = replace(objective, weight=np.where(there, 0.0, objective.weight))
     assert not has_no_minimum(objective, objective.outputs(theta))
     assert has_no_minimum(gone, gone.outputs(theta))
+
+
+# --- steps with a factor from before ---
+
+
+class Counting(Cholesky.__bases__[0]):
+    """A solver that counts its factors."""
+
+    name = "direct"
+
+    def __init__(self):
+        self.n_factors = 0
+
+    def prepare(self, curvature):
+        self.n_factors += 1
+        return SOLVER.prepare(curvature)
+
+
+@pytest.mark.parametrize("name", [n for n in STRONGLY_BENT if not SETTINGS[n].held])
+def test_near_the_minimum_two_factors_are_enough(name):
+    """One where the model is, one at the minimum; and that is the one handed back."""
+    objective, theta, _ = build(SETTINGS[name])
+    start = polished(objective, theta).point.theta
+    start = start + 1e-5 * np.random.default_rng(0).normal(size=start.shape)
+    counting = Counting()
+    end = polish(expand(objective, start, counting), counting, length=1e-9, max_iter=60)
+    assert end.converged and end.n_steps > 1
+    assert counting.n_factors == 2
+    fresh = expand(objective, end.point.theta, SOLVER)
+    assert end.point.distance == pytest.approx(fresh.distance, rel=1e-6, abs=1e-14)
+    vectors = np.random.default_rng(1).normal(size=(*theta.shape, 3))
+    found = end.point.factor.norm(vectors)
+    np.testing.assert_allclose(found, fresh.factor.norm(vectors), rtol=1e-12)

@@ -10,11 +10,25 @@ from array_api_compat import is_cupy_array, is_torch_array
 
 from skinfluence._array import is_numpy_array
 from skinfluence._kernels import _generic, _numpy, _sparse
+from skinfluence._kernels._grams import (
+    AbstractGrams,
+    PairwiseGrams,
+    SeparateGrams,
+    pays,
+)
 from skinfluence._kernels._host_rows import HostRows
-from skinfluence._kernels._sparse import SparseRows
+from skinfluence._kernels._sparse import SparseRows, densified
 from skinfluence.exceptions import MissingDependencyError
 
-__all__ = ["HostRows", "SparseRows", "densified", "device_place", "kernels"]
+__all__ = [
+    "AbstractGrams",
+    "HostRows",
+    "SparseRows",
+    "densified",
+    "device_place",
+    "kernels",
+    "weighted_grams",
+]
 
 
 def kernels(array: Any) -> ModuleType:
@@ -55,6 +69,10 @@ def _load_torch() -> ModuleType:
     return _torch
 
 
-def densified(block: Any) -> Any:
-    """Working rows as an array (b, q): for few rows, or where q is small."""
-    return block.dense() if isinstance(block, SparseRows) else block
+def weighted_grams(n_weights: int, width: int, like: Any) -> AbstractGrams:
+    """Zero totals (width, width) for so many weights of each row."""
+    if is_numpy_array(like) and pays(n_weights, width):
+        return PairwiseGrams.empty(n_weights, width)
+    kernel = kernels(like)
+    totals = [kernel.empty_gram(width, like) for _ in range(n_weights)]
+    return SeparateGrams(totals, kernels)

@@ -72,6 +72,11 @@ class SparseRows:
         return dense
 
 
+def densified(block: Any) -> Any:
+    """Working rows as an array (b, q): for few rows, or where q is small."""
+    return block.dense() if isinstance(block, SparseRows) else block
+
+
 def as_csr(X: Any) -> Any:
     """A float64 CSR array of any sparse X, sharing its memory where it can."""
     return csr_array(X).astype(np.float64, copy=False)

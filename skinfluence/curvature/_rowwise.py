@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace, device_of
-from skinfluence._kernels import kernels
+from skinfluence._kernels import AbstractGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
-from skinfluence._objective import FirstOrder, Objective
+from skinfluence._objective import FirstOrder, FirstOrderSum, Objective
 from skinfluence._rows import iterate, sum_over_rows
 from skinfluence.curvature._base import AbstractCurvature
 
@@ -114,47 +114,41 @@ class RowwiseCurvature(AbstractCurvature):
         return gram + ridge * eye
 
     def as_matrix(self) -> Any:
+        """H, and where ``first_order`` is not known yet, that from the same pass."""
         objective, layout = self.objective, self.objective.layout
-        xp = array_namespace(self.theta)
+        xp, loss = array_namespace(self.theta), objective.loss
+        summed = loss.shift_invariant and layout.group_size > 1
+        pairs = _output_pairs(layout.group_size, diagonal=not summed)
+        known = vars(self).get("first_order")
         B = layout.unpack(self.theta).T
-        pairs = _output_pairs(layout.group_size)
-        kernel = kernels(self.theta)
-        n_groups = self._row_groups
-        grams = [
-            [kernel.empty_gram(layout.width, self.theta) for _ in pairs]
-            for _ in range(n_groups)
-        ]
 
-        # One pass gives the first derivatives as well: reading X costs more than they.
-        def add(total: _Expansion, block: Any, y: Any, s: Any) -> _Expansion:
-            u = block @ B
-            M = s[:, None, None, None] * objective.loss.hessian(y, u)
-            slope = s[:, None] * objective.loss.gradient(y, u)
-            add_gram = kernels(block).add_gram
-            for g, row in enumerate(total.grams):
-                for part, (k, j) in enumerate(pairs):
-                    row[part] = add_gram(row[part], block, M[:, g, k, j])
-            return _Expansion(
-                total.grams,
-                total.gradient + slope.T @ block,
-                [*total.outputs, u],
-            )
+        def add(total: _Expansion, block: Any, y: Any, s: Any, *u: Any) -> _Expansion:
+            outputs = u[0] if u else block @ B
+            M = self._weighted_hessian(y, outputs, s)
+            bends = xp.stack([M[:, :, k, j] for k, j in pairs], axis=2)  # (b, G, pairs)
+            total.grams.add(block, xp.reshape(bends, (bends.shape[0], -1)))
+            if not u:
+                slopes = s[:, None] * loss.gradient(y, outputs)
+                total.first.add(block, outputs, slopes)
+            return total
 
-        start = _Expansion(grams, xp.zeros_like(B.T), [])
-        aligned = objective.targets, objective.weight
+        start = _Expansion(
+            weighted_grams(self._row_groups * len(pairs), layout.width, self.theta),
+            FirstOrderSum.empty(objective),
+        )
+        outputs = () if known is None else (known.outputs,)
+        aligned = objective.targets, objective.weight, *outputs
         total = sum_over_rows(add, start, objective.design, *aligned)
-        self._remember(total)
-        groups = [[kernel.finished_gram(part) for part in row] for row in total.grams]
+        if known is None:
+            vars(self)["first_order"] = total.first.finished(objective, self.theta)
+        grams = total.grams.finished()
+        groups = [
+            grams[first : first + len(pairs)]
+            for first in range(0, len(grams), len(pairs))
+        ]
         data = xp.stack([_assembled(row, pairs, layout.group_size) for row in groups])
         eye = xp.eye(layout.size, dtype=data.dtype, device=device_of(data))
         return data + self.diagonal_part[..., None] * eye
-
-    def _remember(self, total: "_Expansion") -> None:
-        penalty = self.objective.penalty
-        vars(self)["first_order"] = FirstOrder(
-            self.objective.layout.pack(total.gradient.T) + penalty.gradient(self.theta),
-            array_namespace(self.theta).concat(total.outputs, axis=0),
-        )
 
     def upper_root(self) -> Any:
         """Upper triangular R with ``R'R = H``, (G or 1, D, D), never squaring X.
@@ -193,26 +187,38 @@ class RowwiseCurvature(AbstractCurvature):
 
 
 class _Expansion(NamedTuple):
-    """Sums over rows of the derivatives of the loss, and the outputs."""
+    """Sums over rows of the second and the first derivatives of the loss."""
 
-    grams: list[list[Any]]  # of each group, (q, q) for each pair of outputs
-    gradient: Any  # (K, q)
-    outputs: list[Any]  # of each block, (b, K)
+    grams: AbstractGrams
+    first: FirstOrderSum
 
 
-def _output_pairs(group_size: int) -> list[tuple[int, int]]:
-    return [(k, j) for k in range(group_size) for j in range(k, group_size)]
+def _output_pairs(group_size: int, *, diagonal: bool) -> list[tuple[int, int]]:
+    """Pairs (k <= j) of outputs, those of an output with itself only on demand."""
+    return [
+        (k, j)
+        for k in range(group_size)
+        for j in range(k if diagonal else k + 1, group_size)
+    ]
 
 
 def _assembled(parts: Any, pairs: list[tuple[int, int]], group_size: int) -> Any:
-    """(q, q) parts of the pairs (k <= l) as one (Kb q, Kb q) matrix."""
+    """(q, q) parts of the pairs (k <= j) as one (Kb q, Kb q) matrix.
+
+    Without parts of an output with itself, they are what makes rows of blocks sum to
+    zero: a constant added to all outputs changes nothing.
+    """
     xp = array_namespace(parts[0])
     part = dict(zip(pairs, parts, strict=True))
+    outputs = range(group_size)
+    for k in outputs:
+        if (k, k) not in part:
+            part[k, k] = -sum(part[min(k, j), max(k, j)] for j in outputs if j != k)
     rows = [
-        xp.concat([part[min(k, j), max(k, j)] for j in range(group_size)], axis=1)
-        for k in range(group_size)
+        xp.concat([part[min(k, j), max(k, j)] for j in outputs], axis=1)
+        for k in outputs
     ]
-    return xp.concat(rows, axis=0)
+    return rows[0] if group_size == 1 else xp.concat(rows, axis=0)
 
 
 def _diagonal_rows(ridge: Any, group: int) -> Any:

@@ -126,6 +126,7 @@ class AbstractSolver(abc.ABC):
     name: ClassVar[str]
     residuals: Residuals | None = None  # None where nothing is iterated
     polishes: ClassVar[bool] = True  # exact enough for steps to a minimum
+    reuses: ClassVar[bool] = True  # a solve costs less than to prepare
 
     @abc.abstractmethod
     def prepare(self, curvature: RowwiseCurvature) -> AbstractFactor:

@@ -57,6 +57,7 @@ class ConjugateGradient(AbstractSolver):
     max_iter: int = 1000
     residuals: Residuals = field(default_factory=Residuals)
     name: ClassVar[str] = "cg"
+    reuses: ClassVar[bool] = False
 
     def prepare(self, curvature: RowwiseCurvature) -> "ConjugateGradientFactor":
         return ConjugateGradientFactor(curvature, preconditioner_of(curvature), self)

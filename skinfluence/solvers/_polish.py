@@ -15,6 +15,10 @@ from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 _ROUNDING = 1e-13
 _MOST_HALVINGS = 40
 _SAME_OUTPUTS = 1e-10
+# Steps with a factor from before that cost less than a new one.
+_MOST_CHORD_STEPS = 4
+# Newton steps end far below the length asked for, chord steps just there.
+_CHORD_END = 0.01
 
 
 @final
@@ -107,35 +111,60 @@ def polish(
     """Damped Newton steps until the next one is shorter than ``length``.
 
     Lengths are measured by the curvature. A quadratic objective keeps its factor, and
-    so does one whose outputs have hardly moved, or whose last step, no longer than
-    ``keeps``, was short enough.
+    so does one whose outputs have hardly moved. Others keep it while it is good for the
+    steps that are left (the chord method), and get that of the minimum at the end.
+
+    References
+    ----------
+    .. [1] Kelley (1995). Iterative methods for linear and nonlinear equations.
+       :doi:`10.1137/1.9781611970944`. Section 5.4, the chord method.
     """
     objective = point.objective
-    previous = float("inf")
+    factored, previous = point, float("inf")  # where the factor was made
     for n_steps in range(max_iter + 1):
         if has_no_minimum(objective, point.outputs):
             return Polished(point, n_steps, converged=False, unbounded=True)
-        stalled = point.distance > 0.5 * previous and _is_rounding(point)
-        if point.distance <= length or stalled:
-            if point.expected:  # a saddle point: say so
-                solver.prepare(point.curvature)
-            return Polished(point, n_steps, converged=True, unbounded=_on_a_ray(point))
+        fresh = _serves(factored, point.curvature)
+        if _is_over(point, length if fresh else _CHORD_END * length, previous):
+            if not fresh:
+                point = factored = _approached(point.curvature, solver)
+            if _is_over(point, length, previous):
+                if point.expected:  # a saddle point: say so
+                    solver.prepare(point.curvature)
+                ray = _on_a_ray(point)
+                return Polished(point, n_steps, converged=True, unbounded=ray)
         if n_steps == max_iter:
             break
         previous = point.distance
         curvature = _descended(point)
         if curvature is None:  # no step lowers F any more: rounding, or a ray
             break
-        moved = replace(point, curvature=curvature)
-        if objective.loss.quadratic or _hardly_moved(point, curvature):
-            point = moved
-        elif previous <= keeps and not point.expected and moved.distance <= length:
-            point = moved
-        else:
-            point = _approached(curvature, solver)
+        point = replace(point, curvature=curvature)
+        chord = solver.reuses and _is_near(point, length, previous)
+        if not chord and not _serves(factored, curvature):
+            point = factored = _approached(curvature, solver)
+    if not _serves(factored, point.curvature):
+        point = _approached(point.curvature, solver)
     return Polished(
         point, n_steps, converged=_is_rounding(point), unbounded=_on_a_ray(point)
     )
+
+
+def _is_over(point: Point, length: float, previous: float) -> bool:
+    """Whether the next step is short enough, or rounding alone."""
+    stalled = point.distance > 0.5 * previous and _is_rounding(point)
+    return point.distance <= length or stalled
+
+
+def _is_near(point: Point, length: float, previous: float) -> bool:
+    """Whether a few more steps with the same factor end below ``length``."""
+    gain = point.distance / previous
+    return point.distance * gain**_MOST_CHORD_STEPS <= length
+
+
+def _serves(factored: Point, curvature: RowwiseCurvature) -> bool:
+    """Whether the factor of one place is that of another: second derivatives agree."""
+    return curvature.objective.loss.quadratic or _hardly_moved(factored, curvature)
 
 
 def _hardly_moved(point: Point, curvature: RowwiseCurvature) -> bool:

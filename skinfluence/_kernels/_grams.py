@@ -1,0 +1,101 @@
+"""Totals ``sum_i w_it x_i x_i'`` for several weights of each row at once."""
+
+import abc
+from typing import Any, final
+
+import numpy as np
+
+from skinfluence._array import array_namespace
+from skinfluence._kernels._sparse import densified
+
+# Weights from which all products of two columns are worth forming, and the most columns.
+_LEAST_WEIGHTS, _MOST_WIDTH = 15, 80
+# Products of columns that fit the second-level cache.
+_PRODUCTS = 2**18
+
+
+class AbstractGrams(abc.ABC):
+    """T weighted Gram matrices (q, q), added up block by block."""
+
+    @abc.abstractmethod
+    def add(self, block: Any, weights: Any) -> None:
+        """Add the rows (b, q) of a block with their weights (b, T)."""
+
+    @abc.abstractmethod
+    def finished(self) -> list[Any]:
+        """The T totals as full symmetric matrices."""
+
+
+@final
+class SeparateGrams(AbstractGrams):
+    """One symmetric product for each weight."""
+
+    def __init__(self, totals: list[Any], kernel: Any) -> None:
+        self.totals, self.kernel = totals, kernel
+
+    def add(self, block: Any, weights: Any) -> None:
+        add_gram = self.kernel(block).add_gram
+        columns = array_namespace(weights).asarray(weights.T, copy=True)  # contiguous
+        for t, total in enumerate(self.totals):
+            self.totals[t] = add_gram(total, block, columns[t, :])
+
+    def finished(self) -> list[Any]:
+        return [self.kernel(total).finished_gram(total) for total in self.totals]
+
+    def __add__(self, other: "SeparateGrams") -> "SeparateGrams":
+        pairs = zip(self.totals, other.totals, strict=True)
+        return SeparateGrams([a + b for a, b in pairs], self.kernel)
+
+
+@final
+class PairwiseGrams(AbstractGrams):
+    """All weights in one product: weights' (T, b) by products of two columns (b, Q).
+
+    The Khatri-Rao form: ``Q = q (q + 1) / 2`` products of columns are formed once for
+    all T weights. Dense NumPy rows.
+    """
+
+    def __init__(self, total: Any, width: int) -> None:
+        self.total, self.width = total, width  # (T, Q)
+        size = max(_PRODUCTS // total.shape[1], 32)
+        self._products = np.empty((total.shape[1], size))
+
+    @classmethod
+    def empty(cls, n_weights: int, width: int) -> "PairwiseGrams":
+        """Zero totals."""
+        return cls(np.zeros((n_weights, width * (width + 1) // 2)), width)
+
+    def add(self, block: Any, weights: Any) -> None:
+        block = densified(block)
+        size = self._products.shape[1]
+        for first in range(0, block.shape[0], size):
+            part = slice(first, min(first + size, block.shape[0]))
+            products = self._products[:, : part.stop - first]
+            _multiply_pairs(block[part].T.copy(), products)
+            self.total += weights[part].T @ products.T
+
+    def finished(self) -> list[Any]:
+        full = np.empty((self.total.shape[0], self.width, self.width))
+        first = 0
+        for i in range(self.width):
+            part = self.total[:, first : first + self.width - i]
+            full[:, i, i:] = full[:, i:, i] = part
+            first += self.width - i
+        return list(full)
+
+    def __add__(self, other: "PairwiseGrams") -> "PairwiseGrams":
+        return PairwiseGrams(self.total + other.total, self.width)
+
+
+def _multiply_pairs(columns: Any, out: Any) -> None:
+    """``x_a x_b`` for a <= b of columns (q, b), into (Q, b)."""
+    first = 0
+    for i in range(columns.shape[0]):
+        after = first + columns.shape[0] - i
+        np.multiply(columns[i], columns[i:], out=out[first:after])
+        first = after
+
+
+def pays(n_weights: int, width: int) -> bool:
+    """Whether one product of all pairs of columns is faster than a Gram a weight."""
+    return n_weights >= _LEAST_WEIGHTS and width <= _MOST_WIDTH
