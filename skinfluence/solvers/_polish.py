@@ -112,7 +112,8 @@ def polish(
 
     Lengths are measured by the curvature. A quadratic objective keeps its factor, and
     so does one whose outputs have hardly moved. Others keep it while it is good for the
-    steps that are left (the chord method), and get that of the minimum at the end.
+    steps that are left (the chord method), and get that of the minimum at the end,
+    unless the steps since it was made are no longer than ``keeps`` together.
 
     References
     ----------
@@ -121,13 +122,15 @@ def polish(
     """
     objective = point.objective
     factored, previous = point, float("inf")  # where the factor was made
+    since = 0.0  # length of the steps from there
     for n_steps in range(max_iter + 1):
         if has_no_minimum(objective, point.outputs):
             return Polished(point, n_steps, converged=False, unbounded=True)
-        fresh = _serves(factored, point.curvature)
+        fresh = since <= keeps or _serves(factored, point.curvature)
         if _is_over(point, length if fresh else _CHORD_END * length, previous):
             if not fresh:
                 point = factored = _approached(point.curvature, solver)
+                since = 0.0
             if _is_over(point, length, previous):
                 if point.expected:  # a saddle point: say so
                     solver.prepare(point.curvature)
@@ -139,11 +142,12 @@ def polish(
         curvature = _descended(point)
         if curvature is None:  # no step lowers F any more: rounding, or a ray
             break
-        point = replace(point, curvature=curvature)
+        point, since = replace(point, curvature=curvature), since + previous
         chord = solver.reuses and _is_near(point, length, previous)
         if not chord and not _serves(factored, curvature):
             point = factored = _approached(curvature, solver)
-    if not _serves(factored, point.curvature):
+            since = 0.0
+    if since > keeps and not _serves(factored, point.curvature):
         point = _approached(point.curvature, solver)
     return Polished(
         point, n_steps, converged=_is_rounding(point), unbounded=_on_a_ray(point)
