@@ -6,15 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3 python3.14 python
 DEMO := build/demo
+TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs peers clean distclean
+.PHONY: help demo test test-torch lint format docs peers clean distclean
 .NOTPARALLEL:
 .SECONDARY:
 
 help:
 	@echo "make demo    audit the breast-cancer data; results in $(DEMO)/audit"
 	@echo "make test    run the tests (narrow them with PYTEST_ARGS='-k newton')"
+	@echo "make test-torch  run the tests of arrays with PyTorch on the CPU"
 	@echo "make lint    ruff, import-linter and mypy"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    build the documentation into build/docs"
@@ -30,6 +32,9 @@ demo: $(VENV)/.installed-cli
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-torch: $(VENV)/.installed-torch-cpu
+	$(BIN)/python -m pytest -k torch tests/test_backends.py tests/test_explainer_arrays.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -56,6 +61,13 @@ distclean: clean
 # One stamp per extra; all share the environment.
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(VENV)/.created
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+# A build for the CPU, not gigabytes of CUDA: where the default index has none, set
+# TORCH_WHEELS to the address of an index with such wheels.
+$(VENV)/.installed-torch-cpu: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$(if $(TORCH_WHEELS),--extra-index-url $(TORCH_WHEELS)) $(TORCH)
 	@touch $@
 
 # The first candidate that runs, is new enough and can make an environment with pip.
