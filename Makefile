@@ -34,7 +34,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-torch: $(VENV)/.installed-torch-cpu
-	$(BIN)/python -m pytest -k torch tests/test_backends.py tests/test_explainer_arrays.py
+	$(BIN)/python -m pytest tests/test_backends.py tests/test_explainer_arrays.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

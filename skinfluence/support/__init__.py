@@ -2,6 +2,7 @@
 
 from skinfluence.support import (  # noqa: F401
     _bayes,
+    _cuml,
     _glm,
     _least_squares,
     _logistic,

@@ -10,7 +10,8 @@ from skinfluence.losses import AbstractLoss, HalfBinomialLoss, HalfMultinomialLo
 from skinfluence.support._table import SupportRow, classes_of, indicator, register
 
 
-def _log_loss(estimator: Any) -> AbstractLoss:
+def log_loss(estimator: Any) -> AbstractLoss:
+    """Binomial for two classes, multinomial for more."""
     binary = len(estimator.classes_) == 2
     return HalfBinomialLoss() if binary else HalfMultinomialLoss()
 
@@ -61,7 +62,7 @@ def _refuse_many(estimator: Any) -> str | None:
     return None
 
 
-def _balanced_on_weight(estimator: Any, y: Any, weight: Any) -> Any:
+def balanced_on_weight(estimator: Any, y: Any, weight: Any) -> Any:
     """Class weights of logistic regression: balanced by sums of sample weights."""
     if estimator.class_weight is None:
         return weight
@@ -91,13 +92,13 @@ for _class in (LogisticRegression, LogisticRegressionCV):
     register(
         SupportRow(
             _class,
-            _log_loss,
+            log_loss,
             indicator,
             strength=_strength,
             l1=_l1,
             intercept_strength=_intercept_strength,
             intercept_l1=_intercept_l1,
-            weight=_balanced_on_weight,
+            weight=balanced_on_weight,
             held=_held_logistic,
             refusal=_refuse_many,
         )

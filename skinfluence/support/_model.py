@@ -136,11 +136,11 @@ class Model:
 
     def on_some_outputs(self, own: slice, K: int) -> Any:
         """The linear model alone, reading its own outputs among K."""
-        stand_in = copy.copy(self.estimator)
+        stand_in = self.row.reader(self.estimator)
         coef = np.eye(K)[own]
         stand_in.coef_ = coef if to_numpy(self.estimator.coef_).ndim == 2 else coef[0]
         stand_in.intercept_ = np.zeros(to_numpy(self.estimator.intercept_).shape)
-        if hasattr(stand_in, "classes_"):
+        if hasattr(self.estimator, "classes_"):
             stand_in.classes_ = classes_of(self.estimator)
         stand_in.n_features_in_ = K
         if hasattr(stand_in, "feature_names_in_"):

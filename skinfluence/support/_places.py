@@ -26,13 +26,14 @@ def place_of(X: Any) -> Any:
 
 def fitted_place(estimator: Any) -> Any:
     """An array of another library that the estimator has learnt, or None."""
-    held = [getattr(estimator, "steps", None), vars(estimator)]
-    for step in held[0] or ():
-        found = fitted_place(step[1]) if hasattr(step[1], "__dict__") else None
+    for _, step in getattr(estimator, "steps", ()):
+        found = fitted_place(step) if hasattr(step, "__dict__") else None
         if found is not None:
             return found
-    learnt = (value for name, value in held[1].items() if name.endswith("_"))
-    return next((value for value in learnt if is_foreign(value)), None)
+    # cuML makes coef_ when asked: it is not among the attributes that are stored.
+    coef = getattr(estimator, "coef_", None)
+    learnt = (value for name, value in vars(estimator).items() if name.endswith("_"))
+    return next((value for value in (coef, *learnt) if is_foreign(value)), None)
 
 
 def transformed_by(transformer: Any, X: Any) -> Any:

@@ -5,6 +5,7 @@ and how it codes its targets. One test proves it: at a tight fit the gradient of
 rebuilt objective vanishes.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,10 @@ class SupportRow:
 
     Attributes
     ----------
-    estimator : type
+    estimator : type or str
         The exact class; subclasses may minimise something else and need their own row.
+        Or its name with that of its package, "cuml.Ridge": such a class is looked up
+        when a model of it arrives, and never imported.
     loss : callable
         Fitted estimator to its loss.
     targets : callable
@@ -69,6 +72,9 @@ class SupportRow:
     held : callable
         Fitted estimator to an unfitted one with every chosen hyper-parameter held and
         no class weights: what a leave-one-out refit fits.
+    reader : callable
+        Fitted estimator to one of scikit-learn's that predicts in its place, once it is
+        given coefficients: itself, copied, unless it computes elsewhere.
     refusal : callable
         Estimator (fitted or not) to the reason why it is not supported, or None.
     degenerate : callable
@@ -76,7 +82,7 @@ class SupportRow:
         derivative at the fit, or None.
     """
 
-    estimator: type
+    estimator: type | str
     loss: Callable[[Any], AbstractLoss]
     targets: Callable[[Any, Any], Any]
     strength: Callable[[Any], Any] = _unpenalised
@@ -91,11 +97,12 @@ class SupportRow:
     weight: Callable[[Any, Any, Any], Any] = lambda estimator, y, weight: weight
     output_weight: Callable[[Any], Callable[[Any, Any], Any] | None] = _none
     held: Callable[[Any], Any] = clone
+    reader: Callable[[Any], Any] = copy.copy
     refusal: Callable[[Any], str | None] = lambda estimator: None
     degenerate: Callable[[Any, Any], str | None] = lambda estimator, y: None
 
 
-_TABLE: dict[type, SupportRow] = {}
+_TABLE: dict[type | str, SupportRow] = {}
 
 
 def rows() -> list[SupportRow]:
@@ -110,12 +117,14 @@ def register(row: SupportRow) -> None:
 
 def row_of(estimator: Any) -> SupportRow | None:
     """The row of the estimator's exact class, if there is one."""
-    return _TABLE.get(type(estimator))
+    cls = type(estimator)
+    package = cls.__module__.split(".")[0]
+    return _TABLE.get(cls) or _TABLE.get(f"{package}.{cls.__name__}")
 
 
 def supported_estimators() -> list[str]:
     """Names of the supported classes, in the order of the table."""
-    return [cls.__name__ for cls in _TABLE]
+    return [key if isinstance(key, str) else key.__name__ for key in _TABLE]
 
 
 def classes_of(estimator: Any) -> Any:
