@@ -1,8 +1,6 @@
 """``LeaveOneOutSearchCV``: choose hyper-parameters by leave-one-out, one fit for each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from inspect import Parameter, signature
 from numbers import Integral
 from typing import Any, Self
 
@@ -23,10 +21,9 @@ from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import (
     InvalidParameterError,
     UnfittedEstimatorError,
-    UnidentifiedDeletionError,
 )
-from skinfluence.explainer import InfluenceExplainer
 from skinfluence.explainer._parameters import DELETIONS
+from skinfluence.selection._judge import LeaveOneOutJudge, takes_weights
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 from skinfluence.support import (
     checks,
@@ -213,7 +210,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         n = self._check_data(X, y, sample_weight)
         fit_params, score_params = self._routed(sample_weight, params)
         every = np.arange(n)
-        judge = _LeaveOneOut(
+        judge = LeaveOneOutJudge(
             check_scoring(self.estimator, self.scoring),
             self.deletion,
             sample_weight,
@@ -308,7 +305,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if sample_weight is None:
             return given, {}
         given[weight_name(self.estimator)] = sample_weight
-        if not _takes_weights(self.scoring):
+        if not takes_weights(self.scoring):
             return given, {}
         return given, {"sample_weight": sample_weight}  # as RidgeCV scores
 
@@ -371,47 +368,6 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         router = router.add(estimator=self.estimator, method_mapping=to_fit)
         scorer = check_scoring(self.estimator, self.scoring)
         return router.add(scorer=scorer, method_mapping=to_score)
-
-
-@dataclass(frozen=True)
-class _LeaveOneOut:
-    """Scorer of a fitted candidate by its leave-one-out predictions."""
-
-    scorer: Any
-    deletion: str
-    sample_weight: Any
-    score_params: dict[str, Any]
-
-    def __call__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
-    ) -> Any:
-        """One score, or a dict of several, with the weights of ``score_params``."""
-        if isinstance(estimator, WarmStarted):
-            estimator = estimator.estimator
-        explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
-        explainer.fit(X, y, sample_weight=self.sample_weight)
-        u, lost = explainer._loo_outputs()
-        if np.all(lost):
-            raise UnidentifiedDeletionError(
-                "No row of this candidate has a leave-one-out prediction: without any "
-                "one of them the others do not determine the model. Penalise it."
-            )
-        kept = np.flatnonzero(~lost)
-        params = {
-            name: value if value is None else np.asarray(value)[kept]
-            for name, value in self.score_params.items()
-        }
-        reader = explainer._reader("predict")
-        return self.scorer(reader, u[kept], explainer._train_y[kept], **params)
-
-
-def _takes_weights(scoring: Any) -> bool:
-    """Whether weights may be handed to the scores; scikit-learn's own scorers say so."""
-    if not callable(scoring):
-        return True
-    names = signature(scoring).parameters
-    kinds = [parameter.kind for parameter in names.values()]
-    return "sample_weight" in names or Parameter.VAR_KEYWORD in kinds
 
 
 def _with_parameters(estimator: Any, parameters: dict[str, Any]) -> Any:
