@@ -380,7 +380,9 @@ def _agreement(predicted: Any, refit: Any) -> dict[str, float]:
 
 
 def _param_error(model: AnyModel, point: Point, predicted: Any, refit: Any) -> float:
-    """Largest error of a parameter over the largest delta of any parameter."""
+    """Largest error of a parameter over the largest delta of any; NaN without rows."""
+    if not len(refit):
+        return float("nan")
     objective = point.objective
 
     def flat(deltas: Any) -> Any:

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,8 +22,10 @@ from skinfluence.cli._console import Console
 from skinfluence.cli._features import Features
 from skinfluence.cli._model import MODELS, pipeline
 from skinfluence.cli._text import clip, number, percentages, render, width
+from skinfluence.report._page import _environment
 
-FILES = {"influence.csv", "summary.json"}
+PAGE = {"report.html"} if find_spec("jinja2") else set()
+FILES = PAGE | {"influence.csv", "diagnostics.csv", "summary.json"}
 
 
 @pytest.fixture
@@ -186,7 +189,7 @@ def test_jackknife_is_linear_on_test_rows_too(pd, diabetes):
 def test_many_pairs_of_rows_are_first_order_and_said_so(
     pd, diabetes, monkeypatch, capsys
 ):
-    monkeypatch.setattr("skinfluence.cli._effect.MOST_PAIRS", 1000)
+    monkeypatch.setattr("skinfluence.report._effect.MOST_PAIRS", 1000)
     audit("diabetes.csv", "--target", "progression")
     rows = rows_of()
     influence, delta = (rows[name].astype(float) for name in ("influence", "loo_delta"))
@@ -429,6 +432,10 @@ def test_nothing_is_printed_twice_or_to_the_wrong_place(pd, diabetes, capsys):
     assert err == ""
     audit(*command, "--quiet", "--out", "quiet")
     assert capsys.readouterr() == ("", "")
+    audit(*command, "--quiet", "--json", "--out", "both")
+    out, err = capsys.readouterr()
+    assert json.loads(out, parse_constant=refuse) == summary_of("both")
+    assert err == ""
     assert files_in("quiet") == FILES
     audit(*command, "--verbose")
     out, err = capsys.readouterr()
@@ -571,7 +578,7 @@ REFUSALS = {
     "audit stray.csv --target y --model linear": "row 30 holds 'oops'",
     "audit good.csv --target kind --model ridge": "not numeric: it holds 'a'",
     "audit good.csv --target x --model logistic": "too many to be classes",
-    "audit good.csv --target kind --model svm": "invalid choice: 'svm'",
+    "audit good.csv --target kind --model forest": "invalid choice: 'forest'",
     "audit ragged.csv --target y": "cannot be read as CSV",
     "audit latin.csv --target y": "--encoding latin-1",
     "audit latin.csv --target y --encoding klingon": "unknown encoding: klingon",
@@ -608,6 +615,81 @@ def test_refusals_are_one_line_and_exit_code_2(pd, here, capsys, command):
     assert files_in(here) == set(TABLES)
 
 
+def test_without_jinja2_the_rest_is_written(pd, diabetes, monkeypatch, capsys):
+    _environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    audit("diabetes.csv", "--target", "progression", "--check", 0)
+    assert files_in("skinfluence-audit") == FILES - PAGE
+    note = capsys.readouterr().err.splitlines()[-1]
+    assert note.startswith("note: no report.html:")
+    assert "skinfluence[report]" in note
+    assert not any("report.html" in name for name in summary_of()["files"])
+
+
+def test_files_of_an_earlier_audit_do_not_stay(pd, diabetes, cancer):
+    audit("diabetes.csv", "--target", "progression", "--check", 0)
+    Path("skinfluence-audit/notes.txt").write_text("mine")
+    audit("cancer.csv", "--target", "diagnosis", "--model", "svm", "--check", 0)
+    assert files_in("skinfluence-audit") == FILES - {"diagnostics.csv"} | {"notes.txt"}
+
+
+def test_diagnostics_are_those_of_the_explainer_by_row_of_the_file(pd, diabetes):
+    X, y = diabetes
+    gaps = y.astype(object)
+    gaps[3] = ""
+    write("gaps.csv", [*load_diabetes().feature_names, "progression"], X, gaps)
+    audit("gaps.csv", "--target", "progression", "--check", 0)
+    table = pd.read_csv("skinfluence-audit/diagnostics.csv")
+    kept = np.arange(len(y)) != 3
+    model = make_pipeline(StandardScaler(), Ridge(summary_of()["model"]["alpha_"]))
+    truth = InfluenceExplainer(model).fit(X[kept], y[kept]).diagnostics()
+    np.testing.assert_array_equal(table["row"], np.flatnonzero(kept))
+    for name in ("leverage", "cooks_distance", "dffits"):
+        np.testing.assert_allclose(table[name], truth[name], rtol=1e-9)
+
+
+def test_groups_are_left_out_together_and_are_no_feature(pd, diabetes, capsys):
+    X, y = diabetes
+    customer = np.arange(len(y)) % 5
+    table = pd.DataFrame(X, columns=load_diabetes().feature_names)
+    table.assign(progression=y, customer=customer).to_csv("g.csv", index=False)
+    command = ["g.csv", "--target", "progression", "--group", "customer", "--check", 0]
+    audit(*command, "--test", "diabetes.csv")
+    summary = summary_of()
+    assert "customer" not in summary["numeric_columns"]
+    model = make_pipeline(StandardScaler(), Ridge(summary["model"]["alpha_"]))
+    explainer = InfluenceExplainer(model).fit(X, y)
+    truth = explainer.group_delta(customer, X, y, aggregate="mean")
+    found = {int(group["group"]): group["loo_delta"] for group in summary["groups"]}
+    np.testing.assert_allclose([found[k] for k in range(5)], truth, rtol=1e-6)
+    assert [group["n_rows"] for group in summary["groups"]].count(88) == 3
+    assert "Groups: effect" in capsys.readouterr().out
+    np.testing.assert_array_equal(rows_of()["group"].astype(int), customer)
+
+
+def test_weights_count(pd, diabetes):
+    X, y = diabetes
+    weight = np.arange(len(y)) % 3 + 0.5
+    table = pd.DataFrame(X, columns=load_diabetes().feature_names)
+    table.assign(progression=y, w=weight).to_csv("w.csv", index=False)
+    audit("w.csv", "--target", "progression", "--model", "linear", "--weight", "w")
+    fitted = LinearRegression().fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(rows_of()["prediction"].astype(float), fitted.predict(X))
+    assert summary_of()["agreement"]["pearson"] == pytest.approx(1)
+
+
+def test_german_numbers_are_read_and_said_so(pd, diabetes, capsys):
+    audit("diabetes.csv", "--target", "progression", "--check", 0, "--out", "a")
+    table = pd.read_csv("diabetes.csv")
+    table.to_csv("german.csv", sep=";", decimal=",", index=False, encoding="utf-8-sig")
+    capsys.readouterr()
+    audit("german.csv", "--target", "progression", "--check", 0, "--out", "b")
+    assert "decimal comma" in capsys.readouterr().err
+    np.testing.assert_array_equal(rows_of("a")["loo_delta"], rows_of("b")["loo_delta"])
+    audit("german.csv", "--target", "progression", "--check", 0, "--decimal", ",")
+    assert "decimal" not in capsys.readouterr().err
+
+
 def test_without_pandas_the_extra_is_named(here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pandas", None)
     (here / "good.csv").write_text(TABLES["good.csv"])
@@ -619,9 +701,16 @@ def test_an_interrupt_is_no_traceback(pd, diabetes, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skinfluence.cli._audit.check_leave_one_out", interrupt)
-    assert main(["audit", "diabetes.csv", "--target", "progression"]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    before = files_in(".")
+    for place in (
+        "cli._agreement.check_leave_one_out",
+        "cli._commands.audit.write_json",
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"skinfluence.{place}", interrupt)
+            assert main(["audit", "diabetes.csv", "--target", "progression"]) == 130
+        assert "interrupted" in capsys.readouterr().err
+        assert files_in(".") == before
 
 
 # --- pieces ----------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class Console:
         if self.level > QUIET:
             _write(sys.stdout, text)
 
+    def json(self, text: str) -> None:
+        """Print what machines read on stdout, quiet or not."""
+        _write(sys.stdout, text)
+
     def note(self, text: str) -> None:
         """Tell the user on stderr, once, what was done without being asked."""
         if text in self.notes:

@@ -7,9 +7,11 @@ import numpy as np
 
 from skinfluence.cli._console import Console
 from skinfluence.cli._errors import UsageError, missing_column, plural
+from skinfluence.cli._features import texts
 from skinfluence.cli._task import is_number
 
 FEWEST_ROWS = 3
+YES, NO = {"1", "true", "yes", "y", "t"}, {"0", "false", "no", "n", "f", ""}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Data:
         Their features, as a model takes them.
     y : ndarray of shape (n,)
         Their target, as a model takes it.
+    weight : ndarray of shape (n,) or None
+        Their weights; None if all are 1.
+    groups : ndarray of str of shape (n,) or None
+        The group of each row.
     """
 
     source: str
@@ -35,6 +41,8 @@ class Data:
     table: Any
     X: Any
     y: np.ndarray
+    weight: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -68,3 +76,48 @@ def with_target(table: Any, source: str, target: str, console: Console) -> Any:
         rows = plural(count, "row")
         console.note(f"dropped {rows} of {source} with no value in '{target}'")
     return table[~missing]
+
+
+def weights_of(column: Any, source: str) -> np.ndarray:
+    """Weights of the rows: numbers, none below 0.
+
+    Raises
+    ------
+    UsageError
+        If a cell is none.
+    """
+    import pandas as pd
+
+    values = pd.to_numeric(column.astype(object), errors="coerce")
+    bad = ~(np.isfinite(values.to_numpy(dtype=float)) & (values >= 0).to_numpy())
+    if bad.any():
+        row = column.index[np.argmax(bad)]
+        raise UsageError(
+            f"The weights '{column.name}' of {source} must be numbers, 0 or more; row "
+            f"{row} holds '{column[row]}'."
+        )
+    return values.to_numpy(dtype=float)
+
+
+def groups_of(column: Any) -> np.ndarray:
+    """Group of each row as text; rows without one are a group of their own kind."""
+    return texts(column).fillna("(none)").to_numpy(dtype=str)
+
+
+def truths_of(column: Any, source: str) -> np.ndarray:
+    """Truth values: 1, true, yes, y, t; 0, false, no, n, f and empty.
+
+    Raises
+    ------
+    UsageError
+        If a cell is neither.
+    """
+    words = texts(column).fillna("").str.strip().str.lower()
+    yes, no = words.isin(YES), words.isin(NO)
+    if not (yes | no).all():
+        row = column.index[np.argmin(yes | no)]
+        raise UsageError(
+            f"'{column.name}' of {source} must say yes or no (also true, 1; false, 0 or "
+            f"nothing); row {row} holds '{column[row]}'."
+        )
+    return yes.to_numpy()

@@ -104,11 +104,12 @@ def is_numeric(column: Any) -> bool:
 def texts(column: Any) -> Any:
     """Values as str, NaN where missing; 1 and 1.0 are both ``1``."""
     values = column.astype(object)
-    filled = values.map(_text, na_action="ignore").astype(object)
+    filled = values.map(text_of, na_action="ignore").astype(object)
     return filled.where(column.notna(), np.nan)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Print a value as a category."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -11,6 +11,18 @@ from skinfluence.cli import _commands, _console
 from skinfluence.cli._console import NORMAL, QUIET, VERBOSE, Console
 from skinfluence.exceptions import SkinfluenceError
 
+DESCRIPTION = """\
+What did each training row do to this model? Start with
+
+  skinfluence audit DATA.csv --target COLUMN
+
+which fits a model that predicts COLUMN from the other columns, and writes a
+report to open in a browser.
+"""
+EPILOG = """\
+skinfluence COMMAND --help tells the options, files and exit codes of each.
+Results go to stdout; notes, progress and errors to stderr.
+"""
 FINE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
 
@@ -25,12 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0 if all went well, 2 if the user has something to put right (said in one line
-        on stderr), 130 if interrupted.
+        What the command says, 0 if all went well; 2 if the user has something to put
+        right (said in one line on stderr); 130 if interrupted.
     """
     try:
         args = _parser().parse_args(argv)
-        args.run(args, Console(_level(args)))
+        return args.run(args, Console(_level(args))) or FINE
     except SystemExit as request:  # argparse: --help, --version and bad options
         return int(request.code or FINE)
     except SkinfluenceError as problem:
@@ -46,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _console.error("interrupted")
         return INTERRUPTED
-    return FINE
 
 
 def _level(args: argparse.Namespace) -> int:
@@ -64,7 +75,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="skinfluence",
-        description="What did each training row do to this model?",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     version = f"skinfluence {__version__}"
@@ -86,10 +99,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_verbosity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON for machines, and nothing else, on stdout",
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--verbose", action="store_true", help="print every step with its time"
     )
-    group.add_argument(
-        "--quiet", action="store_true", help="print errors only; write the files"
-    )
+    group.add_argument("--quiet", action="store_true", help="print errors only")

@@ -2,23 +2,43 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeCV
+from sklearn.linear_model import (
+    ElasticNetCV,
+    GammaRegressor,
+    HuberRegressor,
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    RidgeCV,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 
 from skinfluence.cli._features import Features
-from skinfluence.cli._task import AbstractTask, Classes, Numbers, is_number, is_whole
+from skinfluence.cli._task import (
+    AbstractTask,
+    Classes,
+    Counts,
+    Numbers,
+    Positive,
+    is_number,
+    is_whole,
+)
 
 FEW_VALUES = 10
 ROWS_PER_VALUE = 3
 MAX_CATEGORIES = 50
 # Columns have unit variance, so this spans from no shrinkage to shrinkage to the mean.
 ALPHAS = np.geomspace(1e-3, 1e6, 37)
+# Of the mean deviance: enough that all categories of a column may have a coefficient.
+GLM_ALPHA = 1e-3
 
 RULE = (
     "auto is logistic if the target is text, boolean or categorical, or holds at\n"
@@ -36,38 +56,117 @@ class Model:
     task : type
         What it predicts.
     estimator : callable
-        Makes the unfitted estimator.
+        Makes the unfitted estimator. Solvers and tolerances are those that get closest
+        to the minimum, which all numbers are about.
     drop : {"first", None}
         Category left out of each column. An unpenalised model needs one: the columns
         of all categories add up to its intercept.
     describe : callable
         Fitted estimator to words.
+    help : str
+        What it is, for the help.
     """
 
     task: type[AbstractTask]
     estimator: Callable[[], Any]
     drop: str | None
     describe: Callable[[Any], str]
+    help: str
 
 
 MODELS = {
     "linear": Model(
-        Numbers, LinearRegression, "first", lambda fitted: "linear regression"
+        Numbers,
+        LinearRegression,
+        "first",
+        lambda fitted: "linear regression",
+        "LinearRegression",
     ),
     "ridge": Model(
         Numbers,
         lambda: RidgeCV(alphas=ALPHAS),
         None,
         lambda fitted: f"ridge regression, alpha={fitted.alpha_:.4g} by leave-one-out",
+        "RidgeCV, its alpha then held",
+    ),
+    "lasso": Model(
+        Numbers,
+        lambda: LassoCV(tol=1e-8, max_iter=100_000),
+        None,
+        lambda fitted: f"lasso, alpha={fitted.alpha_:.4g} by 5-fold cross-validation",
+        "LassoCV, its alpha then held",
+    ),
+    "elasticnet": Model(
+        Numbers,
+        lambda: ElasticNetCV(tol=1e-8, max_iter=100_000),
+        None,
+        lambda fitted: (
+            f"elastic net, alpha={fitted.alpha_:.4g} by 5-fold "
+            "cross-validation, l1_ratio=0.5"
+        ),
+        "ElasticNetCV with l1_ratio=0.5, its alpha then held",
+    ),
+    "huber": Model(
+        Numbers,
+        lambda: HuberRegressor(tol=1e-8, max_iter=10_000),
+        "first",
+        lambda fitted: f"Huber regression, epsilon={fitted.epsilon:g}",
+        "HuberRegressor with epsilon=1.35, for targets with outliers",
+    ),
+    "poisson": Model(
+        Counts,
+        lambda: PoissonRegressor(alpha=GLM_ALPHA, solver="newton-cholesky", tol=1e-8),
+        None,
+        lambda fitted: f"Poisson regression, alpha={fitted.alpha:g}",
+        f"PoissonRegressor with alpha={GLM_ALPHA:g}, for counts",
+    ),
+    "gamma": Model(
+        Positive,
+        lambda: GammaRegressor(
+            alpha=GLM_ALPHA, solver="newton-cholesky", tol=1e-8, max_iter=1000
+        ),
+        None,
+        lambda fitted: f"gamma regression, alpha={fitted.alpha:g}",
+        f"GammaRegressor with alpha={GLM_ALPHA:g}, for amounts above 0",
     ),
     "logistic": Model(
         Classes,
-        # The solver that gets closest to the minimum: its own losses are reported.
         lambda: LogisticRegression(tol=1e-8, max_iter=1000, solver="newton-cholesky"),
         None,
         lambda fitted: f"logistic regression, C={fitted.C:g}",
+        "LogisticRegression with C=1",
+    ),
+    "svm": Model(
+        Classes,
+        lambda: LinearSVC(tol=1e-8, max_iter=100_000, dual=False),
+        None,
+        lambda fitted: f"linear SVM with squared hinge, C={fitted.C:g}",
+        "LinearSVC with C=1 (squared hinge)",
     ),
 }
+
+
+class Wording(NamedTuple):
+    """What a loss and the score that goes with it are called."""
+
+    loss: str
+    score: str
+
+
+OF_LOSS = {
+    "HalfSquaredError": Wording("half squared error", "R2"),
+    "HalfBinomialLoss": Wording("log loss", "accuracy"),
+    "HalfMultinomialLoss": Wording("log loss", "accuracy"),
+    "SquaredHinge": Wording("squared hinge", "accuracy"),
+    "HuberScaleLoss": Wording("Huber loss", "R2"),
+    "HalfTweedieLoss": Wording("half deviance", "D2"),
+    "HalfTweedieIdentityLoss": Wording("half deviance", "D2"),
+}
+
+
+def wording(loss: str) -> Wording:
+    """Words for a class of loss."""
+    return OF_LOSS.get(loss, Wording("loss", "score"))
 
 
 def choose(column: Any) -> tuple[str, str]:

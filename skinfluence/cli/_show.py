@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skinfluence.cli._audit import Agreement, Audit
+from skinfluence.cli._agreement import Agreement
+from skinfluence.cli._audit import Audit
 from skinfluence.cli._errors import plural
-from skinfluence.cli._model import by_weight
 from skinfluence.cli._subject import Subject
 from skinfluence.cli._text import WIDEST, clip, definitions, number, percentages, render
 
@@ -40,9 +40,9 @@ def show(
     width : int
         Of the terminal.
     """
-    sections = [_subject(found, subject, width), _scores(found, subject)]
+    sections = [_subject(found, subject, width), _scores(found)]
     if top:
-        features = by_weight(found.explainer.estimator_, subject.data.X)
+        features = subject.by_weight(found.explainer.estimator_)
         for title, positions in (
             (HARMFUL, found.most_harmful(top)),
             (HELPFUL, found.most_helpful(top)),
@@ -50,11 +50,13 @@ def show(
             rows = _rows(found, subject, positions, features, width)
             sections.append([title, *rows])
         sections.append(_legend(found, subject, width))
+    if found.groups:
+        sections.append(_groups(found, subject, top, width))
     if found.agreement is not None:
         on = "each row's own loss" if subject.test is None else "the mean test loss"
         deletion = found.explainer.deletion
-        sections.append(_agreement(found.agreement, on, deletion, width))
-    sections.append(_files(files, width))
+        sections.append(agreement(found.agreement, on, deletion, width))
+    sections.append(written(files, width))
     return "\n\n".join("\n".join(section) for section in sections)
 
 
@@ -75,8 +77,8 @@ def _subject(found: Audit, subject: Subject, width: int) -> list[str]:
     return definitions(entries, width)
 
 
-def _scores(found: Audit, subject: Subject) -> list[str]:
-    columns = [("", [subject.task.score, subject.task.loss_name])]
+def _scores(found: Audit) -> list[str]:
+    columns = [("", [found.words.score, f"mean {found.words.loss}"])]
     for name, values in found.scores.items():
         score, mean_loss = values["score"], values["mean_loss"]
         cells = [f"{score:.4f}" if score == score else "n/a", number(mean_loss)]
@@ -94,19 +96,42 @@ def _rows(
     if not len(positions):
         return ["  none"]
     table = subject.data.table.iloc[positions]
-    rows = [{name: c[i] for name, c in found.rows.items()} for i in positions]
-    effects = [row["loo_delta"] / found.effect.mean_loss for row in rows]
+    rows = [found.row(i) for i in positions]
+    effects = [row["loo_delta"] / found.effect["mean_loss"] for row in rows]
     columns = [
         ("row", [str(row["row"]) for row in rows]),
         ("effect", percentages(effects)),
         (clip(subject.target), [_value(row["target"]) for row in rows]),
-        ("left out", [clip(subject.task.wording(row), 2 * WIDEST) for row in rows]),
+        ("left out", [_wording(subject, row["loo_prediction"]) for row in rows]),
     ]
+    if "loo_p_target" in found.rows:
+        columns.append(("P", [number(row["loo_p_target"], 2) for row in rows]))
     needed = len(columns)
     columns += [
         (clip(name), [_value(cell) for cell in table[name]]) for name in features
     ]
     return render(columns, width, needed=needed)
+
+
+def _wording(subject: Subject, prediction: Any) -> str:
+    return clip(subject.task.wording(prediction), 2 * WIDEST)
+
+
+def _groups(found: Audit, subject: Subject, top: int, width: int) -> list[str]:
+    """Groups at either end, most harmful first."""
+    groups = [group for group in found.groups if group["loo_delta"] is not None]
+    most = max(top, 1)
+    shown = groups if len(groups) <= 2 * most else [*groups[:most], *groups[-most:]]
+    effects = [group["loo_delta"] / found.effect["mean_loss"] for group in shown]
+    columns = [
+        (clip(subject.columns.group), [clip(group["group"]) for group in shown]),
+        ("rows", [str(group["n_rows"]) for group in shown]),
+        ("effect", percentages(effects)),
+    ]
+    title = "Groups: effect of leaving out all of their rows, most harmful first"
+    left = len(groups) - len(shown)
+    rest = [f"  ({plural(left, 'group')} between these not shown)"] if left else []
+    return [title, *render(columns, width, needed=3), *rest]
 
 
 def _value(value: Any) -> str:
@@ -117,18 +142,23 @@ def _value(value: Any) -> str:
 
 
 def _legend(found: Audit, subject: Subject, width: int) -> list[str]:
-    task = subject.task
     entries = {
         "row": "counted from 0 in the data",
-        "effect": f"of leaving the row out, on the {task.loss_name} of "
-        f"{found.effect.on}, in percent of it",
-        "left out": f"prediction for the row by a model without it{task.in_brackets}",
+        "effect": f"of leaving the row out, on the mean {found.words.loss} of "
+        f"{found.effect['on']}, in percent of it",
+        "left out": "prediction for the row by a model without it",
+        **(
+            {"P": f"probability of its own {subject.target} by a model without it"}
+            if "loo_p_target" in found.rows
+            else {}
+        ),
         "the rest": "values of the row, as many as fit, those with most weight first",
     }
     return definitions(entries, width, indent=2)
 
 
-def _agreement(found: Agreement, on: str, deletion: str, width: int) -> list[str]:
+def agreement(found: Agreement, on: str, deletion: str, width: int) -> list[str]:
+    """Lay out the agreement with refits, and what to do if it is bad."""
     entries = {
         "correlation": f"{found.pearson:.6f}, slope {found.slope:.6f}",
         "largest error": f"{number(found.max_abs_error, 2)}, largest change "
@@ -144,7 +174,8 @@ def _agreement(found: Agreement, on: str, deletion: str, width: int) -> list[str
     return lines
 
 
-def _files(files: dict[str, str], width: int) -> list[str]:
+def written(files: dict[str, str], width: int) -> list[str]:
+    """Name the files and what they hold."""
     size = max(len(path) for path in files)
     lines = [f"  {path:<{size}}  {what}" for path, what in files.items()]
     if max(map(len, lines)) > width:

@@ -1,14 +1,15 @@
 """What is audited: the rows, the target, the features and the model, as chosen."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 
-from skinfluence.cli import _model
+from skinfluence.cli import _load, _model
 from skinfluence.cli._console import Console
-from skinfluence.cli._data import Data, with_target
+from skinfluence.cli._data import Data, groups_of, weights_of, with_target
 from skinfluence.cli._errors import UsageError, listed, missing_column, plural
 from skinfluence.cli._features import Features, texts
 from skinfluence.cli._task import AbstractTask
@@ -23,51 +24,128 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Columns with a part of their own: none of them is a feature.
+
+    Parameters
+    ----------
+    target : str or None
+        Column to predict; None only if the user forgot it.
+    weight, group, trusted : str or None
+        Columns of weights, groups, and rows known to be right.
+    drop : sequence of str
+        Columns not to use.
+    """
+
+    target: str | None
+    weight: str | None = None
+    group: str | None = None
+    trusted: str | None = None
+    drop: Collection[str] = ()
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Names by option, those that were given."""
+        parts = {name: getattr(self, name) for name in PARTS}
+        return {option: name for option, name in parts.items() if name is not None}
+
+    @property
+    def held(self) -> set[str]:
+        """Everything that is no feature."""
+        return {*self.parts.values(), *self.drop}
+
+    def check(self, source: Source) -> None:
+        """Refuse names that are missing, and a column with two parts."""
+        if self.target is None:
+            columns = listed(source.table.columns, 40)
+            raise UsageError(
+                f"Name the column to predict with --target. {source.path} has: "
+                f"{columns}."
+            )
+        if self.target in self.drop:
+            raise UsageError(
+                f"'{self.target}' is the target; it cannot be left out by --drop."
+            )
+        for option, name in self.parts.items():
+            if option != "target" and name == self.target:
+                raise UsageError(
+                    f"'{name}' is the target; it cannot be --{option} too."
+                )
+        for name in (*self.parts.values(), *self.drop):
+            if name not in source.table.columns:
+                raise UsageError(
+                    missing_column(source.path, name, source.table.columns)
+                )
+
+
+PARTS = ("target", "weight", "group", "trusted")
+
+
+@dataclass(frozen=True)
 class Subject:
     """Everything chosen before the first fit.
 
     Parameters
     ----------
-    target : str
-        Column to predict.
+    columns : Columns
+        Which column is the target, and which others are no features.
     model : str
-        Key of ``MODELS``.
+        Key of ``MODELS``, or the file that the model came from.
     reason : str or None
         Why this model; None if the user asked for it.
     task : AbstractTask
         What the target asks for.
     features : Features
         Columns to predict from.
+    estimator : estimator
+        Unfitted pipeline from the columns to the target, or a fitted model.
     data, test : Data
         Training rows; rows to measure harm on, or None.
     """
 
-    target: str
+    columns: Columns
     model: str
     reason: str | None
     task: AbstractTask
     features: Features
+    estimator: Any
     data: Data
     test: Data | None
 
-    def pipeline(self) -> Pipeline:
-        """Unfitted pipeline from the columns to the target."""
-        return _model.pipeline(_model.MODELS[self.model], self.features)
+    @property
+    def target(self) -> str:
+        """Name of the column to predict."""
+        assert self.columns.target is not None
+        return self.columns.target
 
-    def describe_model(self, fitted: Pipeline) -> str:
+    @property
+    def fitted(self) -> bool:
+        """Whether the model came fitted, from a file."""
+        return self.model not in _model.MODELS
+
+    def describe_model(self, fitted: Any) -> str:
         """Name the fitted model in words, and why it was chosen."""
+        if self.fitted:
+            last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+            return f"{type(last).__name__} from {self.model}, as it was fitted"
         name = _model.MODELS[self.model].describe(fitted[-1])
         return f"{name} (auto: {self.reason})" if self.reason else name
+
+    def by_weight(self, fitted: Any) -> list[str]:
+        """Names of the features, those that move the prediction most first."""
+        if self.fitted:
+            return list(self.features.names)
+        return _model.by_weight(fitted, self.data.X)
 
 
 def choose_subject(
     source: Source,
     test: Source | None,
     *,
-    target: str | None,
+    columns: Columns,
     model: str,
-    drop: Collection[str],
     console: Console,
+    load: Callable[[str], Any] = lambda path: None,
 ) -> Subject:
     """Choose target, model and features, and divide the tables by them.
 
@@ -75,49 +153,76 @@ def choose_subject(
     ----------
     source, test : Source
         Training table; table to measure harm on, or None.
-    target : str or None
-        Column to predict; None only if the user forgot it.
-    model : {"auto", "linear", "ridge", "logistic"}
-        Model to fit.
-    drop : collection of str
-        Columns not to use.
+    columns : Columns
+        Names that the user gave.
+    model : str
+        "auto", a key of ``MODELS``, or the path of a fitted model.
     console : Console
         Hears what was decided unasked.
+    load : callable
+        Path to fitted estimator.
 
     Raises
     ------
     UsageError
         If a column is missing or cannot be used.
     """
-    if target is None:
-        columns = listed(source.table.columns, 40)
-        raise UsageError(
-            f"Name the column to predict with --target. {source.path} has: {columns}."
-        )
-    if target in drop:
-        raise UsageError(f"'{target}' is the target; it cannot be left out by --drop.")
-    for name in drop:
-        if name not in source.table.columns:
-            raise UsageError(missing_column(source.path, name, source.table.columns))
+    columns.check(source)
+    target = columns.target or ""
     table = with_target(source.table, source.path, target, console)
     reason = None
-    if model == "auto":
-        model, reason = _model.choose(table[target])
-    task = _model.MODELS[model].task.of(table[target], source.path)
-    features = Features.of(table, without={target, *drop}, console=console)
+    by_name = True
+    if _load.is_file(model):
+        estimator = load(model)
+        task = _load.task_of(estimator)
+        features, by_name = _load.features_of(
+            estimator, table, source.path, columns.held
+        )
+    else:
+        if model == "auto":
+            model, reason = _model.choose(table[target])
+        chosen = _model.MODELS[model]
+        task = chosen.task.of(table[target], source.path)
+        features = Features.of(table, without=columns.held, console=console)
+        estimator = _model.pipeline(chosen, features)
 
     def divided(of: Source) -> Data:
         used = with_target(of.table, of.path, target, console)
         y = task.code(used[target], of.path)
-        X = features.frame(used, of.path, console)
-        return Data(of.path, len(of.table), used, X, y)
+        if _load.is_file(model):
+            X = _as_fitted(estimator, features, used, of.path, by_name)
+        else:
+            X = features.frame(used, of.path, console)
+        if of is test:
+            return Data(of.path, len(of.table), used, X, y)
+        weight, group = columns.weight, columns.group
+        return Data(
+            of.path,
+            len(of.table),
+            used,
+            X,
+            y,
+            None if weight is None else weights_of(used[weight], of.path),
+            None if group is None else groups_of(used[group]),
+        )
 
     data = divided(source)
-    if test is None:
-        return Subject(target, model, reason, task, features, data, None)
-    tested = divided(test)
-    _note_unknown(features, data, tested, console)
-    return Subject(target, model, reason, task, features, data, tested)
+    tested = None if test is None else divided(test)
+    if tested is not None and not _load.is_file(model):
+        _note_unknown(features, data, tested, console)
+    return Subject(columns, model, reason, task, features, estimator, data, tested)
+
+
+def _as_fitted(
+    model: Any, features: Features, table: Any, source: str, by_name: bool
+) -> Any:
+    """The columns that a fitted model reads, as they stand in the table."""
+    for name in features.names:
+        if name not in table.columns:
+            raise UsageError(missing_column(source, name, table.columns))
+    if by_name:
+        return table[list(model.feature_names_in_)]
+    return table[list(features.numeric)].to_numpy(dtype=float, na_value=np.nan)
 
 
 def _note_unknown(features: Features, data: Data, test: Data, console: Console) -> None:

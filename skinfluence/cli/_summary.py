@@ -6,6 +6,7 @@ import platform
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from skinfluence.cli._audit import Audit
 from skinfluence.cli._console import Console
@@ -35,20 +36,24 @@ def summary(
         "data": _read(subject.data),
         "test": None if subject.test is None else _read(subject.test),
         "target": subject.target,
+        "columns": subject.columns.parts,
         "numeric_columns": subject.features.numeric,
         "categorical_columns": subject.features.categorical,
         "model": _model(found, subject),
         "deletion": found.explainer.deletion,
         "scores": found.scores,
         "effect": {
-            "on": found.effect.on,
-            "loss": subject.task.loss_name,
-            "with_all_rows": found.effect.mean_loss,
+            "on": found.effect["on"],
+            "loss": found.words.loss,
+            "score": found.words.score,
+            "with_all_rows": found.effect["mean_loss"],
+            "first_order": found.effect["first_order"],
             "influence": "positive: the row is harmful",
             "loo_delta": "loss without the row minus with it; negative: harmful",
         },
         "most_harmful": [_row(found, subject, i) for i in found.most_harmful(top)],
         "most_helpful": [_row(found, subject, i) for i in found.most_helpful(top)],
+        "groups": found.groups,
         "agreement": found.agreement and vars(found.agreement),
         "seconds": console.seconds,
         "notes": console.notes,
@@ -90,14 +95,16 @@ def _read(data: Data) -> dict[str, Any]:
 
 
 def _model(found: Audit, subject: Subject) -> dict[str, Any]:
-    fitted = found.explainer.estimator_[-1]
+    fitted = found.explainer.estimator_
+    if isinstance(fitted, Pipeline):
+        fitted = fitted[-1]
     return {
         "name": subject.model,
         "reason": subject.reason,
         "estimator": type(fitted).__name__,
         **{
             name: getattr(fitted, name)
-            for name in ("alpha_", "C")
+            for name in ("alpha_", "alpha", "C")
             if name in vars(fitted)
         },
         **{name: getattr(found.explainer, name) for name in FITTED},
@@ -105,7 +112,7 @@ def _model(found: Audit, subject: Subject) -> dict[str, Any]:
 
 
 def _row(found: Audit, subject: Subject, i: int) -> dict[str, Any]:
-    row = {name: column[i] for name, column in found.rows.items()}
+    row = found.row(i)
     table = subject.data.table
     values = {name: table[name].iloc[i] for name in subject.features.names}
     return {**row, "values": values}

@@ -14,7 +14,12 @@ SEPARATORS = (",", ";", "\t", "|")
 
 
 def read_table(
-    path: str, console: Console, *, sep: str | None = None, encoding: str = "utf-8"
+    path: str,
+    console: Console,
+    *,
+    sep: str | None = None,
+    encoding: str = "utf-8",
+    decimal: str | None = None,
 ) -> Any:
     """Read a table; its rows are numbered from 0 in the order of the file.
 
@@ -30,6 +35,9 @@ def read_table(
         header into most columns.
     encoding : str, default="utf-8"
         Encoding of a CSV file.
+    decimal : {".", ","}, optional
+        Decimal mark of a CSV file. By default the comma, if columns of a file that is
+        not separated by commas look like it.
 
     Returns
     -------
@@ -56,7 +64,7 @@ def read_table(
     if file.suffix.lower() in PARQUET:
         table = _read_parquet(path)
     else:
-        table = _read_csv(path, console, sep=sep, encoding=encoding)
+        table = _read_csv(path, console, sep, encoding, decimal)
     if not len(table):
         raise UsageError(
             f"{path} has a header of {table.shape[1]} columns, but no rows."
@@ -96,13 +104,26 @@ def _read_parquet(path: str) -> Any:
         raise UsageError(f"{path} cannot be read as Parquet: {error}") from None
 
 
-def _read_csv(path: str, console: Console, *, sep: str | None, encoding: str) -> Any:
+def _read_csv(
+    path: str, console: Console, sep: str | None, encoding: str, decimal: str | None
+) -> Any:
     import pandas as pd
 
-    try:
-        sep = sep or _separator(path, encoding)
+    def read(sep: str, decimal: str) -> Any:
         # low_memory=False: one type a column, whatever the size of the file.
-        table = pd.read_csv(path, sep=sep, encoding=encoding, low_memory=False)
+        return pd.read_csv(
+            path, sep=sep, encoding=encoding, decimal=decimal, low_memory=False
+        )
+
+    try:
+        sep = sep or separator(path, encoding)
+        table = read(sep, decimal or ".")
+        if decimal is None and sep != "," and (name := _decimal_commas(table)):
+            console.note(
+                f"'{name}' of {path} holds numbers with a decimal comma; all are read "
+                "so (--decimal . to read them as text)"
+            )
+            table = read(sep, ",")
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} is empty.") from None
     except (UnicodeError, LookupError) as error:
@@ -115,7 +136,21 @@ def _read_csv(path: str, console: Console, *, sep: str | None, encoding: str) ->
     return _without_row_names(table, path, console)
 
 
-def _separator(path: str, encoding: str) -> str:
+def _decimal_commas(table: Any) -> str | None:
+    """First column of text that is all numbers once its commas are points."""
+    for name in table.columns:
+        if table[name].dtype.kind in "OT" or str(table[name].dtype) in (
+            "str",
+            "string",
+        ):
+            cells = table[name].dropna().astype(str)
+            if len(cells) and cells.str.fullmatch(r"\s*[-+]?\d+(,\d+)?\s*").all():
+                return str(name)
+    return None
+
+
+def separator(path: str, encoding: str) -> str:
+    """The separator that splits the header into most columns."""
     import pandas as pd
 
     def columns(sep: str) -> int:

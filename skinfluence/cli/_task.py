@@ -1,14 +1,13 @@
-"""What a target asks for: numbers or classes; its coding, loss, score and wording."""
+"""What a target asks for: numbers or classes, and their coding."""
 
 import abc
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from skinfluence.cli._errors import UsageError, listed, plural
-from skinfluence.cli._features import stray_text, texts
+from skinfluence.cli._features import stray_text, text_of, texts
 from skinfluence.cli._text import number
 
 MAX_CLASSES = 100
@@ -16,14 +15,6 @@ MAX_CLASSES = 100
 
 class AbstractTask(abc.ABC):
     """The kind of a target: everything that differs between numbers and classes."""
-
-    #: Method of the explainer that gives the linear outputs.
-    outputs: str
-    #: Name of ``score`` and of the loss, for a reader.
-    score: str
-    loss_name: str
-    #: What the brackets of ``wording`` hold.
-    in_brackets = ""
 
     @classmethod
     @abc.abstractmethod
@@ -35,30 +26,21 @@ class AbstractTask(abc.ABC):
         """Target as the model takes it, shape (n,)."""
 
     @abc.abstractmethod
-    def loss(self, y: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Loss of each row at its outputs, shape (n,)."""
-
-    @abc.abstractmethod
-    def predictions(self, u: np.ndarray) -> dict[str, np.ndarray]:
-        """Named predictions of each row; ``prediction`` is the first."""
-
-    @abc.abstractmethod
-    def wording(self, row: dict[str, Any]) -> str:
-        """Leave-one-out prediction of a row for a reader."""
+    def wording(self, prediction: Any) -> str:
+        """Prediction of a row for a reader."""
 
     @abc.abstractmethod
     def describe(self, y: np.ndarray) -> str:
         """Values of the target for a reader."""
 
 
-@final
-@dataclass(frozen=True)
-class Numbers(AbstractTask):
-    """A numeric target under half the squared error."""
+class AbstractNumbers(AbstractTask):
+    """A numeric target."""
 
-    outputs = "predict"
-    score = "R2"
-    loss_name = "mean half squared error"
+    #: Smallest target allowed, whether it is one itself, and what says so.
+    lowest: ClassVar[float] = -np.inf
+    open: ClassVar[bool] = False
+    domain: ClassVar[str] = ""
 
     @classmethod
     def of(cls, column, source):
@@ -82,19 +64,19 @@ class Numbers(AbstractTask):
                 f"The target '{column.name}' of {source} is not numeric: {what}. Mend "
                 "it, or use --model logistic."
             )
-        return values.to_numpy(dtype=float)
+        y = values.to_numpy(dtype=float)
+        outside = (y < self.lowest) | (self.open & (y == self.lowest))
+        if outside.any():
+            row = column.index[np.argmax(outside)]
+            raise UsageError(
+                f"The target '{column.name}' of {source} must be {self.domain} for "
+                f"this model; row {row} holds {number(values[row])}. Use another --model."
+            )
+        return y
 
-    def loss(self, y, u):
-        """``(y - u)**2 / 2``."""
-        return 0.5 * (y - u) ** 2
-
-    def predictions(self, u):
-        """Only the value itself."""
-        return {"prediction": u}
-
-    def wording(self, row):
+    def wording(self, prediction):
         """Print a number."""
-        return number(row["loo_prediction"])
+        return number(prediction)
 
     def describe(self, y):
         """Range and mean."""
@@ -103,21 +85,44 @@ class Numbers(AbstractTask):
 
 @final
 @dataclass(frozen=True)
+class Numbers(AbstractNumbers):
+    """Any number."""
+
+
+@final
+@dataclass(frozen=True)
+class Counts(AbstractNumbers):
+    """Numbers from 0."""
+
+    lowest = 0.0
+    domain = "0 or more"
+
+
+@final
+@dataclass(frozen=True)
+class Positive(AbstractNumbers):
+    """Numbers above 0."""
+
+    lowest = 0.0
+    open = True
+    domain = "above 0"
+
+
+@final
+@dataclass(frozen=True)
 class Classes(AbstractTask):
-    """Labels under the logarithmic loss of a logistic model.
+    """Labels.
 
     Parameters
     ----------
     labels : tuple
-        Sorted: whole numbers if all labels are, else text.
+        Sorted, as the model takes them.
+    dtype : dtype
+        Of the coded target.
     """
 
     labels: tuple[Any, ...]
-
-    outputs = "decision_function"
-    score = "accuracy"
-    loss_name = "mean log loss"
-    in_brackets = " (and its probability)"
+    dtype: Any
 
     @classmethod
     def of(cls, column, source):
@@ -137,48 +142,33 @@ class Classes(AbstractTask):
                 f"{f'; {stray}' if stray else ''}. If it is a number, use --model "
                 "ridge; else name another --target."
             )
-        return cls(tuple(labels.tolist()))
+        return cls(tuple(labels.tolist()), labels.dtype)
 
     def code(self, column, source):
         """Labels of the training type; unknown ones are refused."""
-        y = _labels(column)
-        known = np.array([str(label) for label in self.labels])
-        unknown = ~np.isin(y.astype(str), known)
+        known = {text_of(label): label for label in self.labels}
+        found = texts(column)
+        unknown = ~found.isin(list(known))
         if unknown.any():
             rows = plural(int(unknown.sum()), "row")
             raise UsageError(
                 f"The target '{column.name}' of {source} has classes that the "
-                f"training data lack: {listed(np.unique(y[unknown]))} ({rows}). Remove "
-                "these rows."
+                f"training data lack: {listed(np.unique(found[unknown]))} ({rows}). "
+                "Remove these rows."
             )
-        return y.astype(type(self.labels[0])) if isinstance(self.labels[0], int) else y
+        return np.array([known[label] for label in found], dtype=self.dtype)
 
-    def loss(self, y, u):
-        """``log(sum(exp(u))) - u[y]``, with no probability that could round to 0."""
-        U = _all_outputs(u)
-        return logsumexp(U, axis=1) - U[np.arange(len(y)), self._positions(y)]
-
-    def predictions(self, u):
-        """Label, and its probability."""
-        U = _all_outputs(u)
-        labels = np.array(self.labels, dtype=object)
-        label = np.where(np.isnan(U).any(axis=1), None, labels[U.argmax(axis=1)])
-        return {"prediction": label, "probability": softmax(U, axis=1).max(axis=1)}
-
-    def wording(self, row):
-        """Label, and its probability."""
-        label = row["loo_prediction"]
-        return "n/a" if label is None else f"{label} ({row['loo_probability']:.2f})"
+    def wording(self, prediction):
+        """Print the label."""
+        return (
+            "n/a" if prediction is None or prediction != prediction else f"{prediction}"
+        )
 
     def describe(self, y):
         """Count of each class."""
         labels, counts = np.unique(y, return_counts=True)
         pairs = zip(labels, counts, strict=True)
         return listed((f"{label} {count}" for label, count in pairs), 5)
-
-    def _positions(self, y):
-        position = {label: i for i, label in enumerate(self.labels)}
-        return np.array([position[label] for label in y.tolist()])
 
 
 def is_whole(column: Any) -> bool:
@@ -200,8 +190,3 @@ def _labels(column: Any) -> np.ndarray:
         return column.to_numpy(dtype=float).astype(np.int64)
     # One dtype for all: NumPy's own, which sorts as np.unique and scikit-learn do.
     return np.array(texts(column).tolist(), dtype=str).astype(object)
-
-
-def _all_outputs(u: np.ndarray) -> np.ndarray:
-    # Two classes have one output; the other is the reference at 0.
-    return u if u.ndim == 2 else np.stack([np.zeros_like(u), u], axis=1)
