@@ -42,6 +42,8 @@ class Agreement:
     @property
     def is_good(self) -> bool:
         """Whether the estimates can stand for refits."""
+        if np.isnan(self.pearson):  # one row, or changes that are all the same
+            return self.max_abs_error <= GOOD_SLOPE * self.max_abs_change
         return self.pearson >= GOOD_PEARSON and abs(self.slope - 1) <= GOOD_SLOPE
 
     @classmethod

@@ -7,7 +7,7 @@ import numpy as np
 
 from skinfluence import InfluenceExplainer, InfluenceReport
 from skinfluence.cli._agreement import Agreement, refitted
-from skinfluence.cli._console import QUIET, Console
+from skinfluence.cli._console import ACTIVE_SET, QUIET, Console
 from skinfluence.cli._errors import UsageError, listed, plural
 from skinfluence.cli._model import Wording, wording
 from skinfluence.cli._subject import Subject
@@ -126,7 +126,9 @@ def audit(
         content = report.to_dict()
         scores = _scores(content, explainer, subject)
     for note in content["notes"]:
-        if not any(word in note.lower() for word in ROWS_BY_POSITION):
+        if "active set" in note:
+            console.note(ACTIVE_SET)
+        elif not any(word in note.lower() for word in ROWS_BY_POSITION):
             console.note(note)
     rows = _rows(report.rows, data.rows)
     _tell_lost(subject, rows["loo_loss"].isna().to_numpy(), console)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from skinfluence.exceptions import (
+    ActiveSetWarning,
     SeparableDeletionWarning,
     UnidentifiedDeletionWarning,
 )
@@ -22,6 +23,11 @@ NOT_FOR_USERS = (
     FutureWarning,
     SeparableDeletionWarning,
     UnidentifiedDeletionWarning,
+)
+
+ACTIVE_SET = (
+    "without some rows a coefficient would become zero, or cease to be, which these "
+    "estimates do not see; --deletion exact follows the change"
 )
 
 # A step that takes longer than this many seconds is announced.
@@ -78,7 +84,9 @@ class Console:
         if self.level == VERBOSE:
             _write(sys.stderr, f"{doing}: {self.seconds[name]:.2f} s")
         for warning in caught:
-            if not issubclass(warning.category, NOT_FOR_USERS):
+            if issubclass(warning.category, ActiveSetWarning):
+                self.note(ACTIVE_SET)
+            elif not issubclass(warning.category, NOT_FOR_USERS):
                 self.note(" ".join(str(warning.message).split()))
 
     @contextlib.contextmanager

@@ -147,26 +147,31 @@ MODELS = {
 
 
 class Wording(NamedTuple):
-    """What a loss and the score that goes with it are called."""
+    """What a loss and the score that goes with it are called.
+
+    A deviance is known up to a constant, so that percentages of it say nothing.
+    """
 
     loss: str
     score: str
+    has_zero: bool = True
 
 
+DEVIANCE = Wording("half deviance (up to a constant)", "D2", has_zero=False)
 OF_LOSS = {
     "HalfSquaredError": Wording("half squared error", "R2"),
     "HalfBinomialLoss": Wording("log loss", "accuracy"),
     "HalfMultinomialLoss": Wording("log loss", "accuracy"),
     "SquaredHinge": Wording("squared hinge", "accuracy"),
     "HuberScaleLoss": Wording("Huber loss", "R2"),
-    "HalfTweedieLoss": Wording("half deviance", "D2"),
-    "HalfTweedieIdentityLoss": Wording("half deviance", "D2"),
+    "HalfTweedieLoss": DEVIANCE,
+    "HalfTweedieIdentityLoss": DEVIANCE,
 }
 
 
 def wording(loss: str) -> Wording:
     """Words for a class of loss."""
-    return OF_LOSS.get(loss, Wording("loss", "score"))
+    return OF_LOSS.get(loss, Wording("loss", "score", has_zero=False))
 
 
 def choose(column: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def show(
     width : int
         Of the terminal.
     """
-    sections = [_subject(found, subject, width), _scores(found)]
+    sections = [subject_lines(found.explainer, subject, width), _scores(found)]
     if top:
         features = subject.by_weight(found.explainer.estimator_)
         for title, positions in (
@@ -60,7 +61,8 @@ def show(
     return "\n\n".join("\n".join(section) for section in sections)
 
 
-def _subject(found: Audit, subject: Subject, width: int) -> list[str]:
+def subject_lines(explainer: Any, subject: Subject, width: int) -> list[str]:
+    """Lay out the data, the target and the model."""
     data, test, features = subject.data, subject.test, subject.features
     kinds = {"numeric": features.numeric, "categorical": features.categorical}
     columns = " and ".join(
@@ -70,7 +72,7 @@ def _subject(found: Audit, subject: Subject, width: int) -> list[str]:
     entries = {
         "data": f"{data.source}: {plural(len(data), 'row')}, {columns} {noun}",
         "target": f"{subject.target}: {subject.task.describe(data.y)}",
-        "model": subject.describe_model(found.explainer.estimator_),
+        "model": subject.describe_model(explainer.estimator_),
     }
     if test is not None:
         entries["test"] = f"{test.source}: {plural(len(test), 'row')}"
@@ -97,10 +99,9 @@ def _rows(
         return ["  none"]
     table = subject.data.table.iloc[positions]
     rows = [found.row(i) for i in positions]
-    effects = [row["loo_delta"] / found.effect["mean_loss"] for row in rows]
     columns = [
         ("row", [str(row["row"]) for row in rows]),
-        ("effect", percentages(effects)),
+        ("effect", _effects(found, [row["loo_delta"] for row in rows])),
         (clip(subject.target), [_value(row["target"]) for row in rows]),
         ("left out", [_wording(subject, row["loo_prediction"]) for row in rows]),
     ]
@@ -117,16 +118,22 @@ def _wording(subject: Subject, prediction: Any) -> str:
     return clip(subject.task.wording(prediction), 2 * WIDEST)
 
 
+def _effects(found: Audit, deltas: list[float]) -> list[str]:
+    """In percent of the mean loss, where that means something."""
+    if found.words.has_zero:
+        return percentages([delta / found.effect["mean_loss"] for delta in deltas])
+    return [f"{delta:+.2e}" for delta in deltas]
+
+
 def _groups(found: Audit, subject: Subject, top: int, width: int) -> list[str]:
     """Groups at either end, most harmful first."""
     groups = [group for group in found.groups if group["loo_delta"] is not None]
     most = max(top, 1)
     shown = groups if len(groups) <= 2 * most else [*groups[:most], *groups[-most:]]
-    effects = [group["loo_delta"] / found.effect["mean_loss"] for group in shown]
     columns = [
         (clip(subject.columns.group), [clip(group["group"]) for group in shown]),
         ("rows", [str(group["n_rows"]) for group in shown]),
-        ("effect", percentages(effects)),
+        ("effect", _effects(found, [group["loo_delta"] for group in shown])),
     ]
     title = "Groups: effect of leaving out all of their rows, most harmful first"
     left = len(groups) - len(shown)
@@ -145,7 +152,7 @@ def _legend(found: Audit, subject: Subject, width: int) -> list[str]:
     entries = {
         "row": "counted from 0 in the data",
         "effect": f"of leaving the row out, on the mean {found.words.loss} of "
-        f"{found.effect['on']}, in percent of it",
+        f"{found.effect['on']}{', in percent of it' if found.words.has_zero else ''}",
         "left out": "prediction for the row by a model without it",
         **(
             {"P": f"probability of its own {subject.target} by a model without it"}
@@ -167,7 +174,7 @@ def agreement(found: Agreement, on: str, deletion: str, width: int) -> list[str]
         f"{found.seconds_refit:.2g} s for the refits",
     }
     refits = plural(found.n_rows, "real refit")
-    lines = [f"Checked against {refits}: change of {on}"]
+    lines = textwrap.wrap(f"Checked against {refits}: change of {on}", width)
     lines += definitions(entries, width, indent=2)
     if not found.is_good and deletion != "exact":
         lines.append("  These estimates are rough; try --deletion exact.")

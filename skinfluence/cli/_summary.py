@@ -32,7 +32,7 @@ def summary(
     content = {
         "command": "audit",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
+        "versions": versions(),
         "data": _read(subject.data),
         "test": None if subject.test is None else _read(subject.test),
         "target": subject.target,
@@ -78,7 +78,8 @@ def plain(value: Any) -> Any:
     return None if text in {"NaT", "<NA>"} else text
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what computed."""
     import importlib
 
     found = {name: importlib.import_module(name).__version__ for name in PACKAGES}

@@ -5,6 +5,6 @@ A command is a module with ``NAME``, ``SUMMARY``, ``DESCRIPTION``, ``EPILOG``,
 for 0. Adding one is a file and a name in ``COMMANDS``.
 """
 
-from skinfluence.cli._commands import audit
+from skinfluence.cli._commands import audit, check, clean
 
-COMMANDS = (audit,)
+COMMANDS = (audit, check, clean)

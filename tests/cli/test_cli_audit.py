@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tables import FILES, PAGE, audit, files_in, refuse, rows_of, summary_of, write
 
 import skinfluence
 from skinfluence import InfluenceExplainer
@@ -23,63 +23,6 @@ from skinfluence.cli._features import Features
 from skinfluence.cli._model import MODELS, pipeline
 from skinfluence.cli._text import clip, number, percentages, render, width
 from skinfluence.report._page import _environment
-
-PAGE = {"report.html"} if find_spec("jinja2") else set()
-FILES = PAGE | {"influence.csv", "diagnostics.csv", "summary.json"}
-
-
-@pytest.fixture
-def pd():
-    return pytest.importorskip("pandas")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def cancer(here):
-    data = load_breast_cancer()
-    labels = data.target_names[data.target]
-    write("cancer.csv", [*data.feature_names, "diagnosis"], data.data, labels)
-    return data.data, labels
-
-
-@pytest.fixture
-def diabetes(here):
-    data = load_diabetes(scaled=False)
-    write("diabetes.csv", [*data.feature_names, "progression"], data.data, data.target)
-    return data.data, data.target
-
-
-def write(path, names, X, y):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([*x, label] for x, label in zip(X.tolist(), y, strict=True))
-
-
-def rows_of(directory="skinfluence-audit"):
-    """Read ``influence.csv`` as columns, in the order of the input's rows."""
-    with open(f"{directory}/influence.csv", newline="", encoding="utf-8") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: int(row["row"]))
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def refuse(constant):
-    raise AssertionError(f"{constant} is not strict JSON")
-
-
-def summary_of(directory="skinfluence-audit"):
-    with open(f"{directory}/summary.json", encoding="utf-8") as file:
-        return json.load(file, parse_constant=refuse)
-
-
-def audit(*arguments):
-    assert main(["audit", *map(str, arguments)]) == 0
-
 
 # --- numbers ---------------------------------------------------------------------------
 
@@ -441,10 +384,6 @@ def test_nothing_is_printed_twice_or_to_the_wrong_place(pd, diabetes, capsys):
     out, err = capsys.readouterr()
     assert "Most harmful" in out
     assert "Fitting to 442 rows: 0." in err
-
-
-def files_in(directory):
-    return {path.name for path in Path(directory).iterdir()}
 
 
 def test_the_harmful_harm_and_the_helpful_help(pd, diabetes):
