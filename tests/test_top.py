@@ -51,6 +51,20 @@ def test_rows_without_a_value_come_last(cut, order):
     assert np.sort(indices[:, -3:], axis=1).tolist() == [[3, 30, 95]] * M
 
 
+@every_order
+@pytest.mark.parametrize("k", [2, 9])
+def test_rows_with_a_value_replace_those_without(k, order):
+    """In blocks that follow a first one of NaN, and one with a point of NaN only."""
+    values = values_of()
+    values[:, :29] = np.nan
+    values[2, 31:90] = np.nan
+    score = SCORES[order](values, 1.0)
+    ranks = np.argsort(-np.where(np.isnan(score), -np.inf, score), axis=1)[:, :k]
+    found, indices = top_blocks(streamed(values, "blocks"), k, order, 1.0)
+    np.testing.assert_array_equal(indices, ranks)
+    np.testing.assert_array_equal(found, np.take_along_axis(values, ranks, axis=1))
+
+
 def test_the_explainer_numbers_rows_beyond_the_first_block():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(9000, 2))

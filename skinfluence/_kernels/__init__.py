@@ -24,6 +24,7 @@ __all__ = [
     "AbstractGrams",
     "HostRows",
     "SparseRows",
+    "contenders",
     "densified",
     "device_place",
     "kernels",
@@ -76,3 +77,13 @@ def weighted_grams(n_weights: int, width: int, like: Any) -> AbstractGrams:
     kernel = kernels(like)
     totals = [kernel.empty_gram(width, like) for _ in range(n_weights)]
     return SeparateGrams(totals, kernels)
+
+
+def contenders(values: Any, least: Any, direction: float) -> Any:
+    """Scores (m, b) above the least one of their row; None where nobody looks.
+
+    See ``_numpy.contenders``. An accelerator sorts faster than it picks out.
+    """
+    if not is_numpy_array(values):
+        return None
+    return _numpy.contenders(values, least, direction)

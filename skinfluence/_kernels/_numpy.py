@@ -13,6 +13,7 @@ from skinfluence._kernels._generic import (
 
 __all__ = [
     "add_gram",
+    "contenders",
     "block_entries",
     "empty_gram",
     "finished_gram",
@@ -140,3 +141,34 @@ def largest(scores: np.ndarray, k: int) -> np.ndarray:
     if k >= scores.shape[1]:
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
+
+
+def contenders(
+    values: np.ndarray, least: np.ndarray, direction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a row (m, b) has scores above its least one, and which columns those are.
+
+    Scores are ``direction * values``, or absolute values for direction 0. Returns the
+    numbers of such rows (r,), and their columns (r, c), filled up with -1.
+    """
+    # Reductions first: few rows go on, and only they are written to and searched.
+    if direction > 0:
+        best = values.max(axis=1)
+    elif direction < 0:
+        best = -values.min(axis=1)
+    else:
+        best = np.maximum(values.max(axis=1), -values.min(axis=1))
+    rows = np.flatnonzero(~(best <= least))  # NaN goes on
+    scores = values[rows]
+    if direction:
+        scores *= direction
+    else:
+        np.abs(scores, out=scores)
+    above = scores > least[rows, None]
+    flat = np.flatnonzero(above)
+    i, j = np.divmod(flat, above.shape[1])
+    counts = np.bincount(i, minlength=len(rows))
+    columns = np.full((len(rows), counts.max(initial=0)), -1)
+    first = np.cumsum(counts) - counts
+    columns[i, np.arange(len(i)) - first[i]] = j
+    return rows, columns

@@ -21,6 +21,9 @@ from skinfluence.solvers import Point, RowTerms, row_terms
 
 Blocks = Iterator[tuple[slice, Any]]
 
+# Training rows in a block of effects at least: products with few are slow.
+_EFFECT_ROWS = 1024
+
 
 def influence_on_parameters(point: Point, rows: Any) -> Any:
     """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
@@ -95,7 +98,8 @@ def _linear_blocks(
     layout = point.objective.layout
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
     width = max(design.row_entries, Q.shape[0] if design.is_wide_sparse else 0)
-    for rows in row_blocks(point.objective.n_rows, width, place=point.theta):
+    n_rows = point.objective.n_rows
+    for rows in row_blocks(n_rows, width, _EFFECT_ROWS, place=point.theta):
         terms = row_terms(point, rows)
         values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
         yield rows, values if aggregate is None else values[0, :]

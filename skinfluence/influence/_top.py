@@ -1,10 +1,12 @@
 """The k largest effects per test point, from blocks of rows, never the whole matrix."""
 
-from typing import Any
+from typing import Any, final
 
 from skinfluence._array import array_namespace, device_of, like
-from skinfluence._kernels import kernels
+from skinfluence._kernels import contenders, kernels
 from skinfluence.influence._effects import Blocks
+
+_DIRECTION = {"absolute": 0.0, "harmful": 1.0, "helpful": -1.0}
 
 
 def top_blocks(blocks: Blocks, k: int, order: str, sign: float) -> tuple[Any, Any]:
@@ -13,31 +15,72 @@ def top_blocks(blocks: Blocks, k: int, order: str, sign: float) -> tuple[Any, An
     ``order`` is "absolute", "harmful" or "helpful"; ``sign`` is +1 if a positive value
     is harmful and -1 if it is helpful. Rows without a value (NaN) come last.
     """
-    values = indices = None
+    top = _Top(k, _DIRECTION[order] * sign)
     for rows, block in blocks:
-        xp = array_namespace(block)
-        own = xp.arange(
-            rows.start, rows.start + block.shape[1], device=device_of(block)
-        )
+        top.add(rows.start, block)
+    return top.ranked()
+
+
+@final
+class _Top:
+    """The first of the rows seen so far, and the score to beat for each point."""
+
+    values: Any = None  # (m, k), fewer columns before k rows were seen
+    indices: Any = None  # (m, k)
+    least: Any = None  # (m,) lowest score among them
+
+    def __init__(self, k: int, direction: float) -> None:
+        self.k, self.direction = k, direction
+
+    def add(self, first: int, block: Any) -> None:
+        """Take the values (m, b) of the rows from number ``first`` on."""
+        full = self.values is not None and self.values.shape[1] == self.k
+        # Among rows without a value, those that fill up would not be told apart.
+        full = full and bool(array_namespace(block).all(self.least > -float("inf")))
+        found = contenders(block, self.least, self.direction) if full else None
+        if found is None:
+            self._merge_all(first, block)
+        elif found[1].shape[1]:
+            self._merge_some(first, block, *found)
+
+    def _merge_all(self, first: int, block: Any) -> None:
+        xp, place = array_namespace(block), device_of(block)
+        own = xp.arange(first, first + block.shape[1], device=place)
         own = xp.broadcast_to(own[None, :], block.shape)
-        if values is not None:
-            block = xp.concat([values, block], axis=1)
-            own = xp.concat([indices, own], axis=1)
-        kept = kernels(block).largest(_score(block, order, sign), k)
-        values = xp.take_along_axis(block, kept, axis=1)
-        indices = xp.take_along_axis(own, kept, axis=1)
-    xp = array_namespace(values)
-    ranks = xp.argsort(-_score(values, order, sign), axis=1, stable=True)
-    return (
-        xp.take_along_axis(values, ranks, axis=1),
-        xp.take_along_axis(indices, ranks, axis=1),
-    )
+        if self.values is not None:
+            block = xp.concat([self.values, block], axis=1)
+            own = xp.concat([self.indices, own], axis=1)
+        self.values, self.indices, score = self._largest(block, own)
+        self.least = xp.min(score, axis=1)
 
+    def _merge_some(self, first: int, block: Any, points: Any, columns: Any) -> None:
+        xp = array_namespace(block)
+        values = block[points[:, None], columns]
+        values = xp.where(columns < 0, xp.nan, values)
+        block = xp.concat([self.values[points], values], axis=1)
+        own = xp.concat([self.indices[points], first + columns], axis=1)
+        kept, own, score = self._largest(block, own)
+        self.values[points], self.indices[points] = kept, own
+        self.least[points] = xp.min(score, axis=1)
 
-def _score(values: Any, order: str, sign: float) -> Any:
-    xp = array_namespace(values)
-    score = xp.abs(values) if order == "absolute" else _DIRECTION[order] * sign * values
-    return xp.where(xp.isnan(score), like(-xp.inf, values), score)
+    def _largest(self, values: Any, indices: Any) -> tuple[Any, Any, Any]:
+        """Of each row the k with the largest scores, in any order."""
+        xp, score = array_namespace(values), self._score(values)
+        kept = kernels(values).largest(score, self.k)
+        return tuple(
+            xp.take_along_axis(part, kept, axis=1) for part in (values, indices, score)
+        )
 
+    def ranked(self) -> tuple[Any, Any]:
+        """Values and row numbers, the first one first."""
+        xp = array_namespace(self.values)
+        ranks = xp.argsort(-self._score(self.values), axis=1, stable=True)
+        return (
+            xp.take_along_axis(self.values, ranks, axis=1),
+            xp.take_along_axis(self.indices, ranks, axis=1),
+        )
 
-_DIRECTION = {"harmful": 1.0, "helpful": -1.0}
+    def _score(self, values: Any) -> Any:
+        xp = array_namespace(values)
+        score = self.direction * values if self.direction else xp.abs(values)
+        return xp.where(xp.isnan(score), like(-xp.inf, values), score)
