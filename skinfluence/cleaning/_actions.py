@@ -47,6 +47,8 @@ def relabelled(y: Any, rows: Any, labels: Any) -> Any:
         y = y.copy()
         y.iloc[rows] = np.reshape(labels, y.iloc[rows].shape)
         return y
+    if hasattr(y, "scatter"):  # a series of polars, changed in place
+        return y.clone().scatter(rows, labels)
     y = np.asarray(y).copy()  # np.array(y) does not copy what __array__ returns
     y[rows] = np.reshape(labels, y[rows].shape)
     return y

@@ -71,6 +71,11 @@ def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
 
     Arrays of other libraries stay what and where they are.
     """
+    if hasattr(X, "collect") and not hasattr(X, "shape"):
+        raise InvalidDataError(
+            f"X is a {type(X).__name__}, whose rows are not known yet: give "
+            "X.collect()."
+        )
     with data_errors():
         if not reads_X or is_foreign(X):
             validate_data(explainer, X, reset=reset, skip_check_array=True)
