@@ -183,7 +183,8 @@ def summary(who: dict[str, Any], own: list[dict[str, Any]], ours: Any) -> dict:
         for key in ("cpu", "wall", "memory", "process", "scale")
     }
     pairs = zip(own, ours, strict=False)
-    line["ratio"] = statistics.median(each["cpu"] / one["cpu"] for each, one in pairs)
+    ratios = [each["cpu"] / one["cpu"] for each, one in pairs if "cpu" in one]
+    line["ratio"] = statistics.median(ratios) if ratios else None
     line["rounds"] = len(own)
     return who | line | {"judged": own[0]["judged"]}
 
@@ -204,8 +205,15 @@ def cells(line: dict[str, Any], mark: str) -> list[str]:
         f"{line['memory']:.0f}",
         f"{line['process']:.0f}",
         line["judged"] or "-",
-        f"{line['ratio']:.2g}" if line["ratio"] < 100 else f"{line['ratio']:,.0f}",
+        in_digits(line["ratio"]),
     ]
+
+
+def in_digits(ratio: float | None) -> str:
+    """Two digits."""
+    if ratio is None:
+        return "-"
+    return f"{ratio:.2g}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def in_seconds(number: float) -> str:
@@ -235,7 +243,8 @@ def losses(results: list[dict[str, Any]]) -> list[str]:
         f"{contest['title']}: {line['name']} takes {line['ratio']:.2g} of the CPU time"
         for contest in results
         for line in contest["lines"]
-        if line.get("ratio", 1.0) < 1.0
+        if (line.get("ratio") or 1.0) < 1.0
+        and not line["name"].startswith("skinfluence")
     ]
 
 

@@ -47,10 +47,11 @@ class Contestant:
     """
 
     name: str
-    prepare: Callable[[Any], Callable[[], Any]]
+    prepare: Callable[[Any], Callable[[], Any]] | None = None
     read: Callable[[Any], Any] | None = lambda found: found
     package: str | None = None  # the peer it needs; None for what skinfluence needs too
     note: str = ""
+    absent: str = ""  # why it cannot take part
     # How much longer the whole job takes than what was run, by the sizes.
     extrapolate: Callable[[Mapping[str, int]], float] | None = None
 

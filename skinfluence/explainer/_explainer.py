@@ -888,9 +888,10 @@ class InfluenceExplainer(
         stands where nothing can be estimated: rows of leverage 1, and scaled columns
         where no degrees of freedom or no residuals are left.
 
-        dffits and dfbetas of generalized linear models differ from R's and statsmodels',
-        which build them on deviance residuals or Fisher weights (40 % off in the median
-        on small logits): here they are those of ``deletion``.
+        dffits and dfbetas of generalized linear models are those of ``deletion``. R
+        builds them on deviance residuals (40 % off in the median on small logits).
+        statsmodels' ``get_influence`` agrees with one Newton step for canonical links
+        with a positive slope, and has the wrong sign for the inverse link.
 
         Cost: ``n d**2`` multiplications, about four times; more with "exact".
 
