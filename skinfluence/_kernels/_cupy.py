@@ -148,7 +148,8 @@ def empty_gram(width: int, like: Any) -> Any:
 
 def add_gram(total: Any, block: Any, weight: Any) -> Any:
     """``total + block' diag(weight) block`` into the upper triangle, in place."""
-    least, most = float(weight.min()), float(weight.max())
+    # Both at once: the host waits for the device only one time.
+    least, most = cupy.asnumpy(cupy.stack((weight.min(), weight.max())))
     if least < 0 < most:
         total += _add_gram_by_product(0.0, block, weight)
         return total
