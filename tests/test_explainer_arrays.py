@@ -276,6 +276,26 @@ def test_a_device_without_any_room_is_named(monkeypatch):
         InfluenceExplainer(model, backend="torch").fit(X, targets["three"])
 
 
+def test_what_does_not_fit_a_device_is_an_error_with_advice(monkeypatch):
+    torch = pytest.importorskip("torch")
+    kernels = pytest.importorskip("skinfluence._kernels._torch")
+    X, targets = rows()
+    y = targets["numbers"]
+
+    def full(*args, **kwargs):
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(kernels, "free_bytes", lambda like: 3 * 2 * 8.0 * N)
+    explainer = InfluenceExplainer(Ridge()).fit(torch.asarray(X), y)
+    monkeypatch.setattr(InfluenceExplainer, "_side_by_side", full)
+    for method in (explainer.influence, explainer.loo_delta):
+        with pytest.raises(DeviceMemoryError, match="about 3 rows would fit"):
+            method(X, y)
+    monkeypatch.setattr(kernels, "inverse_cholesky", full)
+    with pytest.raises(DeviceMemoryError, match="curvature has 5 columns"):
+        InfluenceExplainer(Ridge()).fit(torch.asarray(X), y)
+
+
 def with_limit(monkeypatch, torch, most_rows):
     """A device that cannot scale a block of more rows than this; half the total moves."""
     kernels = pytest.importorskip("skinfluence._kernels._torch")

@@ -77,12 +77,15 @@ from skinfluence.influence import (
 from skinfluence.solvers import solver_for, widened
 from skinfluence.support import (
     checks,
+    fewer_rows,
     is_fitted,
     placed,
     read,
     readable,
     reads_features,
     required_row,
+    room_on_device,
+    smaller_model,
     unwrapped,
     weight_name,
 )
@@ -318,14 +321,16 @@ class InfluenceExplainer(
             rows, checked_y, weight, centred=not self.damping
         )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
-        minimum = at_minimum(
-            objective,
-            theta,
-            solver if solver.polishes else solver_for("auto", objective),
-            damping=self.damping,
-            near=near_enough(self.polish),
-            max_iter=self._max_iter,
-        )
+        layout = objective.layout
+        with room_on_device(theta, smaller_model(layout.size)):
+            minimum = at_minimum(
+                objective,
+                theta,
+                solver if solver.polishes else solver_for("auto", objective),
+                damping=self.damping,
+                near=near_enough(self.polish),
+                max_iter=self._max_iter,
+            )
         self.estimator_ = estimator
         self.n_train_ = objective.n_rows
         if not solver.polishes:
@@ -510,17 +515,19 @@ class InfluenceExplainer(
         parts = [slice(0, design.n_rows)]
         if aggregate is None:
             parts = self._point_blocks(design.n_rows)
-        found = []
-        for part in parts:
-            some = design if len(parts) == 1 else design.part(part)
-            blocks = [
-                self._influence_blocks(some, quantity.at(part), aggregate, relative)
-                for quantity in quantities
-            ]
-            found.append(self._side_by_side(blocks, some.n_rows, aggregate))
+        xp = array_namespace(self._point.theta)
+        with self._room_for(design, quantities):
+            found = []
+            for part in parts:
+                some = design if len(parts) == 1 else design.part(part)
+                blocks = [
+                    self._influence_blocks(some, quantity.at(part), aggregate, relative)
+                    for quantity in quantities
+                ]
+                found.append(self._side_by_side(blocks, some.n_rows, aggregate))
+            whole = found[0] if len(found) == 1 else xp.concat(found, axis=0)
         speak_of_residuals(self._solver)
-        xp = array_namespace(found[0])
-        return found[0] if len(found) == 1 else xp.concat(found, axis=0)
+        return whole
 
     def loo_delta(
         self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
@@ -557,7 +564,8 @@ class InfluenceExplainer(
             self._delta_blocks(design, quantity, aggregate, verdicts)
             for quantity in quantities
         ]
-        found = self._side_by_side(blocks, design.n_rows, aggregate)
+        with self._room_for(design, quantities):
+            found = self._side_by_side(blocks, design.n_rows, aggregate)
         verdicts.speak()
         speak_of_residuals(self._solver)
         return found
@@ -1143,6 +1151,12 @@ class InfluenceExplainer(
             entries=_working_entries(),
             watch=verdicts.watch,
         )
+
+    def _room_for(self, design: Design, quantities: list[Any]) -> Any:
+        """Advice where the matrix of an answer does not fit a device."""
+        numbers = self.n_train_ * len(quantities)
+        advice = fewer_rows(design.n_rows, numbers)
+        return room_on_device(self._point.theta, advice)
 
     def _side_by_side(
         self, parts: list[Any], n_points: int, aggregate: str | None

@@ -13,7 +13,14 @@ from skinfluence.support import (  # noqa: F401
     checks,
 )
 from skinfluence.support._model import Model
-from skinfluence.support._places import host_rows, placed, readable
+from skinfluence.support._places import (
+    fewer_rows,
+    host_rows,
+    placed,
+    readable,
+    room_on_device,
+    smaller_model,
+)
 from skinfluence.support._read import (
     AnyModel,
     is_fitted,
@@ -31,6 +38,7 @@ __all__ = [
     "Model",
     "SupportRow",
     "checks",
+    "fewer_rows",
     "host_rows",
     "is_fitted",
     "placed",
@@ -40,6 +48,8 @@ __all__ = [
     "register",
     "register_estimator",
     "required_row",
+    "room_on_device",
+    "smaller_model",
     "supported_estimators",
     "unwrapped",
     "weight_name",

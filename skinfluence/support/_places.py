@@ -4,6 +4,8 @@ The training rows decide; where they are NumPy's, the coefficients do, unless a 
 asked for. Targets, weights and labels are read on the host, which they are cheap to reach.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from sklearn import config_context, get_config
 
 from skinfluence._array import array_namespace, is_foreign, moved, to_numpy
 from skinfluence._kernels import HostRows, device_place, kernels
-from skinfluence.exceptions import InvalidParameterError
+from skinfluence.exceptions import DeviceMemoryError, InvalidParameterError
 
 # Share of a device's free memory that the rows may take; the rest is for the work.
 _RESIDENT = 0.7
@@ -87,6 +89,47 @@ def placed(X: Any, model: Any, backend: str) -> Any:
     if X.nbytes > _RESIDENT * kernels(here).free_bytes(here):
         return HostRows(X, here, kernels(here).sender(here))
     return moved(X, here)
+
+
+@contextmanager
+def room_on_device(X: Any, advice: Callable[[float], str]) -> Iterator[None]:
+    """An error with advice, by the bytes that are free, where a device's memory is full."""
+    kernel = kernels(X)
+    try:
+        yield
+    except kernel.out_of_memory() as error:
+        free = kernel.free_bytes(X)
+        raise DeviceMemoryError(
+            f"The device has no memory left; {free / 2**20:.0f} MiB are free. "
+            f"{advice(free)}"
+        ) from error
+
+
+def fewer_rows(n_rows: int, n_numbers: int) -> Callable[[float], str]:
+    """Advice for answers of so many numbers on each row of X."""
+
+    def advice(free: float) -> str:
+        fitting = int(min(free / 2 // (8 * n_numbers), n_rows))
+        return (
+            f"The answer holds {n_numbers:,} numbers for each of {n_rows:,} rows; about "
+            f"{fitting:,} rows would fit. Ask about so many at a time, use "
+            "top_influences or aggregate='mean', which keep little, or backend='numpy'."
+        )
+
+    return advice
+
+
+def smaller_model(n_columns: int) -> Callable[[float], str]:
+    """Advice for the fit of a model whose Hessian has so many columns."""
+
+    def advice(free: float) -> str:
+        return (
+            f"The curvature has {n_columns:,} columns: {8 * n_columns**2 / 2**20:.0f} MiB, "
+            "several times over. Use solver='cg', which needs no such matrix, free other "
+            "arrays, or backend='numpy'."
+        )
+
+    return advice
 
 
 def host_rows(X: Any) -> Any:
