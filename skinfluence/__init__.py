@@ -10,6 +10,13 @@ Signs: *influence*: positive = up-weighting the row raises the loss (harmful);
 from skinfluence.cleaning import InfluenceCleaner
 from skinfluence.cross_influence import cross_val_influence
 from skinfluence.explainer import InfluenceExplainer
+from skinfluence.plotting import (
+    DfbetasDisplay,
+    InfluenceDisplay,
+    LeaveOneOutDisplay,
+    LeverageDisplay,
+    SelfInfluenceDisplay,
+)
 from skinfluence.refit import check_leave_one_out, refit_leave_one_out
 from skinfluence.report import InfluenceReport
 from skinfluence.selection import LeaveOneOutSearchCV
@@ -20,6 +27,11 @@ __all__ = [
     "InfluenceCleaner",
     "LeaveOneOutSearchCV",
     "InfluenceReport",
+    "InfluenceDisplay",
+    "LeverageDisplay",
+    "LeaveOneOutDisplay",
+    "DfbetasDisplay",
+    "SelfInfluenceDisplay",
     "cross_val_influence",
     "check_leave_one_out",
     "refit_leave_one_out",

@@ -1,0 +1,217 @@
+"""``DfbetasDisplay``: how each left-out row moves the coefficients."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from skinfluence._array import to_numpy
+from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence.explainer._diagnostics import coefficient_names
+from skinfluence.plotting._canvas import DISTINCT, LINE, axes_of, largest, short
+
+# Rows whose paths can still be told apart; of more, their quantiles are drawn.
+_MOST_PATHS = 200
+_MOST_PARAMETERS = 30
+_PREFIX = "dfbetas_"
+
+
+class DfbetasDisplay:
+    """Paths of the rows over the coefficients, in standard errors (DFBETAS).
+
+    Sign, as everywhere for DFBETAS and opposite to a delta: the coefficient *with* the
+    row minus without it. A row far to the right makes the coefficient larger.
+
+    Parameters
+    ----------
+    dfbetas : ndarray of shape (n_train, n_parameters)
+        Change of each coefficient by each row, in standard errors.
+    parameters : list of str
+        Names of the coefficients.
+    names : array-like of shape (n_train,)
+        Names of the training rows.
+    unit : str, default="standard errors"
+        What the changes are measured in.
+
+    Attributes
+    ----------
+    shown_ : ndarray of int
+        The coefficients drawn, top to bottom.
+    rows_ : ndarray of int
+        The rows named, most extreme first.
+    ax_ : Axes
+        What was drawn on.
+    figure_ : Figure
+        What they belong to.
+
+    Notes
+    -----
+    Least squares and generalized linear models: the columns ``dfbetas_...`` of
+    ``InfluenceExplainer.diagnostics``. Other models have no textbook standard error; their
+    changes are divided by the jackknife's, ``sqrt((n - 1) / n sum_i (delta_ij -
+    mean_j)**2)``, of the same deltas.
+
+    References
+    ----------
+    .. [1] Belsley, Kuh & Welsch (1980). Regression diagnostics. Equation 2.7, and its
+       bound ``2 / sqrt(n)``, which is dotted.
+    .. [2] Efron & Tibshirani (1993). An introduction to the bootstrap. Equation 11.5.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from skinfluence import DfbetasDisplay, InfluenceExplainer
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+    >>> display = DfbetasDisplay.from_explainer(explainer)
+    >>> display.dfbetas.shape, display.parameters[:2]
+    ((442, 11), ['age', 'sex'])
+    """
+
+    def __init__(
+        self,
+        dfbetas: Any,
+        parameters: list[str],
+        names: Any,
+        *,
+        unit: str = "standard errors",
+    ) -> None:
+        self.dfbetas = dfbetas
+        self.parameters = parameters
+        self.names = names
+        self.unit = unit
+
+    @classmethod
+    def from_explainer(cls, explainer: Any, *, ax: Any = None, **kwargs: Any) -> Self:
+        """Ask an explainer, and draw.
+
+        Parameters
+        ----------
+        explainer : InfluenceExplainer
+            Fitted.
+        ax, **kwargs
+            As for ``plot``.
+
+        Returns
+        -------
+        display : DfbetasDisplay
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        Cost: the deltas of all coefficients, ``n d**2``, and an array of n times d.
+
+        Examples
+        --------
+        See the class.
+        """
+        try:
+            table = explainer.diagnostics()
+        except UnsupportedEstimatorError:
+            display = cls(*_by_jackknife(explainer), unit="jackknife standard errors")
+        else:
+            columns = [key for key in table if str(key).startswith(_PREFIX)]
+            values = np.column_stack([np.asarray(table[key]) for key in columns])
+            names = [str(key).removeprefix(_PREFIX) for key in columns]
+            display = cls(values, names, explainer.train_index_)
+        return display.plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, *, k: int = 5) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            Where to; None makes a figure.
+        k : int, default=5
+            Rows to name, at most 5: those with the largest change of any coefficient.
+
+        Returns
+        -------
+        display : DfbetasDisplay
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        See the class.
+        """
+        ax = self.ax_ = axes_of(ax)
+        self.figure_ = ax.figure
+        size = np.abs(np.nan_to_num(self.dfbetas))
+        shown = np.sort(largest(size.max(axis=0), _MOST_PARAMETERS))
+        self.shown_ = shown
+        self.rows_ = largest(size.max(axis=1), min(k, len(DISTINCT)))
+        values, places = self.dfbetas[:, shown], np.arange(len(shown))
+        finite = values[np.isfinite(values).all(axis=1)]
+        if len(finite) <= _MOST_PATHS:
+            ax.plot(finite.T, places, color=LINE, linewidth=0.6, alpha=0.35)
+        else:
+            self._bands(finite, places)
+        for row, color in zip(self.rows_, DISTINCT, strict=False):
+            ax.plot(
+                values[row],
+                places,
+                "o-",
+                color=color,
+                markersize=3.5,
+                linewidth=1.2,
+                label=short(np.asarray(self.names)[row]),
+            )
+        for bound in (-2, 2):
+            ax.axvline(
+                bound / np.sqrt(len(values)), color=LINE, linewidth=0.8, linestyle=":"
+            )
+        ax.axvline(0, color=LINE, linewidth=0.8)
+        labels = [short(self.parameters[j]) for j in shown]
+        letters = float(np.clip(220 / max(len(shown), 1), 5, 9))
+        ax.set_yticks(places, labels, fontsize=letters)
+        ax.set(
+            xlabel=f"dfbetas: with − without the row, in {self.unit}",  # noqa: RUF001
+            ylim=(len(shown) - 0.5, -0.5),
+        )
+        if len(self.rows_):
+            ax.legend(title="row", fontsize=8, title_fontsize=8, loc="best")
+        return self
+
+    def _bands(self, values: Any, places: Any) -> None:
+        """All rows, nine in ten of them, and half of them, per coefficient."""
+        low, five, lower, upper, most, high = np.quantile(
+            values, [0, 0.05, 0.25, 0.75, 0.95, 1], axis=0
+        )
+        for left, right, width in ((low, high, 1), (five, most, 4), (lower, upper, 8)):
+            self.ax_.hlines(
+                places, left, right, color=LINE, linewidth=width, alpha=0.35, zorder=1
+            )
+
+
+def _by_jackknife(explainer: Any) -> tuple[Any, list[str], Any]:
+    """Changes over their jackknife standard errors, names, and names of the rows."""
+    found = explainer.loo_params()
+    n = explainer.n_train_
+    coef = to_numpy(found["coef"])
+    n_features = coef.shape[-1]
+    coef = coef.reshape(n, -1, n_features)  # (n, K, p)
+    features = coefficient_names(
+        explainer._model, getattr(explainer, "feature_names_in_", None)
+    )
+    classes = getattr(explainer, "classes_", range(coef.shape[1]))
+    prefix = [""] if coef.shape[1] == 1 else [f"{label}: " for label in classes]
+    names = [f"{output}{feature}" for output in prefix for feature in features]
+    values = coef.reshape(n, -1)
+    intercept = to_numpy(found["intercept"]).reshape(n, -1)
+    if np.any(np.nan_to_num(intercept)):
+        values = np.hstack([values, intercept])
+        names += [f"{output}intercept" for output in prefix][: intercept.shape[1]]
+    spread = values - np.nanmean(values, axis=0)
+    error = np.sqrt((n - 1) / n * np.nansum(spread**2, axis=0))
+    return -values / np.where(error > 0, error, 1.0), names, explainer.train_index_

@@ -1,0 +1,243 @@
+"""``LeverageDisplay``: residuals against leverage, with Cook's distances."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from skinfluence.exceptions import InvalidParameterError
+from skinfluence.plotting._canvas import HARMFUL, LINE, axes_of, cloud, largest, named
+
+# Cook's distances that textbooks call large.
+_LARGE = (0.5, 1.0)
+
+
+class LeverageDisplay:
+    """Studentized residual against leverage, with contours of Cook's distance.
+
+    Rows on the right can pull the model, rows far from zero are fitted badly; a row that
+    is both moves the coefficients.
+
+    Parameters
+    ----------
+    leverage : ndarray of shape (n_train,)
+        Hat values, 0 to 1.
+    residual : ndarray of shape (n_train,)
+        Internally studentized Pearson residuals; positive where the target lies above
+        the fitted mean.
+    cooks_distance : ndarray of shape (n_train,)
+        Names the rows with the largest.
+    effective_dof : float
+        Effective degrees of freedom, which the contours need.
+    names : array-like of shape (n_train,)
+        Names of the training rows.
+
+    Attributes
+    ----------
+    levels_ : tuple of float
+        Cook's distances of the contours drawn.
+    cloud_ : PathCollection or PolyCollection
+        The points, or the density of many.
+    ax_ : Axes
+        What was drawn on.
+    figure_ : Figure
+        What they belong to.
+
+    Notes
+    -----
+    On a contour ``residual**2 * leverage / (1 - leverage) / effective_dof`` is constant:
+    Cook's distance itself for least squares, that of one step of Fisher scoring for
+    generalized linear models. With ``deletion="exact"`` the distances of the latter, by
+    which rows are named, may be larger. Deltas of the coefficients, without the row minus
+    with it, are in ``InfluenceExplainer.loo_params``.
+
+    References
+    ----------
+    .. [1] Cook & Weisberg (1982). Residuals and influence in regression. Equation 3.2.3.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from skinfluence import InfluenceExplainer, LeverageDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+    >>> display = LeverageDisplay.from_explainer(explainer)
+    >>> display.ax_.get_xlabel()
+    'leverage'
+    """
+
+    def __init__(
+        self,
+        leverage: Any,
+        residual: Any,
+        cooks_distance: Any,
+        effective_dof: float,
+        names: Any,
+    ) -> None:
+        self.leverage = leverage
+        self.residual = residual
+        self.cooks_distance = cooks_distance
+        self.effective_dof = effective_dof
+        self.names = names
+
+    @classmethod
+    def from_explainer(
+        cls, explainer: Any, *, output: int = 0, ax: Any = None, **kwargs: Any
+    ) -> Self:
+        """Ask an explainer, and draw.
+
+        Parameters
+        ----------
+        explainer : InfluenceExplainer
+            Fitted, of least squares or a generalized linear model.
+        output : int, default=0
+            Which of several targets.
+        ax, **kwargs
+            As for ``plot``.
+
+        Returns
+        -------
+        display : LeverageDisplay
+
+        Raises
+        ------
+        UnsupportedEstimatorError
+            If the model has no such diagnostics (Huber, hinge, softmax).
+        InvalidParameterError
+            If there is no such output.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        See the class.
+        """
+        table = explainer.diagnostics()
+        found = {
+            name: column_of(table, name, output)
+            for name in (
+                "leverage",
+                "cooks_distance",
+                "resid_pearson",
+                "resid_deviance",
+                "resid_studentized_internal",
+            )
+        }
+        # resid_studentized_internal is resid_deviance over its standard error.
+        deviance = found["resid_deviance"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = (
+                found["resid_pearson"] * found["resid_studentized_internal"] / deviance
+            )
+        residual = np.where(deviance == 0, 0.0, residual)
+        leverage = found["leverage"]
+        display = cls(
+            leverage,
+            residual,
+            found["cooks_distance"],
+            float(np.nansum(leverage)),
+            explainer.train_index_,
+        )
+        return display.plot(ax, **kwargs)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        k: int = 5,
+        levels: tuple[float, ...] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            Where to; None makes a figure.
+        k : int, default=5
+            Rows to name, those with the largest Cook's distance.
+        levels : tuple of float or None, default=None
+            Cook's distances to draw contours of; None is 0.5 and 1, or round numbers
+            below the largest distance where that is smaller.
+        **kwargs : dict
+            For ``Axes.scatter`` or ``Axes.hexbin``.
+
+        Returns
+        -------
+        display : LeverageDisplay
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        See the class.
+        """
+        ax = self.ax_ = axes_of(ax)
+        self.figure_ = ax.figure
+        self.cloud_ = cloud(ax, self.leverage, self.residual, **kwargs)
+        ax.axhline(0, color=LINE, linewidth=0.8)
+        ax.set(xlabel="leverage", ylabel="studentized residual")
+        ax.margins(x=0.08, y=0.12)
+        ax.autoscale_view()
+        ax.set_xlim(0, ax.get_xlim()[1])
+        self.levels_ = _levels(self.cooks_distance) if levels is None else levels
+        self._contours()
+        rows = largest(self.cooks_distance, k)
+        named(
+            ax,
+            self.leverage[rows],
+            self.residual[rows],
+            np.asarray(self.names)[rows],
+            HARMFUL,
+        )
+        return self
+
+    def _contours(self) -> None:
+        ax = self.ax_
+        right, (low, high) = ax.get_xlim()[1], ax.get_ylim()
+        h = np.linspace(right / 500, min(right, 1 - 1e-6), 500)
+        for level in self.levels_:
+            t = np.sqrt(level * self.effective_dof * (1 - h) / h)
+            for sign in (1, -1):
+                ax.plot(h, sign * t, "--", color=LINE, linewidth=0.8)
+                seen = (low < sign * t) & (sign * t < high)
+                if seen.any():  # named where it leaves the figure
+                    end = np.flatnonzero(seen)[-1]
+                    ax.annotate(
+                        f"Cook's {level:g}",
+                        (h[end], sign * t[end]),
+                        xytext=(-2, 2 * sign),
+                        textcoords="offset points",
+                        ha="right",
+                        va="bottom" if sign > 0 else "top",
+                        fontsize=7,
+                        color=LINE,
+                    )
+        ax.set(xlim=(0, right), ylim=(low, high))
+
+
+def column_of(table: Any, name: str, output: int) -> Any:
+    """A column of ``diagnostics()``, of one of several outputs."""
+    for key in (f"{name}_output_{output}", name if output == 0 else ""):
+        if key in table:
+            return np.asarray(table[key])
+    raise InvalidParameterError(
+        f"output={output} is none of the model's outputs. Count them from 0."
+    )
+
+
+def _levels(distance: Any) -> tuple[float, ...]:
+    """Two distances whose contours are in sight."""
+    worst = float(np.nanmax(distance)) if np.isfinite(distance).any() else 0.0
+    if worst >= _LARGE[0]:
+        return _LARGE
+    if worst <= 0:
+        return ()
+    size = 10.0 ** np.floor(np.log10(worst))
+    top = float(max(step for step in (1, 2, 5) if step * size <= worst) * size)
+    return (top / 5, top)
