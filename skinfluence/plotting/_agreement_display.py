@@ -12,6 +12,7 @@ from skinfluence.plotting._canvas import (
     cloud,
     largest,
     named,
+    plain_numbers,
 )
 from skinfluence.refit import check_leave_one_out
 
@@ -204,12 +205,12 @@ class LeaveOneOutDisplay:
                 (low, low), slope=1, color=LINE, linewidth=0.8, zorder=0
             )
         ax.set(
-            xlabel="estimated change of the loss (without − with)",  # noqa: RUF001
+            xlabel="estimated change of the loss\n(without − with)",  # noqa: RUF001
             ylabel="change of the loss by refitting",
             title=f"r = {self.pearson:.6f}, slope = {self.slope:.4f}, "
             f"{len(self.refit)} rows",
         )
-        ax.ticklabel_format(style="sci", scilimits=(-3, 4))
+        plain_numbers(ax.xaxis, ax.yaxis)
         error = np.abs(self.predicted - self.refit)
         # What cannot be seen off the line is not named.
         rows = largest(error, k)

@@ -48,6 +48,19 @@ def short(name: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
+def plain_numbers(*axes: Any) -> None:
+    """Few ticks with whole numbers on them: no common factor beside the axis."""
+    for axis in axes:
+        axis.set_major_locator(_ticker().MaxNLocator(5))
+        axis.set_major_formatter(_ticker().StrMethodFormatter("{x:.3g}"))
+
+
+def _ticker() -> Any:
+    from matplotlib import ticker
+
+    return ticker
+
+
 def cloud(ax: Any, x: Any, y: Any, **options: Any) -> Any:
     """Points, or the density of many, and the artist that holds them."""
     finite = np.isfinite(x) & np.isfinite(y)
@@ -67,6 +80,8 @@ def named(ax: Any, x: Any, y: Any, names: Any, color: str) -> list[Any]:
     x, y, names = x[finite], y[finite], np.asarray(names)[finite]
     if len(x) == 0:
         return []
+    from matplotlib.patheffects import withStroke
+
     ax.scatter(x, y, s=22, color=color, zorder=3)
     ax.figure.draw_without_rendering()  # the layout decides how much room there is
     scale = ax.figure.dpi / 72
@@ -85,6 +100,7 @@ def named(ax: Any, x: Any, y: Any, names: Any, color: str) -> list[Any]:
             fontsize=8,
             color=color,
             zorder=4,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
         size = text.get_window_extent()
         place = _place(

@@ -7,7 +7,7 @@ import numpy as np
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnsupportedEstimatorError
 from skinfluence.explainer._diagnostics import coefficient_names
-from skinfluence.plotting._canvas import DISTINCT, LINE, axes_of, largest, short
+from skinfluence.plotting._canvas import DISTINCT, LINE, axes_of, largest, named, short
 
 # Rows whose paths can still be told apart; of more, their quantiles are drawn.
 _MOST_PATHS = 200
@@ -165,7 +165,6 @@ class DfbetasDisplay:
                 color=color,
                 markersize=3.5,
                 linewidth=1.2,
-                label=short(np.asarray(self.names)[row]),
             )
         for bound in (-2, 2):
             ax.axvline(
@@ -176,11 +175,14 @@ class DfbetasDisplay:
         letters = float(np.clip(220 / max(len(shown), 1), 5, 9))
         ax.set_yticks(places, labels, fontsize=letters)
         ax.set(
-            xlabel=f"dfbetas: with − without the row, in {self.unit}",  # noqa: RUF001
+            xlabel=f"dfbetas: with − without the row,\nin {self.unit}",  # noqa: RUF001
             ylim=(len(shown) - 0.5, -0.5),
         )
-        if len(self.rows_):
-            ax.legend(title="row", fontsize=8, title_fontsize=8, loc="best")
+        ax.margins(x=0.1)
+        for row, color in zip(self.rows_, DISTINCT, strict=False):
+            end = largest(np.abs(values[row]), 1)  # named where it is most extreme
+            name = np.asarray(self.names)[[row]]
+            named(ax, values[row][end], places[end], name, color)
         return self
 
     def _bands(self, values: Any, places: Any) -> None:

@@ -13,12 +13,13 @@ from skinfluence.plotting._canvas import (
     cloud,
     largest,
     named,
+    plain_numbers,
     short,
 )
 from skinfluence.support import checks
 
 _UNITS = {
-    "influence": "influence on {}, per unit of weight",
+    "influence": "influence on {},\nper unit of weight",
     "loo_delta": "{} without the row − with it",  # noqa: RUF001
 }
 
@@ -229,41 +230,38 @@ class InfluenceDisplay:
         ax.set_yticks(places, [short(np.asarray(self.names)[row]) for row in rows])
         ax.tick_params(axis="y", labelsize=_fitting(len(rows)))
         ax.set(xlabel=self._label, ylabel="training row", ylim=(-0.6, len(rows) - 0.4))
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        plain_numbers(ax.xaxis)
         # The two colours meet in the middle: each word stands on its bars' empty side.
-        right = self.quantity == "influence"
-        for word, color, y, side in (
-            (self._words[0], HARMFUL, 0.98, not right),
-            (self._words[1], HELPFUL, 0.02, right),
-        ):
-            ax.text(
-                0.98 if side else 0.02,
-                y,
-                word,
-                color=color,
-                transform=ax.transAxes,
-                ha="right" if side else "left",
-                va="top" if y > 0.5 else "bottom",
-                weight="bold",
-            )
+        positive = self.quantity == "influence"
+        self._word(0, "left" if positive else "right", "top")
+        self._word(1, "right" if positive else "left", "bottom")
 
     def _against_loss(self, harmful: Any, helpful: Any, kwargs: dict[str, Any]) -> None:
         ax = self.ax_
         self.cloud_ = cloud(ax, self.loss, self.values, **kwargs)
         ax.axhline(0, color=LINE, linewidth=0.8)
         ax.set(xlabel="the row's own loss", ylabel=self._label)
-        ax.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
-        ax.margins(x=0.08, y=0.1)
-        for rows, color, word in (
-            (harmful, HARMFUL, self._words[0]),
-            (helpful, HELPFUL, self._words[1]),
-        ):
-            named(ax, self.loss[rows], self.values[rows], self._named(rows), color)
-            ax.plot([], [], "o", color=color, label=word)
-        ax.legend(loc="best", fontsize=8, frameon=False)
+        plain_numbers(ax.xaxis, ax.yaxis)
+        ax.margins(x=0.08, y=0.12)
+        positive = self.quantity == "influence"
+        self._word(0, "right", "top" if positive else "bottom")
+        self._word(1, "right", "bottom" if positive else "top")
+        for rows, color in ((harmful, HARMFUL), (helpful, HELPFUL)):
+            names = np.asarray(self.names)[rows]
+            named(ax, self.loss[rows], self.values[rows], names, color)
 
-    def _named(self, rows: Any) -> Any:
-        return np.asarray(self.names)[rows]
+    def _word(self, which: int, side: str, height: str) -> None:
+        """The word for one of the colours, in a corner."""
+        self.ax_.text(
+            0.98 if side == "right" else 0.02,
+            0.98 if height == "top" else 0.02,
+            self._words[which],
+            color=(HARMFUL, HELPFUL)[which],
+            transform=self.ax_.transAxes,
+            ha=side,
+            va=height,
+            weight="bold",
+        )
 
 
 def _fitting(n_bars: int) -> float:

@@ -64,8 +64,8 @@ class LeverageDisplay:
     >>> X, y = load_diabetes(return_X_y=True)
     >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
     >>> display = LeverageDisplay.from_explainer(explainer)
-    >>> display.ax_.get_xlabel()
-    'leverage'
+    >>> display.levels_
+    (0.004, 0.02)
     """
 
     def __init__(
@@ -181,12 +181,15 @@ class LeverageDisplay:
         self.figure_ = ax.figure
         self.cloud_ = cloud(ax, self.leverage, self.residual, **kwargs)
         ax.axhline(0, color=LINE, linewidth=0.8)
-        ax.set(xlabel="leverage", ylabel="studentized residual")
+        ax.set(ylabel="studentized residual")
         ax.margins(x=0.08, y=0.12)
         ax.autoscale_view()
         ax.set_xlim(0, ax.get_xlim()[1])
         self.levels_ = _levels(self.cooks_distance) if levels is None else levels
         self._contours()
+        levels = " and ".join(f"{level:g}" for level in self.levels_)
+        dashed = f"\n(dashed: Cook's distance {levels})" if levels else ""
+        ax.set_xlabel(f"leverage{dashed}")
         rows = largest(self.cooks_distance, k)
         named(
             ax,
@@ -205,19 +208,6 @@ class LeverageDisplay:
             t = np.sqrt(level * self.effective_dof * (1 - h) / h)
             for sign in (1, -1):
                 ax.plot(h, sign * t, "--", color=LINE, linewidth=0.8)
-                seen = (low < sign * t) & (sign * t < high)
-                if seen.any():  # named where it leaves the figure
-                    end = np.flatnonzero(seen)[-1]
-                    ax.annotate(
-                        f"Cook's {level:g}",
-                        (h[end], sign * t[end]),
-                        xytext=(-2, 2 * sign),
-                        textcoords="offset points",
-                        ha="right",
-                        va="bottom" if sign > 0 else "top",
-                        fontsize=7,
-                        color=LINE,
-                    )
         ax.set(xlim=(0, right), ylim=(low, high))
 
 

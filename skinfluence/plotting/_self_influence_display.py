@@ -36,6 +36,8 @@ class SelfInfluenceDisplay:
         The class of each row, or another label.
     names : array-like of shape (n_train,)
         Names of the training rows.
+    by : str, default="class"
+        What the groups are.
 
     Attributes
     ----------
@@ -60,7 +62,10 @@ class SelfInfluenceDisplay:
     [0, 1, 2]
     """
 
-    def __init__(self, self_influence: Any, groups: Any, names: Any) -> None:
+    def __init__(
+        self, self_influence: Any, groups: Any, names: Any, *, by: str = "class"
+    ) -> None:
+        self.by = by
         self.self_influence = self_influence
         self.groups = groups
         self.names = names
@@ -96,7 +101,10 @@ class SelfInfluenceDisplay:
         y = to_numpy(explainer._train_y).reshape(explainer.n_train_, -1)[:, 0]
         groups = y if explainer._classifies else _quarters(y)
         display = cls(
-            to_numpy(explainer.self_influence()), groups, explainer.train_index_
+            to_numpy(explainer.self_influence()),
+            groups,
+            explainer.train_index_,
+            by="class" if explainer._classifies else "quarter of the target",
         )
         return display.plot(ax, **kwargs)
 
@@ -147,8 +155,8 @@ class SelfInfluenceDisplay:
             fontsize=8 if len(shown) <= 10 else 6,
         )
         ax.set(
-            xlabel="− self-influence (loss per unit of weight): "  # noqa: RUF001
-            "pull of a row towards itself",
+            xlabel="− self-influence,\nloss per unit of weight",  # noqa: RUF001
+            ylabel=self.by,
             ylim=(len(shown) - 0.5, -0.5),
         )
         ax.margins(x=0.08)
@@ -192,7 +200,6 @@ def _quarters(y: Any) -> Any:
         return np.full(len(y), "all rows")
     place = np.clip(np.searchsorted(edges, y, side="left") - 1, 0, len(edges) - 2)
     words = [
-        f"{g + 1}: target {edges[g]:.4g} to {edges[g + 1]:.4g}"
-        for g in range(len(edges) - 1)
+        f"{g + 1}: {edges[g]:.3g} to {edges[g + 1]:.3g}" for g in range(len(edges) - 1)
     ]
     return np.array(words)[place]
