@@ -187,8 +187,8 @@ class LeverageDisplay:
         ax.set_xlim(0, ax.get_xlim()[1])
         self.levels_ = _levels(self.cooks_distance) if levels is None else levels
         self._contours()
-        levels = " and ".join(f"{level:g}" for level in self.levels_)
-        dashed = f"\n(dashed: Cook's distance {levels})" if levels else ""
+        drawn = " and ".join(f"{level:g}" for level in self.levels_)
+        dashed = f"\n(dashed: Cook's distance {drawn})" if drawn else ""
         ax.set_xlabel(f"leverage{dashed}")
         rows = largest(self.cooks_distance, k)
         named(
