@@ -1,9 +1,14 @@
 """Systematic errors: how many rows to clean is asked of the trusted ones, in rounds."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -140,6 +145,57 @@ def test_it_works_around_a_pipeline_with_weights_and_other_actions(misled):
     expected = InfluenceCleaner(clone(model), criterion="influence")
     expected.fit(X, y, sample_weight=weight, trusted=trusted)
     np.testing.assert_array_equal(again.support_, expected.support_)
+
+
+def test_folds_ask_their_own_trusted_rows(misled):
+    X, y, _, trusted, _ = misled
+    model = LogisticRegression(C=0.1)
+    with config_context(enable_metadata_routing=True):
+        cleaner = InfluenceCleaner(model, criterion="influence")
+        cleaner.set_fit_request(trusted=True)
+        found = cross_validate(
+            cleaner,
+            X,
+            y,
+            cv=3,
+            params={"trusted": trusted},
+            return_estimator=True,
+            return_indices=True,
+        )
+    train, fold = found["indices"]["train"][0], found["estimator"][0]
+    expected = InfluenceCleaner(model, criterion="influence")
+    expected.fit(X[train], y[train], trusted=trusted[train])
+    assert 0 < len(expected.cleaned_indices_)
+    np.testing.assert_array_equal(fold.cleaned_indices_, expected.cleaned_indices_)
+
+
+RESAMPLED = """
+import imblearn.pipeline  # first: it adds its own requests to classes made later
+import numpy as np
+from sklearn import config_context
+from sklearn.linear_model import LogisticRegression
+from skinfluence import InfluenceCleaner
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(150, 4))
+y, trusted = (X[:, 0] > 0).astype(int), np.arange(150) % 3 == 0
+y[(X[:, 1] > 0.5) & ~trusted] = 0
+cleaner = InfluenceCleaner(LogisticRegression(C=0.1), criterion="influence")
+expected = InfluenceCleaner(**cleaner.get_params(deep=False))
+expected.fit(X, y, trusted=trusted)
+with config_context(enable_metadata_routing=True):
+    cleaner.set_fit_request(trusted=True).set_fit_resample_request(trusted=True)
+    pipeline = imblearn.pipeline.make_pipeline(cleaner, LogisticRegression())
+    pipeline.fit(X, y, trusted=trusted)
+assert len(expected.cleaned_indices_)
+assert np.array_equal(pipeline[0].support_, expected.support_)
+"""
+
+
+@pytest.mark.peers
+def test_trusted_rows_reach_imbalanced_learns_pipeline():
+    pytest.importorskip("imblearn")
+    subprocess.run([sys.executable, "-c", RESAMPLED], check=True)
 
 
 def test_regressions_too():

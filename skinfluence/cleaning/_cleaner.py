@@ -379,6 +379,13 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         ------
         InvalidParameterError
             If ``action="downweight"``: weights cannot be returned.
+
+        Notes
+        -----
+        imbalanced-learn's pipeline hands ``trusted`` and ``sample_weight`` on by metadata
+        routing only; without it, it drops them silently. Import it before this package,
+        and ask for them in both methods: ``cleaner.set_fit_request(trusted=True)`` and
+        ``cleaner.set_fit_resample_request(trusted=True)``.
         """
         if self.action == "downweight":
             raise InvalidParameterError(
