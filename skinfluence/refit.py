@@ -14,16 +14,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skinfluence._array import to_numpy
+from skinfluence._array import is_foreign, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import InvalidDataError, SeparableDeletionWarning
-from skinfluence.influence import changes, mean_gradient
+from skinfluence.influence import Loss, changes, mean_gradient
 from skinfluence.solvers import (
     Point,
     Polished,
     approach,
+    expand,
     has_no_minimum,
     own_outputs,
     row_terms,
@@ -35,8 +36,11 @@ from skinfluence.solvers import (
 from skinfluence.support import (
     AnyModel,
     checks,
+    host_rows,
     is_fitted,
+    on_host,
     read,
+    readable,
     required_row,
     unwrapped,
     weight_name,
@@ -118,10 +122,10 @@ def refit_leave_one_out(
     weight = checks.weights(sample_weight, checked_y.shape[0])
     if not is_fitted(estimator):
         given = {} if sample_weight is None else {weight_name(estimator): weight}
-        estimator = clone(estimator).fit(X, y, **given)
+        estimator = clone(estimator).fit(readable(estimator, X), checked_y, **given)
     model = read(estimator)
     with checks.data_errors():
-        read_X = checks.transformed(model.transformed(X))
+        read_X = host_rows(checks.transformed(model.transformed(X)))
     narrow, theta = model.objective(read_X, checked_y, weight)
     objective, theta = narrow.wider or narrow, spread(narrow, theta)
     if rows is None:
@@ -202,12 +206,13 @@ def check_leave_one_out(
     >>> agreement.max_abs_error < 1e-9
     True
     """
-    model, point = explainer._model, widened(explainer._point)
+    model, point = explainer._model, _on_host(widened(explainer._point))
     refuse_other_rows(explainer, X, y)
     chosen = _chosen(rows, explainer)
     start = time.perf_counter()
     deletion = explainer._deletion(len(chosen))
-    predicted = spread(explainer._point.objective, deletion.deltas(chosen).theta)
+    deltas = deletion.deltas(explainer._here(chosen)).theta
+    predicted = to_numpy(spread(explainer._point.objective, deltas))
     seconds_predicted = time.perf_counter() - start
     judge = _Judge(
         model,
@@ -224,8 +229,9 @@ def check_leave_one_out(
         effect = partial(_own_changes, point, chosen)
     else:
         design, quantities = explainer._asked(X_test, y_test, "loss", "mean")
-        design = point.objective.design.of(design.X)
-        effect = partial(_test_changes, point, design, quantities[0])
+        design = point.objective.design.of(host_rows(design.X))
+        loss = Loss(point.objective.loss, to_numpy(quantities[0].targets))
+        effect = partial(_test_changes, point, design, loss)
     found = effect(predicted, linear=deletion.linear)
     truth = effect(refitted, linear=False)
     kept = np.isfinite(found) & np.isfinite(truth)
@@ -316,6 +322,15 @@ def _polished(objective: Objective, theta: Any) -> Polished:
     return end._replace(point=widened(end.point))
 
 
+def _on_host(point: Point) -> Point:
+    """The same point in NumPy, for an explainer that computes elsewhere."""
+    if not is_foreign(point.theta):
+        return point
+    objective, damping = on_host(point.objective), point.curvature.damping
+    solver = solver_for("auto", objective)
+    return expand(objective, to_numpy(point.theta), solver, damping)
+
+
 def _chosen(rows: Any, explainer: Any) -> Any:
     if isinstance(rows, Integral) and not isinstance(rows, bool):
         checks.at_least("rows", rows, 1, Integral)
@@ -327,8 +342,8 @@ def _chosen(rows: Any, explainer: Any) -> Any:
 
 def refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
     """Refuse rows that are not those of the explainer's fit."""
-    given = explainer._points(X).X
-    own = explainer._point.objective.design.X
+    given = host_rows(explainer._points(X).X)
+    own = host_rows(explainer._point.objective.design.X)
     y = checks.targets(X, y, classifier=is_classifier(explainer._model.estimator))
     same = given.shape == own.shape and y.shape == explainer._train_y.shape
     if same:

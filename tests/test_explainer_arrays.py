@@ -28,7 +28,13 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinfluence import InfluenceExplainer, _design, _kernels
+from skinfluence import (
+    InfluenceExplainer,
+    _design,
+    _kernels,
+    check_leave_one_out,
+    refit_leave_one_out,
+)
 from skinfluence._array import array_namespace, device_of, is_foreign, to_numpy
 from skinfluence.exceptions import (
     DeviceMemoryError,
@@ -361,6 +367,25 @@ def test_text_labels_stay_on_the_host_as_predictions():
     truth = InfluenceExplainer(LogisticRegression()).fit(X, y)
     np.testing.assert_array_equal(explainer.loo_predict(), truth.loo_predict())
     assert is_foreign(explainer.loo_predict("predict_proba"))
+
+
+@pytest.mark.parametrize("model", ["ridge", "softmax", "Huber", "lasso", "pipeline"])
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.SkinfluenceWarning")
+def test_refits_judge_an_explainer_from_the_host(library, model):
+    make, (X, targets) = maker(library), rows()
+    y = targets[MODELS[model][1]]
+    explainer = fitted(model, library, "exact")
+    for given in ({}, {"X_test": make(X[:M]), "y_test": make(y[:M])}):
+        found = check_leave_one_out(explainer, make(X), make(y), rows=[3, 8], **given)
+        assert isinstance(found.predicted, np.ndarray)
+        assert found.max_abs_error < 1e-7
+    with pytest.raises(InvalidDataError, match="not the rows"):
+        check_leave_one_out(explainer, make(X + 1), make(y))
+    delta = refit_leave_one_out(MODELS[model][0], make(X), make(y), rows=[3]).coef
+    truth = explainer.loo_params(rows=[3]).coef
+    assert isinstance(delta, np.ndarray)
+    assert relative_error(delta, to_numpy(truth)) < 1e-5
 
 
 # --- bad input ---------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm, t
 
+from skinfluence._array import like, to_numpy
 from skinfluence.exceptions import UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
 
@@ -25,7 +26,9 @@ class LeftOut:
     def of(cls, explainer: InfluenceExplainer) -> "LeftOut":
         """Ask an explainer, once."""
         u, lost = explainer._loo_outputs()
-        outputs = np.array(explainer._point.outputs)  # a fitted scale stays as it is
+        outputs = np.array(
+            to_numpy(explainer._point.outputs)
+        )  # a fitted scale stays as it is
         outputs[:, : u.shape[1]] = np.where(lost[:, None], outputs[:, : u.shape[1]], u)
         return cls(explainer, outputs, lost)
 
@@ -37,8 +40,9 @@ class LeftOut:
     def losses(self) -> Any:
         """Each row's own loss without it, (n,), NaN where it cannot be deleted."""
         objective = self.explainer._point.objective
-        losses = np.asarray(objective.loss.value(objective.targets, self.outputs))
-        return np.where(self.lost, np.nan, losses)
+        outputs = like(self.outputs, objective.targets)
+        losses = objective.loss.value(objective.targets, outputs)
+        return np.where(self.lost, np.nan, to_numpy(losses))
 
     def predictions(self) -> Any:
         """Each row's prediction without it, in the shape of y."""

@@ -12,7 +12,7 @@ from skinfluence.support import (  # noqa: F401
     _svm,
     checks,
 )
-from skinfluence.support._model import Model
+from skinfluence.support._model import Model, on_host
 from skinfluence.support._places import (
     fewer_rows,
     host_rows,
@@ -41,6 +41,7 @@ __all__ = [
     "fewer_rows",
     "host_rows",
     "is_fitted",
+    "on_host",
     "placed",
     "read",
     "readable",

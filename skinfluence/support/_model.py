@@ -14,7 +14,7 @@ from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
 from skinfluence.exceptions import InvalidDataError, UnknownLabelError
 from skinfluence.losses import AbstractLoss, Repeated
-from skinfluence.support._places import place_of, transformed_by
+from skinfluence.support._places import host_rows, place_of, transformed_by
 from skinfluence.support._table import SupportRow, classes_of, row_of
 
 
@@ -247,10 +247,28 @@ def started(objective: Objective, theta: Any) -> tuple[Objective, Any]:
     return objective.narrowed(theta)
 
 
+def on_host(objective: Objective) -> Objective:
+    """The same objective in NumPy, for what only the host can do: refits."""
+    design, columns, wider = objective.design, objective.design.columns, objective.wider
+    design = replace(
+        design,
+        X=host_rows(design.X),
+        centre=to_numpy(design.centre),
+        columns=None if columns is None else to_numpy(columns),
+    )
+    return replace(
+        _beside(design, objective),
+        design=design,
+        wider=None if wider is None else on_host(wider),
+    )
+
+
 def _beside(design: Design, objective: Objective) -> Objective:
     """The objective with its arrays in the namespace and on the device of its rows."""
     here, penalty = design.centre, objective.penalty
     free, counts, corners = objective.free, objective.counts, penalty.corners
+    slope = penalty.slope
+    slope = slope if isinstance(slope, float) else like(slope, here)
     if corners is not None:
         corners = Corners(like(corners.up, here), like(corners.down, here))
     return replace(
@@ -258,7 +276,7 @@ def _beside(design: Design, objective: Objective) -> Objective:
         targets=like(objective.targets, here),
         weight=like(objective.weight, here),
         penalty=replace(
-            penalty, strength=like(penalty.strength, here), corners=corners
+            penalty, strength=like(penalty.strength, here), slope=slope, corners=corners
         ),
         free=None if free is None else moved(free, here),
         counts=None if counts is None else like(counts, here),
