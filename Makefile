@@ -53,7 +53,7 @@ peers: $(VENV)/.created
 	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist docs/auto_examples docs/generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 distclean: clean
 	rm -rf $(VENV)

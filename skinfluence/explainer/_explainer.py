@@ -172,7 +172,7 @@ class InfluenceExplainer(
         Number of training rows n.
     n_features_in_ : int
         Number of features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had string names.
     classes_ : ndarray of shape (n_classes,)
         Class labels; classifiers only.
@@ -194,7 +194,7 @@ class InfluenceExplainer(
         signs by "cg" and "lissa".
     n_iter_ : int
         Newton steps computed at the fit; the first measures ``stationarity_``.
-    train_index_ : ndarray of shape (n_train_,)
+    train_index_ : ndarray of shape (n_train,)
         Index of the training DataFrame, else ``0 .. n_train_ - 1``.
 
     Notes
