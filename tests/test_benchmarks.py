@@ -1,6 +1,7 @@
 """The benchmark programs run, at tiny sizes, and their contestants answer the question."""
 
 import importlib
+import inspect
 import json
 import pkgutil
 import subprocess
@@ -13,6 +14,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import contests  # noqa: E402
+import suite  # noqa: E402
 
 CONTESTS = {
     f"{module.name}.{contest.name}": contest
@@ -66,3 +68,33 @@ def test_driver_writes_its_tables(tmp_path):
     assert all(line["cpu"] > 0 for line in lines[:2])
     assert "| NumPy, by hand |" in (tmp_path / "peers.md").read_text()
     assert "NumPy, by hand" in (tmp_path / "peers.rst").read_text()
+
+
+# --- the suite of asv ---
+
+TINY = {"n": 60, "p": 4, "m": 5, "classes": 3}
+PROBLEMS = [
+    kind
+    for module in pkgutil.iter_modules(suite.__path__)
+    for _, kind in inspect.getmembers(
+        importlib.import_module(f"suite.{module.name}"), inspect.isclass
+    )
+    if kind.__module__ == f"suite.{module.name}" and not inspect.isabstract(kind)
+]
+MEASURED = [
+    pytest.param(kind, name, value, id="-".join([kind.__name__, name, *value]))
+    for kind in PROBLEMS
+    for name, _ in inspect.getmembers(kind, inspect.isfunction)
+    if name.startswith(("time_", "peakmem_"))
+    for value in ([(each,) for each in getattr(kind, "params", ())] or [()])
+]
+
+
+@pytest.mark.parametrize("kind, name, value", MEASURED)
+def test_benchmark_of_the_suite_runs(kind, name, value, monkeypatch):
+    for size, tiny in TINY.items():
+        if hasattr(kind, size):
+            monkeypatch.setattr(kind, size, tiny)
+    problem = kind()
+    problem.setup(*value)
+    getattr(problem, name)(*value)
