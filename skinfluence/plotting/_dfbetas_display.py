@@ -84,13 +84,17 @@ class DfbetasDisplay:
         self.unit = unit
 
     @classmethod
-    def from_explainer(cls, explainer: Any, *, ax: Any = None, **kwargs: Any) -> Self:
+    def from_explainer(
+        cls, explainer: Any, *, names: Any = None, ax: Any = None, **kwargs: Any
+    ) -> Self:
         """Ask an explainer, and draw.
 
         Parameters
         ----------
         explainer : InfluenceExplainer
             Fitted.
+        names : array-like of shape (n_train,) or None, default=None
+            Names of the training rows; None takes ``train_index_``.
         ax, **kwargs
             As for ``plot``.
 
@@ -111,15 +115,17 @@ class DfbetasDisplay:
         --------
         See the class.
         """
+        names = explainer.train_index_ if names is None else names
         try:
             table = explainer.diagnostics()
         except UnsupportedEstimatorError:
-            display = cls(*_by_jackknife(explainer), unit="jackknife standard errors")
+            values, parameters = _by_jackknife(explainer)
+            display = cls(values, parameters, names, unit="jackknife standard errors")
         else:
             columns = [key for key in table if str(key).startswith(_PREFIX)]
             values = np.column_stack([np.asarray(table[key]) for key in columns])
-            names = [str(key).removeprefix(_PREFIX) for key in columns]
-            display = cls(values, names, explainer.train_index_)
+            parameters = [str(key).removeprefix(_PREFIX) for key in columns]
+            display = cls(values, parameters, names)
         return display.plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, *, k: int = 5) -> Self:
@@ -196,8 +202,8 @@ class DfbetasDisplay:
             )
 
 
-def _by_jackknife(explainer: Any) -> tuple[Any, list[str], Any]:
-    """Changes over their jackknife standard errors, names, and names of the rows."""
+def _by_jackknife(explainer: Any) -> tuple[Any, list[str]]:
+    """Changes over their jackknife standard errors, and the coefficients' names."""
     found = explainer.loo_params()
     n = explainer.n_train_
     coef = to_numpy(found["coef"])
@@ -216,4 +222,4 @@ def _by_jackknife(explainer: Any) -> tuple[Any, list[str], Any]:
         names += [f"{output}intercept" for output in prefix][: intercept.shape[1]]
     spread = values - np.nanmean(values, axis=0)
     error = np.sqrt((n - 1) / n * np.nansum(spread**2, axis=0))
-    return -values / np.where(error > 0, error, 1.0), names, explainer.train_index_
+    return -values / np.where(error > 0, error, 1.0), names

@@ -102,6 +102,7 @@ class InfluenceDisplay:
         on: str = "auto",
         kind: str = "rows",
         k: int = 10,
+        names: Any = None,
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
@@ -117,6 +118,8 @@ class InfluenceDisplay:
             Which of the methods is asked.
         on : {"auto", "loss", "prediction", "decision"}, default="auto"
             As for ``InfluenceExplainer.influence``.
+        names : array-like of shape (n_train,) or None, default=None
+            Names of the training rows; None takes ``train_index_``.
         kind, k, ax, **kwargs
             As for ``plot``.
 
@@ -151,7 +154,7 @@ class InfluenceDisplay:
         display = cls(
             to_numpy(values)[: explainer.n_train_],  # the first of several outputs
             to_numpy(loss),
-            explainer.train_index_,
+            explainer.train_index_ if names is None else names,
             quantity=quantity,
             on=on,
         )

@@ -84,7 +84,13 @@ class LeverageDisplay:
 
     @classmethod
     def from_explainer(
-        cls, explainer: Any, *, output: int = 0, ax: Any = None, **kwargs: Any
+        cls,
+        explainer: Any,
+        *,
+        output: int = 0,
+        names: Any = None,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> Self:
         """Ask an explainer, and draw.
 
@@ -94,6 +100,8 @@ class LeverageDisplay:
             Fitted, of least squares or a generalized linear model.
         output : int, default=0
             Which of several targets.
+        names : array-like of shape (n_train,) or None, default=None
+            Names of the training rows; None takes ``train_index_``.
         ax, **kwargs
             As for ``plot``.
 
@@ -138,7 +146,7 @@ class LeverageDisplay:
             residual,
             found["cooks_distance"],
             float(np.nansum(leverage)),
-            explainer.train_index_,
+            explainer.train_index_ if names is None else names,
         )
         return display.plot(ax, **kwargs)
 

@@ -71,13 +71,17 @@ class SelfInfluenceDisplay:
         self.names = names
 
     @classmethod
-    def from_explainer(cls, explainer: Any, *, ax: Any = None, **kwargs: Any) -> Self:
+    def from_explainer(
+        cls, explainer: Any, *, names: Any = None, ax: Any = None, **kwargs: Any
+    ) -> Self:
         """Ask an explainer, and draw.
 
         Parameters
         ----------
         explainer : InfluenceExplainer
             Fitted. Of several targets, the first one groups the rows.
+        names : array-like of shape (n_train,) or None, default=None
+            Names of the training rows; None takes ``train_index_``.
         ax, **kwargs
             As for ``plot``.
 
@@ -103,7 +107,7 @@ class SelfInfluenceDisplay:
         display = cls(
             to_numpy(explainer.self_influence()),
             groups,
-            explainer.train_index_,
+            explainer.train_index_ if names is None else names,
             by="class" if explainer._classifies else "quarter of the target",
         )
         return display.plot(ax, **kwargs)

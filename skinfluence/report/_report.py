@@ -244,7 +244,7 @@ class InfluenceReport:
         if not self._draws:
             return [], ""
         if self._figures is None:
-            self._figures = figures_of(self._content)
+            self._figures = figures_of(self.explainer, self._content)
         return self._figures
 
 
