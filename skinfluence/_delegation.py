@@ -52,6 +52,16 @@ class DelegationMixin:
         -------
         score : float
             The estimator's own: accuracy for classifiers, R2 for regressors.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_iris(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
+        >>> round(explainer.score(X, y), 3)
+        0.973
         """
         given = {} if sample_weight is None else {"sample_weight": sample_weight}
         return self._predictor.score(X, y, **given)
@@ -69,6 +79,16 @@ class DelegationMixin:
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The estimator's own predictions.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_iris(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
+        >>> explainer.predict(X[[0, 50, 100]])
+        array([0, 1, 2])
         """
         return self._predictor.predict(X)
 
@@ -85,6 +105,17 @@ class DelegationMixin:
         -------
         p : ndarray of shape (n_samples, n_classes)
             The estimator's own probabilities.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_iris(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
+        >>> explainer.predict_proba(X[[0, 100]]).round(2)
+        array([[0.98, 0.02, 0.  ],
+               [0.  , 0.  , 1.  ]])
         """
         return self._predictor.predict_proba(X)
 
@@ -101,6 +132,16 @@ class DelegationMixin:
         -------
         p : ndarray of shape (n_samples, n_classes)
             The estimator's own log-probabilities.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_iris(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
+        >>> explainer.predict_log_proba(X[[0, 100]]).shape
+        (2, 3)
         """
         return self._predictor.predict_log_proba(X)
 
@@ -117,6 +158,16 @@ class DelegationMixin:
         -------
         values : ndarray of shape (n_samples,) or (n_samples, n_classes)
             The estimator's own decision values.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_iris(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
+        >>> explainer.decision_function(X[[0, 100]]).shape
+        (2, 3)
         """
         return self._predictor.decision_function(X)
 
@@ -139,6 +190,14 @@ class DelegationMixin:
         routing : MetadataRouter
             Metadata of ``fit`` and ``score``, such as ``sample_weight``, are for this
             object and for the estimator.
+
+        Examples
+        --------
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> routing = InfluenceExplainer(Ridge()).get_metadata_routing()
+        >>> type(routing).__name__
+        'MetadataRouter'
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
         mapping = mapping.add(caller="score", callee="score")

@@ -122,10 +122,10 @@ def test_the_first_line_is_a_sentence_of_its_own(value):
     assert not rest or not rest[0].strip()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_promised_name_shows_an_example(name):
+@every_public
+def test_every_public_name_and_method_shows_an_example(value):
     """It is run with the tests: doctests are collected."""
-    assert ">>>" in sections(getattr(skinfluence, name)).get("Examples", "")
+    assert ">>>" in sections(value).get("Examples", "")
 
 
 def test_promised_names_are_all_there_is():

@@ -206,6 +206,18 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             If a parameter of the constructor is out of range.
         InvalidDataError
             If X, y, the weights or ``trusted`` cannot be used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceCleaner
+        >>> X, y = load_iris(return_X_y=True)
+        >>> wrong = np.where(np.arange(150) % 15 == 0, (y + 1) % 3, y)
+        >>> cleaner = InfluenceCleaner(LogisticRegression(max_iter=1000)).fit(X, wrong)
+        >>> cleaner.cleaned_indices_
+        array([105, 135, 120,  15,  60,  75,   0,  45,  30,  90,  83,  70])
         """
         with checks.unchanged_on_failure(self):
             self._fit(X, y, sample_weight, trusted)
@@ -386,6 +398,19 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         routing only; without it, it drops them silently. Import it before this package,
         and ask for them in both methods: ``cleaner.set_fit_request(trusted=True)`` and
         ``cleaner.set_fit_resample_request(trusted=True)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skinfluence import InfluenceCleaner
+        >>> X, y = load_iris(return_X_y=True)
+        >>> wrong = np.where(np.arange(150) % 15 == 0, (y + 1) % 3, y)
+        >>> cleaner = InfluenceCleaner(LogisticRegression(max_iter=1000))
+        >>> X_kept, y_kept = cleaner.fit_resample(X, wrong)
+        >>> X_kept.shape
+        (138, 4)
         """
         if self.action == "downweight":
             raise InvalidParameterError(

@@ -298,6 +298,16 @@ class InfluenceExplainer(
         Cost: ``n d**2 / 2 + d**3 / 3`` multiplications for the curvature and its factor,
         more where polishing moves. X is referenced, not copied: do not change it in
         place as long as the explainer is asked.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> explainer.n_train_, explainer.solver_
+        (442, 'direct')
         """
         with checks.unchanged_on_failure(self):
             self._fit(X, y, sample_weight, params)
@@ -418,6 +428,16 @@ class InfluenceExplainer(
             Positive: up-weighting the training row raises the loss (harmful), or the
             value. With several outputs and no ``y``, one such matrix per output stands
             side by side.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> explainer.transform(X[300:], y[300:]).shape
+        (142, 300)
         """
         return self.influence(X, y)
 
@@ -434,6 +454,16 @@ class InfluenceExplainer(
         names : ndarray of str
             ``row_<label>`` by ``train_index_``; with several outputs
             ``row_<label>_output_<k>``, output by output.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> explainer.get_feature_names_out()[:2]
+        array(['row_0', 'row_1'], dtype=object)
         """
         check_is_fitted(self)
         names = [f"row_{label}" for label in self.train_index_]
@@ -557,6 +587,18 @@ class InfluenceExplainer(
         -----
         Cost: as ``influence``, with ``n_train n_samples`` losses. "exact" adds a few
         passes of ``n_train**2 d`` where the loss is not quadratic.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> delta = explainer.loo_delta(X[300:], y[300:], aggregate="mean")
+        >>> worst = delta.argmin()  # without it, the mean loss falls most
+        >>> int(worst), round(float(delta[worst]), 2)
+        (37, -5.52)
         """
         design, quantities = self._asked(X, y, on, aggregate)
         verdicts = Verdicts()
@@ -604,6 +646,19 @@ class InfluenceExplainer(
         values, indices : ndarrays of shape (n_samples, k)
             Positive influence = harmful; positive ``loo_delta`` of a loss = helpful.
             Indices count training rows from 0.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> values, rows = explainer.top_influences(
+        ...     X[300:], y[300:], k=3, order="harmful"
+        ... )
+        >>> values.shape, rows[0]
+        ((142, 3), array([ 56,  27, 147]))
         """
         self._check_top(k, order, quantity, relative)
         design, quantities = self._asked(X, y, on, None)
@@ -661,6 +716,17 @@ class InfluenceExplainer(
         References
         ----------
         .. [1] Koh & Liang (2017). Equation 1.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> pull = explainer.param_influence(rows=[0, 1])
+        >>> pull.coef.shape, pull.intercept.shape
+        ((2, 10), (2,))
         """
         rows = self._rows(rows)
         theta = self._blockwise(
@@ -704,6 +770,21 @@ class InfluenceExplainer(
         -----
         UnidentifiedDeletionWarning, SeparableDeletionWarning
             The same with ``rows=None``; deltas are NaN then.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> deltas = explainer.loo_params(rows=[0, 1])
+        >>> deltas.coef.shape, deltas.intercept.round(3)
+        ((2, 10), array([ 0.112, -0.004]))
+        >>> refit = Ridge(alpha=0.1).fit(X[1:], y[1:])
+        >>> without = explainer.estimator_.coef_ + deltas.coef[0]
+        >>> bool(abs(without - refit.coef_).max() < 1e-8)
+        True
         """
         chosen = self._rows(rows)
         verdicts = Verdicts()
@@ -733,6 +814,17 @@ class InfluenceExplainer(
         -------
         influence : ndarray of shape (n_train,)
             Never positive: more negative = the row pulls the model harder.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> own = explainer.self_influence()
+        >>> own.shape, bool((own <= 0).all())
+        ((442,), True)
         """
         return self._blockwise(
             self._rows(None), lambda part: self_influence(self._point, part)
@@ -756,6 +848,17 @@ class InfluenceExplainer(
         scores : ndarray of shape (n_samples,)
             ``I_up,loss(z, z)``, never positive; more negative = the row would pull the
             model harder.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> scores = explainer.score_samples(X[300:], y[300:])
+        >>> int(scores.argmin())  # the most unusual of the new rows
+        82
         """
         design, quantities = self._asked(X, y, "auto", None)
         return sum(self_influence_of(self._point, design, q) for q in quantities)
@@ -973,6 +1076,18 @@ class InfluenceExplainer(
         Notes
         -----
         Cost: ``n d**2`` for "newton" and "jackknife"; no (n, d) array is made.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> y_without = explainer.loo_predict()
+        >>> refit = Ridge(alpha=0.1).fit(X[1:], y[1:])
+        >>> bool(abs(y_without[0] - refit.predict(X[:1])[0]) < 1e-8)
+        True
         """
         reader = self._reader(method)
         u, lost = self._loo_outputs()
@@ -998,6 +1113,16 @@ class InfluenceExplainer(
         ------
         UnidentifiedDeletionError
             If no row can be deleted.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> round(explainer.score(X, y), 2), round(explainer.loo_score(scoring="r2"), 2)
+        (0.51, 0.49)
         """
         reader = self._reader("predict")
         u, lost = self._loo_outputs()

@@ -164,6 +164,19 @@ class InfluenceReport:
             "columns" (what each number means), "summary" (quantiles over all rows),
             "rows" (position of the rows in the table, and their columns), "notes",
             "versions". NaN and infinity are None.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> from skinfluence import InfluenceReport
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> report = InfluenceReport(explainer, X[300:], y[300:], figures=False)
+        >>> worst = report.to_dict()["most_harmful"][0]
+        >>> worst["row"], worst["loo_delta"] < 0 < worst["influence"]
+        (37, True)
         """
         return plain(self._content.as_dict())
 
@@ -174,6 +187,19 @@ class InfluenceReport:
         -------
         text : str
             Never holds NaN.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> from skinfluence import InfluenceReport
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> report = InfluenceReport(explainer, X[300:], y[300:], figures=False)
+        >>> import json
+        >>> json.loads(report.json()) == report.to_dict()
+        True
         """
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
@@ -189,6 +215,18 @@ class InfluenceReport:
         ------
         MissingDependencyError
             If jinja2 is not installed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> from skinfluence import InfluenceReport
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> report = InfluenceReport(explainer, X[300:], y[300:], figures=False)
+        >>> "<script src" in report.html()  # nothing is loaded
+        False
         """
         return page(self._content, *self._drawn())
 
@@ -211,6 +249,23 @@ class InfluenceReport:
             If jinja2 is not installed.
         OSError
             If the file cannot be written.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> from skinfluence import InfluenceReport
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> report = InfluenceReport(explainer, X[300:], y[300:], figures=False)
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = report.write_html(Path(folder) / "report.html")
+        ...     size = path.stat().st_size
+        >>> size < 5_000_000
+        True
         """
         path = Path(path)
         path.write_text(self.html(), encoding="utf-8")
@@ -223,6 +278,17 @@ class InfluenceReport:
         -------
         path : pathlib.Path
             Where it is; nothing deletes it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> from skinfluence import InfluenceReport
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X[:300], y[:300])
+        >>> report = InfluenceReport(explainer, X[300:], y[300:], figures=False)
+        >>> report.open()  # doctest: +SKIP
         """
         folder = Path(tempfile.mkdtemp(prefix="skinfluence-"))
         path = self.write_html(folder / "report.html")

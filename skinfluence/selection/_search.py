@@ -198,6 +198,16 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             If the grid, the scores or another parameter cannot be used.
         InvalidDataError
             If X, y or the weights cannot be used.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import LeaveOneOutSearchCV
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.1]}).fit(X, y)
+        >>> search.best_params_
+        {'alpha': 0.01}
         """
         with checks.unchanged_on_failure(self):
             self._fit(X, y, sample_weight, params)
@@ -345,6 +355,16 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         score : float
             By the score that chose the candidate.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import LeaveOneOutSearchCV
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.1]}).fit(X, y)
+        >>> round(search.score(X, y), 3)
+        0.518
         """
         best, scorer = self._best(), self.scorer_
         if isinstance(scorer, dict):
@@ -360,6 +380,14 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         routing : MetadataRouter
             To the estimator's ``fit``, and to the scorers in ``fit`` and ``score``.
+
+        Examples
+        --------
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import LeaveOneOutSearchCV
+        >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.1, 1.0]})
+        >>> type(search.get_metadata_routing()).__name__
+        'MetadataRouter'
         """
         to_fit = MethodMapping().add(caller="fit", callee="fit")
         to_score = MethodMapping().add(caller="fit", callee="score")
