@@ -189,6 +189,19 @@ class LeaveOneOutDisplay:
         Examples
         --------
         See the class.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer, LeaveOneOutDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        >>> display = LeaveOneOutDisplay.from_explainer(explainer, X, y, rows=10)
+        >>> display.plot(k=1).ax_.get_ylabel()
+        'change of the loss by refitting'
         """
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure

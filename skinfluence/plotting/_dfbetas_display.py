@@ -150,6 +150,19 @@ class DfbetasDisplay:
         Examples
         --------
         See the class.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> from skinfluence import DfbetasDisplay, InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        >>> display = DfbetasDisplay.from_explainer(explainer)
+        >>> len(display.plot(k=3).rows_)
+        3
         """
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure

@@ -208,6 +208,19 @@ class InfluenceDisplay:
         Examples
         --------
         See the class.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceDisplay, InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X[:300], y[:300])
+        >>> display = InfluenceDisplay.from_explainer(explainer, X[300:], y[300:])
+        >>> display.plot(k=2).ax_.get_ylabel()
+        'training row'
         """
         checks.one_of("kind", kind, ("rows", "loss"))
         self.ax_ = axes_of(ax)

@@ -184,6 +184,19 @@ class LeverageDisplay:
         Examples
         --------
         See the class.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> from skinfluence import InfluenceExplainer, LeverageDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        >>> display = LeverageDisplay.from_explainer(explainer)
+        >>> display.plot(k=2).ax_.get_ylabel()
+        'studentized residual'
         """
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure

@@ -134,6 +134,19 @@ class SelfInfluenceDisplay:
         Examples
         --------
         See the class.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer, SelfInfluenceDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        >>> display = SelfInfluenceDisplay.from_explainer(explainer)
+        >>> display.plot(k=2).ax_.get_xscale()
+        'log'
         """
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure
