@@ -73,7 +73,7 @@ def hessian_of(n: int, p: int, repeats: int) -> list[Line]:
 
     def leverages() -> Any:
         for part in row_blocks(n, p):
-            block = known.objective.design.block(part)
+            block = known.objective.design.centred_by_formula.block(part)
             factor.row_blocks_of_inverse(block, layout, rows=part)
 
     bare, matrix, first, all_rows = paired_ratios(

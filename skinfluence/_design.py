@@ -18,13 +18,15 @@ from skinfluence._array import (
     like,
     to_numpy,
 )
-from skinfluence._kernels import HostRows, SparseRows, kernels
+from skinfluence._kernels import HostRows, ShiftedRows, SparseRows, kernels
 from skinfluence._kernels._sparse import as_csr
 
 # Sparse rows of fewer columns than this are faster made dense, block by block.
 _NARROW = 256
 # Rows up to which a Gram matrix is kept, of 512 MiB: Newton steps share it.
 _MOST_KEPT = 8192
+# Rows that show whether columns may be centred by formula: squared mean over spread.
+_SAMPLE, _MOST_SHIFT = 1000, 20.0
 # Numbers in a block of columns of all rows.
 _COLUMN_ENTRIES = 2**22
 
@@ -42,6 +44,7 @@ class Design:
     centre: Any  # (p,) zero where the intercept is not free
     has_intercept: bool
     columns: Any = None  # features in use, of p; None for all
+    by_formula: bool = False  # whether blocks are ``ShiftedRows``
 
     @property
     def n_rows(self) -> int:
@@ -85,6 +88,8 @@ class Design:
         if self.is_wide_sparse:
             return self._sparse_rows(rows)
         X = _dense_rows(self.X, rows, self.columns, self.centre)
+        if self.by_formula:
+            return ShiftedRows(X, self.centre, True)
         if not self.has_intercept:
             return xp.astype(X, xp.float64, copy=False)
         if is_numpy_namespace(xp):  # one pass, no temporary
@@ -95,6 +100,25 @@ class Design:
             return block
         ones = xp.ones((X.shape[0], 1), dtype=xp.float64, device=device_of(X))
         return xp.concat([xp.astype(X, xp.float64) - self.centre, ones], axis=1)
+
+    @cached_property
+    def centred_by_formula(self) -> "Design":
+        """The same, its blocks ``ShiftedRows``, where that loses no digits.
+
+        Where a column's mean is far from zero, or arrays are not NumPy's, itself.
+        """
+        dense = self.has_intercept and not hasattr(self.X, "tocsr")
+        if self.by_formula or not dense or not is_numpy_namespace(self._namespace):
+            return self
+        step = max(self.n_rows // _SAMPLE, 1)
+        sample = _dense_rows(self.X, slice(None, None, step), self.columns, self.centre)
+        spread = ((sample - self.centre) ** 2).mean(axis=0)
+        far = (spread > 0) & (self.centre**2 > _MOST_SHIFT * spread)
+        return self if far.any() else replace(self, by_formula=True)
+
+    @property
+    def _namespace(self) -> Any:
+        return array_namespace(self.centre)
 
     def picked(self, rows: Any) -> "Design":
         """Some of the rows, by indices."""
@@ -136,7 +160,7 @@ class Design:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_csr", "_grams")
+        made = ("_csr", "_grams", "centred_by_formula")
         return {name: part for name, part in vars(self).items() if name not in made}
 
     def _row_gram(self, weight: Any) -> Any:

@@ -195,7 +195,8 @@ class Objective:
             return total
 
         start = FirstOrderSum.empty(self)
-        total = sum_over_rows(add, start, self.design, self.targets, self.weight)
+        design = self.design.centred_by_formula
+        total = sum_over_rows(add, start, design, self.targets, self.weight)
         return total.finished(self, theta)
 
     def value(self, theta: Any, outputs: Any) -> float:

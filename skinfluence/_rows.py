@@ -17,6 +17,8 @@ from skinfluence.exceptions import DeviceMemoryError
 # A block should fit the second-level cache together with one scaled copy of itself.
 _BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
+# Rows that are multiplied as they are, without a copy in the cache.
+_LEAST_PLAIN_ROWS = 1024
 # Not even the least number of rows may hold more numbers than this, 64 MiB.
 _MOST_ENTRIES = 2**23
 # Where a device has no room for blocks of so few rows, smaller ones will not help.
@@ -67,12 +69,14 @@ def iterate(
         blocks = row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
     else:
         place = design.centre
+        if design.by_formula:
+            least_rows = max(least_rows, _LEAST_PLAIN_ROWS)
         blocks = row_blocks(design.n_rows, design.width, least_rows, place)
         if most_rows is not None:
             blocks = _slices(design.n_rows, most_rows)
     for rows in blocks:
         block = design.block(rows, scratch)
-        if design.is_wide_sparse:
+        if design.is_wide_sparse or design.by_formula:
             block = densified(block) if dense else block
         elif scratch is None:
             scratch = block

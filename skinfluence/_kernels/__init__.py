@@ -9,7 +9,8 @@ from typing import Any
 from array_api_compat import is_cupy_array, is_torch_array
 
 from skinfluence._array import is_numpy_array
-from skinfluence._kernels import _generic, _numpy, _sparse
+from skinfluence._kernels import _generic, _numpy, _shifted, _sparse
+from skinfluence._kernels._centred import ShiftedRows, densified
 from skinfluence._kernels._grams import (
     AbstractGrams,
     PairwiseGrams,
@@ -17,12 +18,15 @@ from skinfluence._kernels._grams import (
     pays,
 )
 from skinfluence._kernels._host_rows import HostRows
-from skinfluence._kernels._sparse import SparseRows, densified
+from skinfluence._kernels._shifted import ShiftedGrams
+from skinfluence._kernels._sparse import SparseRows
 from skinfluence.exceptions import MissingDependencyError
 
 __all__ = [
     "AbstractGrams",
     "HostRows",
+    "ShiftedGrams",
+    "ShiftedRows",
     "SparseRows",
     "contenders",
     "densified",
@@ -36,6 +40,8 @@ def kernels(array: Any) -> ModuleType:
     """The kernels that suit ``array``."""
     if isinstance(array, SparseRows):
         return _sparse
+    if isinstance(array, ShiftedRows):
+        return _shifted
     if is_numpy_array(array):
         return _numpy
     if is_cupy_array(array):
@@ -70,10 +76,15 @@ def _load_torch() -> ModuleType:
     return _torch
 
 
-def weighted_grams(n_weights: int, width: int, like: Any) -> AbstractGrams:
-    """Zero totals (width, width) for so many weights of each row."""
+def weighted_grams(n_weights: int, width: int, like: Any, rows: Any) -> AbstractGrams:
+    """Zero totals (width, width) for so many weights of each row.
+
+    ``like`` is an array of the namespace, ``rows`` some of the rows to come.
+    """
     if is_numpy_array(like) and pays(n_weights, width):
         return PairwiseGrams.empty(n_weights, width)
+    if isinstance(rows, ShiftedRows):
+        return ShiftedGrams.empty(n_weights, rows.centre)
     kernel = kernels(like)
     totals = [kernel.empty_gram(width, like) for _ in range(n_weights)]
     return SeparateGrams(totals, kernels)

@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 
 from skinfluence._array import array_namespace
-from skinfluence._kernels._sparse import densified
+from skinfluence._kernels._centred import densified
 
 # Weights from which all products of two columns are worth forming, and the most columns.
 _LEAST_WEIGHTS, _MOST_WIDTH = 15, 80

@@ -1,11 +1,11 @@
 """Rows of a sparse X in working coordinates, never densified, and the kernels on them."""
 
-from types import ModuleType
 from typing import Any, final
 
-import array_api_compat.numpy as compat_numpy
 import numpy as np
 from scipy.sparse import csr_array, diags_array
+
+from skinfluence._kernels._centred import AbstractCentredRows
 
 # Numbers of a dense temporary: 64 MiB.
 _ENTRIES = 2**23
@@ -14,55 +14,10 @@ _FREQUENT = 1 / 16
 
 
 @final
-class SparseRows:
-    """``X~ = [X - 1 centre', 1]`` as an operator; X (b, p) stays as sparse as it is.
-
-    It multiplies dense arrays from both sides, ``rows @ V`` and ``U @ rows``, and gives
-    some of its rows. Whoever needs entries asks ``densified`` for few rows.
-    """
-
-    __array_ufunc__ = None  # ndarray @ rows: NumPy is to leave that to __rmatmul__
-    ndim = 2
-
-    def __init__(self, X: Any, centre: Any, has_intercept: bool) -> None:
-        self.X = X  # CSR, float64
-        self.centre = centre  # (p,)
-        self.has_intercept = has_intercept
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows b and working columns q."""
-        return self.X.shape[0], self.X.shape[1] + self.has_intercept
-
-    def __array_namespace__(self, api_version: Any = None) -> ModuleType:
-        return compat_numpy
-
-    def __len__(self) -> int:
-        return self.X.shape[0]
-
-    def __getitem__(self, key: Any) -> "SparseRows":
-        rows = key[0] if isinstance(key, tuple) else key
-        return SparseRows(self.X[rows], self.centre, self.has_intercept)
-
-    def __matmul__(self, vectors: Any) -> Any:
-        if not self.has_intercept:
-            return self.X @ vectors
-        features = vectors[:-1]
-        return self.X @ features + (vectors[-1] - self.centre @ features)
-
-    def __rmatmul__(self, rows: Any) -> Any:
-        product = self.X.T @ np.ascontiguousarray(rows.T)  # (p,) or (p, m)
-        if not self.has_intercept:
-            return product.T
-        total = rows.sum(axis=-1)
-        whole = np.empty((self.shape[1], *product.shape[1:]))
-        np.multiply.outer(-self.centre, total, out=whole[:-1])
-        whole[:-1] += product
-        whole[-1] = total
-        return whole.T
+class SparseRows(AbstractCentredRows):
+    """The same of a CSR array in float64, never densified."""
 
     def dense(self) -> Any:
-        """The rows as an array (b, q)."""
         if not self.has_intercept:
             return self.X.toarray()
         dense = np.empty(self.shape)
@@ -70,11 +25,6 @@ class SparseRows:
         dense[:, :-1] = self.X.toarray()
         dense[:, :-1] -= self.centre
         return dense
-
-
-def densified(block: Any) -> Any:
-    """Working rows as an array (b, q): for few rows, or where q is small."""
-    return block.dense() if isinstance(block, SparseRows) else block
 
 
 def as_csr(X: Any) -> Any:

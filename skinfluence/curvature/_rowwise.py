@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace, device_of
-from skinfluence._kernels import AbstractGrams, kernels, weighted_grams
+from skinfluence._design import Design
+from skinfluence._kernels import AbstractGrams, ShiftedGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
 from skinfluence._objective import FirstOrder, FirstOrderSum, Objective
 from skinfluence._rows import iterate, sum_over_rows
@@ -115,33 +116,56 @@ class RowwiseCurvature(AbstractCurvature):
 
     def as_matrix(self) -> Any:
         """H, and where ``first_order`` is not known yet, that from the same pass."""
+        design = self.objective.design
+        grams = self._grams(design.centred_by_formula)
+        if isinstance(grams, ShiftedGrams) and not grams.exact:
+            grams = self._grams(design)
+        return self._from_grams(grams.finished())
+
+    def _grams(self, design: Design) -> AbstractGrams:
+        """The Gram matrix of each group and pair of outputs, from rows of a design."""
         objective, layout = self.objective, self.objective.layout
         xp, loss = array_namespace(self.theta), objective.loss
-        summed = loss.shift_invariant and layout.group_size > 1
-        pairs = _output_pairs(layout.group_size, diagonal=not summed)
+        pairs = self._pairs
         known = vars(self).get("first_order")
         B = layout.unpack(self.theta).T
 
         def add(total: _Expansion, block: Any, y: Any, s: Any, *u: Any) -> _Expansion:
             outputs = u[0] if u else block @ B
             M = self._weighted_hessian(y, outputs, s)
-            bends = xp.stack([M[:, :, k, j] for k, j in pairs], axis=2)  # (b, G, pairs)
-            total.grams.add(block, xp.reshape(bends, (bends.shape[0], -1)))
+            if len(pairs) > 1:
+                M = xp.stack([M[:, :, k, j] for k, j in pairs], axis=2)  # (b, G, pairs)
+            total.grams.add(block, xp.reshape(M, (M.shape[0], -1)))
             if not u:
                 slopes = s[:, None] * loss.gradient(y, outputs)
                 total.first.add(block, outputs, slopes)
             return total
 
         start = _Expansion(
-            weighted_grams(self._row_groups * len(pairs), layout.width, self.theta),
+            weighted_grams(
+                self._row_groups * len(pairs),
+                layout.width,
+                self.theta,
+                design.block(slice(0, 1)),
+            ),
             FirstOrderSum.empty(objective),
         )
         outputs = () if known is None else (known.outputs,)
         aligned = objective.targets, objective.weight, *outputs
-        total = sum_over_rows(add, start, objective.design, *aligned)
+        total = sum_over_rows(add, start, design, *aligned)
         if known is None:
             vars(self)["first_order"] = total.first.finished(objective, self.theta)
-        grams = total.grams.finished()
+        return total.grams
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Pairs of outputs whose blocks are summed; they give the others."""
+        loss, size = self.objective.loss, self.objective.layout.group_size
+        return _output_pairs(size, diagonal=size == 1 or not loss.shift_invariant)
+
+    def _from_grams(self, grams: list[Any]) -> Any:
+        layout, pairs = self.objective.layout, self._pairs
+        xp = array_namespace(self.theta)
         groups = [
             grams[first : first + len(pairs)]
             for first in range(0, len(grams), len(pairs))

@@ -48,7 +48,7 @@ class AbstractOneStep(AbstractDeletion):
         return Deltas(theta, n_steps, last_step, ~none, unidentified, none)
 
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
-        terms = row_terms(self.point, rows)
+        terms = row_terms(self.point, rows, by_formula=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
         A = self.point.factor.row_blocks_of_inverse(
             terms.block, layout, share, terms.rows

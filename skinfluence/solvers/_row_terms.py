@@ -22,15 +22,19 @@ class RowTerms(NamedTuple):
     rows: Any  # the slice or indices that these are
 
 
-def row_terms(point: Point, rows: Any) -> RowTerms:
-    """Terms of the training rows in a slice or index array."""
+def row_terms(point: Point, rows: Any, *, by_formula: bool = False) -> RowTerms:
+    """Terms of the training rows in a slice or index array.
+
+    ``by_formula`` leaves the block in the fastest form that can be multiplied.
+    """
     objective = point.objective
+    design = objective.design.centred_by_formula if by_formula else objective.design
     u = taken(point.outputs, rows)
     y = taken(objective.targets, rows)
     s = taken(objective.weight, rows)
     loss, layout = objective.loss, objective.layout
     return RowTerms(
-        objective.design.block(rows),
+        design.block(rows),
         s,
         u,
         layout.grouped(loss.gradient(y, u)),

@@ -1,0 +1,99 @@
+"""Dense NumPy rows centred by formula: the kernels that read X once and copy it never.
+
+``(X - 1 c')' W (X - 1 c') = X' W X - c v' - v c' + m c c'`` with ``v = X' w`` and
+``m = sum(w)``. The difference loses the digits of ``c**2`` over the spread of a column,
+so whoever uses it looks at the diagonal afterwards (``ShiftedGrams.exact``).
+"""
+
+from typing import Any, final
+
+import numpy as np
+from scipy.linalg import blas
+
+from skinfluence._kernels import _numpy
+from skinfluence._kernels._centred import ShiftedRows
+from skinfluence._kernels._grams import AbstractGrams
+
+__all__ = ["ShiftedGrams", "squared_row_norms"]
+
+# A centred diagonal entry this small against the one of X: two digits lost, not more.
+_LEAST_SHARE = 1e-2
+# The shift of rows against the rows, squared.
+_MOST_SHIFT = 1e4
+
+
+@final
+class ShiftedGrams(AbstractGrams):
+    """Weighted Gram matrices (q, q), from sums over the rows of X as they are."""
+
+    def __init__(self, totals: list[Any], pulls: Any, masses: Any, centre: Any) -> None:
+        self.totals = totals  # of each weight, (p, p), the upper triangle
+        self.pulls, self.masses = pulls, masses  # (T, p), (T,)
+        self.centre = centre  # (p,)
+        self._scratch = np.empty((0, len(centre)))
+
+    @classmethod
+    def empty(cls, n_weights: int, centre: Any) -> "ShiftedGrams":
+        """Zero totals."""
+        p = len(centre)
+        totals = [np.zeros((p, p), order="F") for _ in range(n_weights)]
+        return cls(totals, np.zeros((n_weights, p)), np.zeros(n_weights), centre)
+
+    def add(self, block: ShiftedRows, weights: Any) -> None:
+        X = block.X
+        if len(self._scratch) < len(X):
+            self._scratch = np.empty(X.shape)
+        scaled = self._scratch[: len(X)]
+        for t, w in enumerate(weights.T.copy()):
+            least, most = w.min(), w.max()
+            if least < 0 < most:
+                np.multiply(X, w[:, None], out=scaled)
+                self.totals[t] += X.T @ scaled
+                self.pulls[t] += scaled.sum(axis=0)
+            else:
+                sign = 1.0 if least >= 0 else -1.0
+                root = np.sqrt(np.abs(w))
+                np.multiply(X, root[:, None], out=scaled)
+                self.totals[t] = blas.dsyrk(
+                    sign, scaled.T, beta=1.0, c=self.totals[t], overwrite_c=True
+                )
+                self.pulls[t] += sign * (root @ scaled)
+            self.masses[t] += w.sum()
+
+    @property
+    def exact(self) -> bool:
+        """Whether centring has left the digits of the diagonals."""
+        before = np.stack([np.diagonal(total) for total in self.totals])
+        shift = self.centre * (2 * self.pulls - self.masses[:, None] * self.centre)
+        return bool(np.all(np.abs(before - shift) >= _LEAST_SHARE * np.abs(before)))
+
+    def finished(self) -> list[Any]:
+        sums = zip(self.totals, self.pulls, self.masses, strict=True)
+        return [self._finished(*parts) for parts in sums]
+
+    def _finished(self, total: Any, pull: Any, mass: float) -> Any:
+        p, c = len(pull), self.centre
+        whole = np.empty((p + 1, p + 1))
+        whole[:p, :p] = _numpy.finished_gram(total)
+        half = np.multiply.outer(c, pull - 0.5 * mass * c)
+        whole[:p, :p] -= half + half.T
+        whole[:p, p] = whole[p, :p] = pull - mass * c
+        whole[p, p] = mass
+        return whole
+
+
+def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
+    """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
+    X, p = block.X, block.centre.shape[0]
+    if not triangular:
+        return _numpy.squared_row_norms(block.dense(), T, triangular=False)
+    own = T[:p, :p]  # what is beside it multiplies into the last column alone
+    product = blas.dtrmm(1.0, own, X.T, trans_a=True).T
+    shift = block.centre @ own
+    product -= shift
+    last = X @ T[:p, p] + (T[p, p] - block.centre @ T[:p, p])
+    np.square(product, out=product)
+    norms = product @ np.ones(p) + last**2
+    if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
+        return _numpy.squared_row_norms(block.dense(), T, triangular=True)
+    return norms
