@@ -86,7 +86,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add(
         "--decimal",
         choices=(".", ","),
-        help="decimal mark (default: the comma if columns between semicolons, tabs or "
+        metavar="MARK",
+        help="decimal mark, . or , (default: the comma if columns between semicolons, tabs or "
         "bars look like it)",
     )
     add("--encoding", default="utf-8", help="of CSV files (default: %(default)s)")
