@@ -66,11 +66,11 @@ NAMES = sorted(skinfluence.__all__)
 
 
 def public_methods(cls):
-    """Methods and properties that the package itself wrote."""
+    """Methods of objects and of the class that the package itself wrote."""
     for name, value in inspect.getmembers(cls):
         home = getattr(inspect.unwrap(value), "__module__", "") or ""
         if not name.startswith("_") and home.startswith("skinfluence"):
-            if inspect.isfunction(value):
+            if inspect.isfunction(value) or inspect.ismethod(value):
                 yield name, value
 
 
@@ -101,7 +101,7 @@ def parameters(value):
 def test_every_parameter_is_described_and_no_other(value):
     names = parameters(value)
     described = re.findall(
-        r"^(\*{0,2}\w+(?:, \w+)*)(?: :.*)?$",
+        r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: :.*)?$",
         sections(value).get("Parameters", ""),
         flags=re.MULTILINE,
     )

@@ -112,7 +112,16 @@ class LeaveOneOutDisplay:
 
         Examples
         --------
-        See the class.
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer, LeaveOneOutDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        >>> display = LeaveOneOutDisplay.from_explainer(explainer, X, y, rows=10)
+        >>> round(display.pearson, 6)
+        1.0
         """
         found = check_leave_one_out(
             explainer, X, y, rows=rows, X_test=X_test, y_test=y_test

@@ -113,7 +113,15 @@ class DfbetasDisplay:
 
         Examples
         --------
-        See the class.
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> from skinfluence import DfbetasDisplay, InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        >>> DfbetasDisplay.from_explainer(explainer, k=3).dfbetas.shape
+        (442, 11)
         """
         names = explainer.train_index_ if names is None else names
         try:

@@ -140,7 +140,16 @@ class InfluenceDisplay:
 
         Examples
         --------
-        See the class.
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceDisplay, InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X[:300], y[:300])
+        >>> display = InfluenceDisplay.from_explainer(explainer, X[300:], y[300:])
+        >>> display.values.shape
+        (300,)
         """
         checks.one_of("quantity", quantity, tuple(_UNITS))
         checks.one_of("kind", kind, ("rows", "loss"))

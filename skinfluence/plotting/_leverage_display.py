@@ -120,7 +120,16 @@ class LeverageDisplay:
 
         Examples
         --------
-        See the class.
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> from skinfluence import InfluenceExplainer, LeverageDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        >>> display = LeverageDisplay.from_explainer(explainer)
+        >>> round(display.effective_dof, 6)
+        11.0
         """
         table = explainer.diagnostics()
         found = {

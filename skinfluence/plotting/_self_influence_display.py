@@ -100,7 +100,16 @@ class SelfInfluenceDisplay:
 
         Examples
         --------
-        See the class.
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer, SelfInfluenceDisplay
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        >>> display = SelfInfluenceDisplay.from_explainer(explainer)
+        >>> display.by
+        'quarter of the target'
         """
         y = to_numpy(explainer._train_y).reshape(explainer.n_train_, -1)[:, 0]
         groups = y if explainer._classifies else _quarters(y)
