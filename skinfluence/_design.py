@@ -26,7 +26,7 @@ _NARROW = 256
 # Rows up to which a Gram matrix is kept, of 512 MiB: Newton steps share it.
 _MOST_KEPT = 8192
 # Rows that show whether columns may be centred by formula: squared mean over spread.
-_SAMPLE, _MOST_SHIFT = 1000, 20.0
+_LEAST_SAMPLE, _SAMPLE_ENTRIES, _MOST_SHIFT = 50, 2**17, 20.0
 # Numbers in a block of columns of all rows.
 _COLUMN_ENTRIES = 2**22
 
@@ -110,7 +110,8 @@ class Design:
         dense = self.has_intercept and not hasattr(self.X, "tocsr")
         if self.by_formula or not dense or not is_numpy_namespace(self._namespace):
             return self
-        step = max(self.n_rows // _SAMPLE, 1)
+        n_sample = max(_SAMPLE_ENTRIES // self.width, _LEAST_SAMPLE)
+        step = max(self.n_rows // n_sample, 1)
         sample = _dense_rows(self.X, slice(None, None, step), self.columns, self.centre)
         spread = ((sample - self.centre) ** 2).mean(axis=0)
         far = (spread > 0) & (self.centre**2 > _MOST_SHIFT * spread)
@@ -169,6 +170,9 @@ class Design:
         if self.is_wide_sparse:
             gram = kernels(self.block(slice(0, 1))).row_gram
             return gram(self._csr, self.centre, features, constant)
+        if self.centred_by_formula.by_formula:
+            rows = self.centred_by_formula.block(slice(0, self.n_rows))
+            return kernels(rows).row_gram(rows, features, constant)
         return _row_gram(self, features, constant)
 
     def centred_by(self, weight: Any) -> "Design":

@@ -74,6 +74,11 @@ class Objective:
         return self.design.n_rows
 
     @property
+    def rows(self) -> Design:
+        """The design for products with its blocks, entries unseen."""
+        return self.design.centred_by_formula
+
+    @property
     def weight_sum(self) -> float:
         """``S = sum_i s_i``."""
         return float(array_namespace(self.weight).sum(self.weight))
@@ -167,13 +172,13 @@ class Objective:
     def outputs(self, theta: Any) -> Any:
         """Linear outputs u of all rows, (n, K)."""
         B = self.layout.unpack(theta).T
-        return map_over_rows(lambda block: block @ B, self.design)
+        return map_over_rows(lambda block: block @ B, self.rows)
 
     def moves(self, vectors: Any) -> Any:
         """Outputs of all rows by m vectors (G, D, m) each: ``X~ V``, (n, K, m)."""
         xp, flat = array_namespace(vectors), self.layout.side_by_side(vectors)
         shape = (-1, self.layout.n_outputs, vectors.shape[-1])
-        return map_over_rows(lambda block: xp.reshape(block @ flat, shape), self.design)
+        return map_over_rows(lambda block: xp.reshape(block @ flat, shape), self.rows)
 
     def lifted_sum(self, slopes: Any) -> Any:
         """``sum_i X~_i' slope_i`` for m slopes of each row, (n, K, m) to (G, D, m)."""
@@ -181,7 +186,7 @@ class Objective:
         flat = xp.reshape(slopes, (slopes.shape[0], width))
         start = _zeros((width, self.design.width), slopes)
         total = sum_over_rows(
-            lambda total, block, part: total + part.T @ block, start, self.design, flat
+            lambda total, block, part: total + part.T @ block, start, self.rows, flat
         )
         return self.layout.stacked(total)
 
@@ -195,8 +200,7 @@ class Objective:
             return total
 
         start = FirstOrderSum.empty(self)
-        design = self.design.centred_by_formula
-        total = sum_over_rows(add, start, design, self.targets, self.weight)
+        total = sum_over_rows(add, start, self.rows, self.targets, self.weight)
         return total.finished(self, theta)
 
     def value(self, theta: Any, outputs: Any) -> float:
@@ -211,7 +215,7 @@ class Objective:
         total = sum_over_rows(
             lambda total, block, part: total + part.T @ block,
             start,
-            self.design,
+            self.rows,
             slopes,
         )
         return self.layout.pack(total.T)

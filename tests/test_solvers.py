@@ -17,7 +17,7 @@ from sklearn.linear_model import (
 
 from skinfluence import InfluenceExplainer
 from skinfluence._array import array_namespace
-from skinfluence._kernels import kernels
+from skinfluence._kernels import _numpy, kernels
 from skinfluence.exceptions import InvalidParameterError, NotConvergedWarning
 from skinfluence.solvers import ConjugateGradient, Dual, Lissa, expand
 from skinfluence.solvers._choose import TABLE, Sizes
@@ -415,3 +415,18 @@ def test_float32_rows_give_the_same_to_1e_4(name, solver):
     assert single._point.theta.dtype == np.float64
     found = answers(single, X.astype(np.float32), y)
     agree(found, answers(truth, X, y), 1e-4)
+
+
+def test_a_large_matrix_is_factored_by_blocks(monkeypatch):
+    """LAPACK's threaded factor of 20,000 columns has crashed; blocks give the same."""
+    A = np.random.default_rng(0).normal(size=(120, 70))
+    H = A.T @ A + np.diag(np.logspace(-2, 2, 70))
+    whole = _numpy.inverse_cholesky(H)
+    monkeypatch.setattr(_numpy, "_MOST_LAPACK", 30)
+    monkeypatch.setattr(_numpy, "_BLOCK", 16)
+    before = H.copy()
+    T, rcond = _numpy.inverse_cholesky(H)
+    np.testing.assert_array_equal(H, before)
+    np.testing.assert_allclose(T, whole[0], atol=1e-12 * np.abs(T).max())
+    assert rcond == pytest.approx(whole[1], rel=0.5)  # estimates
+    assert _numpy.inverse_cholesky(H - 1e4 * np.eye(70)) is None

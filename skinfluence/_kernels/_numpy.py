@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.linalg import blas, lapack, qr
+from scipy.sparse.linalg import LinearOperator, onenormest
 
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
 from skinfluence._kernels._generic import (
@@ -59,6 +60,8 @@ def finished_gram(total: np.ndarray) -> np.ndarray:
 
 def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     """``(T, rcond)``, T upper triangular, ``T T' = inv(matrix)``; None if not definite."""
+    if len(matrix) > _MOST_LAPACK:
+        return _inverse_cholesky_by_blocks(matrix)
     L, info = lapack.dpotrf(matrix, lower=True)
     if info != 0:
         return None
@@ -67,6 +70,20 @@ def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     if info != 0 or not rcond > 0:
         return None
     return np.tril(inverse).T, float(rcond)
+
+
+def _inverse_cholesky_by_blocks(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
+    T = _inverse_root_by_blocks(np.array(matrix))
+    if T is None:
+        return None
+
+    def inverse(vectors: np.ndarray) -> np.ndarray:
+        return T @ (T.T @ vectors)
+
+    as_operator = LinearOperator(
+        matrix.shape, inverse, rmatvec=inverse, matmat=inverse, dtype=matrix.dtype
+    )
+    return T, float(1 / (np.linalg.norm(matrix, 1) * onenormest(as_operator)))
 
 
 def framed_identity(

@@ -14,10 +14,12 @@ from skinfluence._kernels import _numpy
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
 
-__all__ = ["ShiftedGrams", "squared_row_norms"]
+__all__ = ["ShiftedGrams", "row_gram", "squared_row_norms"]
 
 # A centred diagonal entry this small against the one of X: two digits lost, not more.
 _LEAST_SHARE = 1e-2
+# Numbers in a scaled block of columns of all rows.
+_ENTRIES = 2**22
 # The shift of rows against the rows, squared.
 _MOST_SHIFT = 1e4
 
@@ -97,3 +99,22 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
         return _numpy.squared_row_norms(block.dense(), T, triangular=True)
     return norms
+
+
+def row_gram(rows: ShiftedRows, weight: Any, constant: float) -> Any:
+    """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, (n, n)."""
+    X, c = rows.X, rows.centre
+    if np.all(weight == weight[0]):
+        total = X @ X.T  # NumPy sees the symmetry
+        total *= weight[0]
+    else:
+        total, size = np.zeros((len(X), len(X))), max(_ENTRIES // len(X), 16)
+        root = np.sqrt(weight)
+        for first in range(0, len(c), size):
+            part = slice(first, first + size)
+            scaled = X[:, part] * root[part]
+            total += scaled @ scaled.T
+    pull = X @ (weight * c)  # (n,)
+    total -= pull
+    total += (c @ (weight * c) + constant - pull)[:, None]
+    return total

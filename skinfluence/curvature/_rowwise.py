@@ -72,7 +72,7 @@ class RowwiseCurvature(AbstractCurvature):
 
         start = xp.zeros_like(flat.T)
         aligned = objective.targets, self.first_order.outputs, objective.weight
-        total = sum_over_rows(product, start, objective.design, *aligned)
+        total = sum_over_rows(product, start, objective.rows, *aligned)
         return layout.stacked(total) + self.diagonal_part[..., None] * vectors
 
     def diagonal(self) -> Any:
