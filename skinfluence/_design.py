@@ -107,7 +107,7 @@ class Design:
 
         Where a column's mean is far from zero, or arrays are not NumPy's, itself.
         """
-        dense = self.has_intercept and not hasattr(self.X, "tocsr")
+        dense = self.width > self.has_intercept > 0 and not hasattr(self.X, "tocsr")
         if self.by_formula or not dense or not is_numpy_namespace(self._namespace):
             return self
         n_sample = max(_SAMPLE_ENTRIES // self.width, _LEAST_SAMPLE)

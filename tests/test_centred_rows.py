@@ -57,6 +57,8 @@ def test_columns_far_from_zero_are_centred_one_by_one():
     assert far.centred_by_formula is far
     plain = Design(X, 0 * CENTRE, False)
     assert plain.centred_by_formula is plain
+    nothing = replace(DESIGN, columns=np.arange(0), centre=CENTRE[:0])
+    assert nothing.centred_by_formula is nothing
 
 
 def test_curvature_in_one_spot_is_centred_one_by_one():
