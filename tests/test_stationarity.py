@@ -10,7 +10,7 @@ import reference
 from cases import load
 from reference import Problem, relative_error
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
@@ -98,6 +98,18 @@ def test_a_polish_may_stop_when_it_is_near_enough(default_fit, cancer, polish):
     assert 1e-9 < distance < polish
     truth = full.loo_params().coef
     assert relative_error(coarse.loo_params().coef, truth) < 0.02 * polish
+
+
+def test_a_coarse_polish_does_not_crawl():
+    """A factor from far off is given up where steps by it hardly shorten."""
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(C=10, max_iter=5).fit(X, y)
+    with pytest.warns(NotStationaryWarning):  # five iterations: far from its minimum
+        explainer = InfluenceExplainer(model, polish=10).fit(X, y)
+    assert explainer.n_iter_ < 10
 
 
 @pytest.mark.parametrize("polish", ["auto", 0.0, -1.0, np.nan, np.inf, 1e-12, None])

@@ -143,7 +143,7 @@ def polish(
         if curvature is None:  # no step lowers F any more: rounding, or a ray
             break
         point, since = replace(point, curvature=curvature), since + previous
-        chord = solver.reuses and _is_near(point, length, previous)
+        chord = solver.reuses and _is_near(point, _CHORD_END * length, previous)
         if not chord and not _serves(factored, curvature):
             point = factored = _approached(curvature, solver)
             since = 0.0
