@@ -215,7 +215,7 @@ def test_gram_adds_up_over_blocks_of_any_order(cupy, sign):
     )
     if sign == "mixed":
         weight[3] = -1.0
-    total = cupy.empty_gram(5, block)
+    total = cupy.empty_gram(5, cupy.place())
     for part in (slice(0, 25), slice(25, 40)):
         total = cupy.add_gram(total, np.asfortranarray(block[part]), weight[part])
     np.testing.assert_allclose(

@@ -143,7 +143,8 @@ class _Lane:
 
 def empty_gram(width: int, like: Any) -> Any:
     """A zero (width, width) total for ``add_gram``, in C order."""
-    return cupy.zeros((width, width))
+    with like.device:
+        return cupy.zeros((width, width))
 
 
 def add_gram(total: Any, block: Any, weight: Any) -> Any:
