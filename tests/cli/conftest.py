@@ -10,6 +10,12 @@ def pd():
     return pytest.importorskip("pandas")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """No step is announced as slow, however slow the machine is."""
+    monkeypatch.setattr("skinfluence.cli._console.PATIENCE", 1e6)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
