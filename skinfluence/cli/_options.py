@@ -87,8 +87,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--decimal",
         choices=(".", ","),
         metavar="MARK",
-        help="decimal mark, . or , (default: the comma if columns between semicolons, tabs or "
-        "bars look like it)",
+        help="decimal mark, . or , (default: the comma if columns between semicolons, "
+        "tabs or bars look like it)",
     )
     add("--encoding", default="utf-8", help="of CSV files (default: %(default)s)")
     add(
