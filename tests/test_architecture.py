@@ -89,6 +89,7 @@ def sections(value):
     text = inspect.getdoc(value)
     assert text, "there is no docstring"
     parts = re.split(r"^(\w[\w ]*)\n-{3,}$", text, flags=re.MULTILINE)
+    assert len(set(parts[1::2])) == len(parts[1::2]), "a section stands there twice"
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 
 

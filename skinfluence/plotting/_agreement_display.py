@@ -197,10 +197,6 @@ class LeaveOneOutDisplay:
 
         Examples
         --------
-        See the class.
-
-        Examples
-        --------
         >>> import matplotlib
         >>> matplotlib.use("agg")
         >>> from sklearn.datasets import load_diabetes

@@ -157,10 +157,6 @@ class DfbetasDisplay:
 
         Examples
         --------
-        See the class.
-
-        Examples
-        --------
         >>> import matplotlib
         >>> matplotlib.use("agg")
         >>> from sklearn.datasets import load_diabetes

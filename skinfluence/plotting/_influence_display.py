@@ -216,10 +216,6 @@ class InfluenceDisplay:
 
         Examples
         --------
-        See the class.
-
-        Examples
-        --------
         >>> import matplotlib
         >>> matplotlib.use("agg")
         >>> from sklearn.datasets import load_diabetes

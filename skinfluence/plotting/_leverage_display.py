@@ -192,10 +192,6 @@ class LeverageDisplay:
 
         Examples
         --------
-        See the class.
-
-        Examples
-        --------
         >>> import matplotlib
         >>> matplotlib.use("agg")
         >>> from sklearn.datasets import load_diabetes

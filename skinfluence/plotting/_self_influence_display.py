@@ -142,10 +142,6 @@ class SelfInfluenceDisplay:
 
         Examples
         --------
-        See the class.
-
-        Examples
-        --------
         >>> import matplotlib
         >>> matplotlib.use("agg")
         >>> from sklearn.datasets import load_diabetes
