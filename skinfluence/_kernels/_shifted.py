@@ -76,9 +76,9 @@ class ShiftedGrams(AbstractGrams):
     def _finished(self, total: Any, pull: Any, mass: float) -> Any:
         p, c = len(pull), self.centre
         whole = np.empty((p + 1, p + 1))
-        whole[:p, :p] = _numpy.finished_gram(total)
-        half = np.multiply.outer(c, pull - 0.5 * mass * c)
-        whole[:p, :p] -= half + half.T
+        # Symmetric update of rank two, in the triangle that is filled.
+        centred = blas.dsyr2(-1.0, c, pull - 0.5 * mass * c, a=total)
+        whole[:p, :p] = _numpy.finished_gram(centred)
         whole[:p, p] = whole[p, :p] = pull - mass * c
         whole[p, p] = mass
         return whole
