@@ -1,0 +1,62 @@
+"""
+=======================================
+Five minutes: which rows hurt my model?
+=======================================
+
+A logistic regression on the breast-cancer data: the rows that hurt and help its test loss,
+what the model would be without the worst of them, and whether refits agree.
+"""
+
+# %%
+# A fitted model, and its training rows
+# -------------------------------------
+
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skinfluence import InfluenceDisplay, InfluenceExplainer, LeaveOneOutDisplay
+
+X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X_train, y_train)
+explainer = InfluenceExplainer(model, deletion="exact").fit(X_train, y_train)
+
+# %%
+# Which training rows hurt the test rows?
+# ---------------------------------------
+#
+# Positive is harmful: giving the row more weight raises the mean loss of the test rows.
+# Rows are named by the index of the DataFrame.
+
+display = InfluenceDisplay.from_explainer(explainer, X_test, y_test, k=8)
+
+# %%
+# What would the loss be without the worst of them?
+# -------------------------------------------------
+#
+# Without minus with, and no refit: negative means that the loss falls.
+
+influence = explainer.influence(X_test, y_test, aggregate="mean")
+delta = explainer.loo_delta(X_test, y_test, aggregate="mean")
+worst = influence.argmax()
+name = explainer.train_index_[worst]
+print(f"row {name}, class {y_train.loc[name]}")
+print(
+    f"left out, it is given p = {explainer.loo_predict('predict_proba')[worst].max():.3f}"
+)
+print(f"mean test loss without it: {delta[worst]:+.4f}")
+print(
+    f"accuracy {explainer.score(X_train, y_train):.4f}, left out {explainer.loo_score():.4f}"
+)
+
+# %%
+# Do refits agree?
+# ----------------
+#
+# Fifty rows are really deleted, and the model is fitted again without each.
+
+rows = range(0, len(X_train), 8)
+display = LeaveOneOutDisplay.from_explainer(explainer, X_train, y_train, rows=rows)
