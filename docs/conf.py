@@ -26,6 +26,7 @@ extensions = [
 exclude_patterns = ["changes/*", "_build"]
 templates_path = ["_templates"]
 nitpicky = True
+nitpick_ignore = [("py:class", "sklearn.exceptions.NotFittedError")]
 # A bare literal block is a formula or a shape; Python is marked as such, and tested.
 highlight_language = "none"
 

@@ -43,14 +43,12 @@ influence = explainer.influence(X_test, y_test, aggregate="mean")
 delta = explainer.loo_delta(X_test, y_test, aggregate="mean")
 worst = influence.argmax()
 name = explainer.train_index_[worst]
-print(f"row {name}, class {y_train.loc[name]}")
-print(
-    f"left out, it is given p = {explainer.loo_predict('predict_proba')[worst].max():.3f}"
-)
+p = explainer.loo_predict("predict_proba")[worst]
+before, after = explainer.score(X_train, y_train), explainer.loo_score()
+print(f"row {name}, of class {y_train.loc[name]}")
+print(f"class probabilities by the model without it: {p.round(3)}")
 print(f"mean test loss without it: {delta[worst]:+.4f}")
-print(
-    f"accuracy {explainer.score(X_train, y_train):.4f}, left out {explainer.loo_score():.4f}"
-)
+print(f"accuracy of all rows: {before:.4f}, each left out: {after:.4f}")
 
 # %%
 # Do refits agree?
