@@ -26,7 +26,8 @@ from skinfluence import (
     check_leave_one_out,
 )
 from skinfluence.exceptions import InvalidParameterError, MissingDependencyError
-from skinfluence.plotting._canvas import cloud, named, short
+from skinfluence.plotting._canvas import cloud, short
+from skinfluence.plotting._names import named
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -276,7 +277,7 @@ def test_a_million_rows_are_a_few_artists():
 def test_rows_without_a_number_are_left_out():
     x, y = np.array([0.0, 1.0, np.nan, 2.0]), np.array([1.0, np.inf, 1.0, 3.0])
     _, ax = plt.subplots()
-    assert len(cloud(ax, x, y).get_offsets()) == 2
+    assert len(cloud(ax, x, y, {}).get_offsets()) == 2
     assert [t.get_text() for t in named(ax, x, y, list("abcd"), "red")] == ["a", "d"]
 
 

@@ -11,9 +11,10 @@ from skinfluence.plotting._canvas import (
     axes_of,
     cloud,
     largest,
-    named,
-    plain_numbers,
+    settle,
 )
+from skinfluence.plotting._names import named
+from skinfluence.plotting._scales import few_ticks
 from skinfluence.refit import check_leave_one_out
 
 
@@ -34,7 +35,7 @@ class LeaveOneOutDisplay:
 
     Attributes
     ----------
-    cloud_ : PathCollection or PolyCollection
+    cloud_ : PathCollection or QuadMesh
         The points, or the density of many.
     line_ : AxLine
         Where both agree.
@@ -174,7 +175,9 @@ class LeaveOneOutDisplay:
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, k: int = 3, **kwargs: Any) -> Self:
+    def plot(
+        self, ax: Any = None, *, k: int = 3, name: str | None = None, **kwargs: Any
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -183,8 +186,10 @@ class LeaveOneOutDisplay:
             Where to; None makes a figure.
         k : int, default=3
             Rows to name, those furthest from the line.
+        name : str or None, default=None
+            Title of the axes, such as what the model is called.
         **kwargs : dict
-            For ``Axes.scatter`` or ``Axes.hexbin``.
+            For ``Axes.scatter``, or ``Axes.pcolormesh`` from 5,000 rows.
 
         Returns
         -------
@@ -211,7 +216,7 @@ class LeaveOneOutDisplay:
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure
         self.cloud_ = cloud(
-            ax, self.predicted, self.refit, **{"color": HELPFUL, "alpha": 0.7, **kwargs}
+            ax, self.predicted, self.refit, kwargs, {"color": HELPFUL, "alpha": 0.7}
         )
         both = np.concatenate([self.predicted, self.refit])
         both = both[np.isfinite(both)]
@@ -228,7 +233,9 @@ class LeaveOneOutDisplay:
             title=f"r = {self.pearson:.6f}, slope = {self.slope:.4f}, "
             f"{len(self.refit)} rows",
         )
-        plain_numbers(ax.xaxis, ax.yaxis)
+        for axis in (ax.xaxis, ax.yaxis):
+            few_ticks(axis)
+        settle(ax, name)
         error = np.abs(self.predicted - self.refit)
         # What cannot be seen off the line is not named.
         rows = largest(error, k)

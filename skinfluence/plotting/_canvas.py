@@ -1,4 +1,4 @@
-"""What the displays share: axes, colours, clouds of points, and names beside them."""
+"""What the displays share: axes, colours, and clouds of points."""
 
 from typing import Any
 
@@ -14,18 +14,8 @@ MOST_POINTS = 5000
 # An SVG of more points than this holds them as a picture.
 _MOST_VECTORS = 1000
 _LONGEST = 24
-# Places for a name around its point: distances in points, and directions.
-_DISTANCES = (6, 13, 22, 34, 48, 64)
-_DIRECTIONS = (
-    (1, 0),
-    (-1, 0),
-    (0.7, 0.7),
-    (-0.7, 0.7),
-    (0.7, -0.7),
-    (-0.7, -0.7),
-    (0, 1),
-    (0, -1),
-)
+# Cells of a density along each axis.
+_CELLS = 60
 
 
 def axes_of(ax: Any) -> Any:
@@ -48,98 +38,66 @@ def short(name: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def plain_numbers(*axes: Any) -> None:
-    """Few ticks with whole numbers on them: no common factor beside the axis."""
-    for axis in axes:
-        axis.set_major_locator(_ticker().MaxNLocator(5))
-        axis.set_major_formatter(_ticker().StrMethodFormatter("{x:.3g}"))
+def letters(ax: Any, n_labels: int) -> float:
+    """A size of letters at which so many labels stand below each other."""
+    height = ax.bbox.height * 72 / ax.figure.dpi
+    return float(np.clip(0.85 * height / max(n_labels, 1), 4, 9))
 
 
-def _ticker() -> Any:
-    from matplotlib import ticker
+def settle(ax: Any, name: str | None) -> None:
+    """Write the name of what is shown above the axes, and keep labels in the figure."""
+    if name is not None:
+        below = ax.get_title()
+        ax.set_title(f"{name}\n{below}" if below else name)
+    figure = ax.figure.get_figure(root=True)
+    figure.draw_without_rendering()
+    _keep_inside(ax.xaxis.label, figure.bbox, axis=0)
+    _keep_inside(ax.yaxis.label, figure.bbox, axis=1)
+    _keep_inside(ax.title, figure.bbox, axis=0)
 
-    return ticker
+
+def _keep_inside(label: Any, outside: Any, axis: int) -> None:
+    """Smaller letters where a centred label would run out of the figure."""
+    low, high = label.get_window_extent().extents.reshape(2, 2)[:, axis]
+    left, right = outside.extents.reshape(2, 2)[:, axis] + (4, -4)
+    centre, half = (low + high) / 2, (high - low) / 2
+    room = min(centre - left, right - centre)
+    if half > room > 0:
+        label.set_fontsize(label.get_fontsize() * room / half)
 
 
-def cloud(ax: Any, x: Any, y: Any, **options: Any) -> Any:
-    """Points, or the density of many, and the artist that holds them."""
+def cloud(
+    ax: Any, x: Any, y: Any, options: dict[str, Any], dots: dict[str, Any] | None = None
+) -> Any:
+    """Points, or the density of many, and the artist that holds them.
+
+    ``options`` are for either, ``dots`` are the caller's own for points.
+    """
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
-    if len(x) <= MOST_POINTS:
-        drawn = {"s": 12, "color": LINE, "alpha": 0.5, "linewidths": 0, **options}
-        return ax.scatter(x, y, rasterized=len(x) > _MOST_VECTORS, **drawn)
-    drawn = {"gridsize": 60, "bins": "log", "cmap": "Greys", "mincnt": 1, **options}
-    density = ax.hexbin(x, y, rasterized=True, **drawn)
-    ax.figure.colorbar(density, ax=ax, label="rows")
-    return density
+    if len(x) > MOST_POINTS:
+        return _density(ax, x, y, options)
+    drawn = {"s": 12, "color": LINE, "alpha": 0.5, "linewidths": 0}
+    drawn |= (dots or {}) | options
+    return ax.scatter(x, y, rasterized=len(x) > _MOST_VECTORS, **drawn)
 
 
-def named(ax: Any, x: Any, y: Any, names: Any, color: str) -> list[Any]:
-    """Mark points, and name them where there is room: no name hides another."""
-    finite = np.isfinite(x) & np.isfinite(y)
-    x, y, names = x[finite], y[finite], np.asarray(names)[finite]
-    if len(x) == 0:
-        return []
-    from matplotlib.patheffects import withStroke
+def _density(ax: Any, x: Any, y: Any, options: dict[str, Any]) -> Any:
+    """Rows in each cell, on cells that are equally large on the axes' scales."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, LogNorm
 
-    ax.scatter(x, y, s=22, color=color, zorder=3)
-    ax.figure.draw_without_rendering()  # the layout decides how much room there is
-    scale = ax.figure.dpi / 72
-    marks = ax.transData.transform(np.column_stack([x, y]))  # (k, 2) pixels
-    taken = [_box(mark, (5 * scale, 5 * scale)) for mark in marks]
-    taken += [text.get_window_extent().extents for text in ax.texts]
-    found = []
-    for point, mark, name in zip(zip(x, y, strict=True), marks, names, strict=True):
-        text = ax.annotate(
-            short(name),
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=color,
-            zorder=4,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
-        size = text.get_window_extent()
-        place = _place(
-            mark, (size.width + 2, size.height + 1), taken, ax.bbox.extents, scale
-        )
-        if place is None:
-            text.remove()
-            continue
-        text.set_position(tuple((place - mark) / scale))
-        taken.append(_box(place, (size.width + 2, size.height + 1)))
-        if np.abs(place - mark).max() / scale > _DISTANCES[1] + size.width / scale / 2:
-            ends = ax.transData.inverted().transform([mark, place])
-            ax.plot(*ends.T, color=color, linewidth=0.5, alpha=0.6, scalex=0, scaley=0)
-        found.append(text)
-    return found
-
-
-def _place(mark: Any, size: Any, taken: list[Any], inside: Any, scale: float) -> Any:
-    """The nearest free centre for a box of a size around a mark, or None."""
-    half = np.asarray(size) / 2
-    for distance in _DISTANCES:
-        for direction in _DIRECTIONS:
-            push = np.sign(direction) * half * (np.abs(direction) > 0)
-            centre = mark + np.asarray(direction) * distance * scale + push
-            box = _box(centre, size)
-            fits = (box[:2] >= inside[:2]).all() and (box[2:] <= inside[2:]).all()
-            if fits and not any(_overlap(box, other) for other in taken):
-                return centre
-    return None
-
-
-def _box(centre: Any, size: Any) -> Any:
-    """Left, bottom, right and top."""
-    half = np.asarray(size) / 2
-    return np.concatenate([centre - half, centre + half])
-
-
-def _overlap(one: Any, other: Any) -> bool:
-    return bool((one[:2] < other[2:]).all() and (other[:2] < one[2:]).all())
+    across, up = ax.xaxis.get_transform(), ax.yaxis.get_transform()
+    counts, left, low = np.histogram2d(across.transform(x), up.transform(y), _CELLS)
+    edges = across.inverted().transform(left), up.inverted().transform(low)
+    visible = ListedColormap(colormaps["Greys"](np.linspace(0.25, 1, 256)))
+    drawn = {"cmap": visible, "norm": LogNorm(1, max(counts.max(), 10)), **options}
+    cells = np.ma.masked_equal(counts.T, 0)
+    mesh = ax.pcolormesh(*edges, cells, rasterized=True, **drawn)
+    mesh.sticky_edges.x.clear()
+    mesh.sticky_edges.y.clear()
+    ax.figure.colorbar(mesh, ax=ax, label="rows")
+    return mesh
 
 
 def largest(values: Any, k: int) -> Any:

@@ -7,11 +7,25 @@ import numpy as np
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnsupportedEstimatorError
 from skinfluence.explainer._diagnostics import coefficient_names
-from skinfluence.plotting._canvas import DISTINCT, LINE, axes_of, largest, named, short
+from skinfluence.plotting._canvas import (
+    DISTINCT,
+    LINE,
+    axes_of,
+    largest,
+    letters,
+    settle,
+    short,
+)
+from skinfluence.plotting._names import named
+from skinfluence.plotting._scales import few_ticks
 
 # Rows whose paths can still be told apart; of more, their quantiles are drawn.
 _MOST_PATHS = 200
-_MOST_PARAMETERS = 30
+_MOST_PARAMETERS = 40
+# Lines of letters of 5.5 points, and marks, one for each named row.
+_LEAST_HEIGHT, _MARKERS = 6.5, "os^Dv"
+# Parameters over which lines can be followed; over more, a row is dots of one colour.
+_MOST_JOINED = 8
 _PREFIX = "dfbetas_"
 
 
@@ -35,7 +49,8 @@ class DfbetasDisplay:
     Attributes
     ----------
     shown_ : ndarray of int
-        The coefficients drawn, top to bottom.
+        The coefficients drawn, top to bottom: at most 40, or as many as find room for
+        their names, those that move most.
     rows_ : ndarray of int
         The rows named, most extreme first.
     ax_ : Axes
@@ -45,6 +60,11 @@ class DfbetasDisplay:
 
     Notes
     -----
+    Each named row has a colour and a mark of its own, and its name where it is most
+    extreme. Over at most eight coefficients lines join its marks. Grey are all rows: as
+    lines where both rows and coefficients are few, else as bars over their whole range,
+    nine in ten and half of them.
+
     Least squares and generalized linear models: the columns ``dfbetas_...`` of
     ``InfluenceExplainer.diagnostics``. Other models have no textbook standard error; their
     changes are divided by the jackknife's, ``sqrt((n - 1) / n sum_i (delta_ij -
@@ -136,7 +156,9 @@ class DfbetasDisplay:
             display = cls(values, parameters, names)
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, k: int = 5) -> Self:
+    def plot(
+        self, ax: Any = None, *, k: int = 5, name: str | None = None, **kwargs: Any
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -145,6 +167,10 @@ class DfbetasDisplay:
             Where to; None makes a figure.
         k : int, default=5
             Rows to name, at most 5: those with the largest change of any coefficient.
+        name : str or None, default=None
+            Title of the axes, such as what the model is called.
+        **kwargs : dict
+            For ``Axes.plot``, which draws the marks of the named rows.
 
         Returns
         -------
@@ -171,42 +197,49 @@ class DfbetasDisplay:
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure
         size = np.abs(np.nan_to_num(self.dfbetas))
-        shown = np.sort(largest(size.max(axis=0), _MOST_PARAMETERS))
-        self.shown_ = shown
+        room = int(ax.bbox.height * 72 / ax.figure.dpi / _LEAST_HEIGHT)
+        most = max(min(_MOST_PARAMETERS, room), 1)
+        shown = self.shown_ = np.sort(largest(size.max(axis=0), most))
         self.rows_ = largest(size.max(axis=1), min(k, len(DISTINCT)))
         values, places = self.dfbetas[:, shown], np.arange(len(shown))
         finite = values[np.isfinite(values).all(axis=1)]
-        if len(finite) <= _MOST_PATHS:
-            ax.plot(finite.T, places, color=LINE, linewidth=0.6, alpha=0.35)
+        joined = len(shown) <= _MOST_JOINED
+        if joined and len(finite) <= _MOST_PATHS:
+            ax.plot(finite.T, places, color=LINE, linewidth=0.6, alpha=0.3)
         else:
             self._bands(finite, places)
-        for row, color in zip(self.rows_, DISTINCT, strict=False):
-            ax.plot(
-                values[row],
-                places,
-                "o-",
-                color=color,
-                markersize=3.5,
-                linewidth=1.2,
-            )
+        styles = list(zip(self.rows_, DISTINCT, _MARKERS, strict=False))
+        drawn = {"linestyle": "-" if joined else "none", "linewidth": 0.8}
+        drawn |= {"markersize": 3.5, "alpha": 0.9, **kwargs}
+        for row, color, marker in styles:
+            style = {"color": color, "marker": marker} | drawn
+            ax.plot(values[row], places, **style)
+        self._axis(len(values))
+        settle(ax, name)
+        for row, color, marker in styles:
+            end = largest(np.abs(values[row]), 1)  # named where it is most extreme
+            row_name = np.asarray(self.names)[[row]]
+            named(ax, values[row][end], places[end], row_name, color, marker)
+        return self
+
+    def _axis(self, n: int) -> None:
+        """Bounds, names of the coefficients, and what is measured."""
+        ax, shown, total = self.ax_, self.shown_, len(self.parameters)
         for bound in (-2, 2):
-            ax.axvline(
-                bound / np.sqrt(len(values)), color=LINE, linewidth=0.8, linestyle=":"
-            )
+            ax.axvline(bound / np.sqrt(n), color=LINE, linewidth=0.8, linestyle=":")
         ax.axvline(0, color=LINE, linewidth=0.8)
         labels = [short(self.parameters[j]) for j in shown]
-        letters = float(np.clip(220 / max(len(shown), 1), 5, 9))
-        ax.set_yticks(places, labels, fontsize=letters)
+        ax.set_yticks(range(len(shown)), labels, fontsize=letters(ax, len(shown)))
+        ax.grid(axis="y", linewidth=0.3)
+        ax.set_axisbelow(True)
         ax.set(
             xlabel=f"dfbetas: with − without the row,\nin {self.unit}",  # noqa: RUF001
             ylim=(len(shown) - 0.5, -0.5),
         )
+        if len(shown) < total:
+            ax.set_ylabel(f"{len(shown)} of {total} coefficients")
         ax.margins(x=0.1)
-        for row, color in zip(self.rows_, DISTINCT, strict=False):
-            end = largest(np.abs(values[row]), 1)  # named where it is most extreme
-            name = np.asarray(self.names)[[row]]
-            named(ax, values[row][end], places[end], name, color)
-        return self
+        few_ticks(ax.xaxis)
 
     def _bands(self, values: Any, places: Any) -> None:
         """All rows, nine in ten of them, and half of them, per coefficient."""

@@ -12,16 +12,21 @@ from skinfluence.plotting._canvas import (
     axes_of,
     cloud,
     largest,
-    named,
-    plain_numbers,
+    letters,
+    settle,
     short,
 )
+from skinfluence.plotting._names import named
+from skinfluence.plotting._scales import few_ticks, follow_spread, number
 from skinfluence.support import checks
 
 _UNITS = {
     "influence": "influence on {},\nper unit of weight",
     "loo_delta": "{} without the row − with it",  # noqa: RUF001
 }
+# In units of the machine's epsilon and of the mean loss: no effect below is drawn.
+_NOISE = {"influence": 4096, "loo_delta": 4}
+_MIDDLE = {"ha": "center", "va": "center", "color": LINE}
 
 
 class InfluenceDisplay:
@@ -51,12 +56,19 @@ class InfluenceDisplay:
     ----------
     bars_ : BarContainer
         The bars; ``kind="rows"`` only.
-    cloud_ : PathCollection or PolyCollection
+    cloud_ : PathCollection or QuadMesh
         The points, or the density of many; ``kind="loss"`` only.
     ax_ : Axes
         What was drawn on.
     figure_ : Figure
         What they belong to.
+
+    Notes
+    -----
+    Effects on a loss are not drawn, and the axes say so, where even the largest is
+    rounding noise: up to 4096 (influence) or 4 (delta) machine epsilons times the mean
+    loss. The mean training loss of a model without penalty is such a case: its gradient
+    is zero, and so is every row's influence on it.
 
     See Also
     --------
@@ -186,7 +198,13 @@ class InfluenceDisplay:
         return f"raises the {self.on}", f"lowers the {self.on}"
 
     def plot(
-        self, ax: Any = None, *, kind: str = "rows", k: int = 10, **kwargs: Any
+        self,
+        ax: Any = None,
+        *,
+        kind: str = "rows",
+        k: int = 10,
+        name: str | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Draw.
 
@@ -197,11 +215,15 @@ class InfluenceDisplay:
         kind : {"rows", "loss"}, default="rows"
             "rows": bars of the k most harmful and k most helpful rows. "loss": all rows
             against their own loss, or their density from 5,000 rows, the k most extreme
-            of either side named.
+            of either side named. An axis whose largest magnitude is more than 50 times
+            its median one is linear below the median and logarithmic above (asinh).
         k : int, default=10
             Rows on each side.
+        name : str or None, default=None
+            Title of the axes, such as what the model is called.
         **kwargs : dict
-            For ``Axes.barh``, or for ``Axes.scatter`` and ``Axes.hexbin``.
+            For ``Axes.barh``, or for ``Axes.scatter`` and, from 5,000 rows,
+            ``Axes.pcolormesh``.
 
         Returns
         -------
@@ -230,14 +252,39 @@ class InfluenceDisplay:
         checks.one_of("kind", kind, ("rows", "loss"))
         self.ax_ = axes_of(ax)
         self.figure_ = self.ax_.figure
-        harm = self._harm
+        if noise := self._noise():
+            harm = np.zeros_like(self._harm)
+            self.ax_.text(0.5, 0.5, noise, transform=self.ax_.transAxes, **_MIDDLE)
+        else:
+            harm = self._harm
         harmful, helpful = largest(harm, k), largest(-harm, k)
         harmful, helpful = harmful[harm[harmful] > 0], helpful[harm[helpful] < 0]
         if kind == "rows":
             self._bars(harmful, helpful, kwargs)
+            settle(self.ax_, name)
         else:
-            self._against_loss(harmful, helpful, kwargs)
+            self._against_loss(harm, kwargs)
+            settle(self.ax_, name)
+            for rows, color in ((harmful, HARMFUL), (helpful, HELPFUL)):
+                names = np.asarray(self.names)[rows]
+                named(self.ax_, self.loss[rows], self.values[rows], names, color)
         return self
+
+    def _noise(self) -> str:
+        """A sentence for the axes where all effects are noise, or none."""
+        values = np.asarray(self.values, dtype=float)
+        loss = np.asarray(self.loss, dtype=float)
+        values, loss = values[np.isfinite(values)], loss[np.isfinite(loss)]
+        if self.on != "loss" or not len(values) or not len(loss):
+            return ""
+        epsilon = np.finfo(np.result_type(self.values, np.float32)).eps
+        largest_effect, scale = np.abs(values).max(), np.abs(loss).mean()
+        if largest_effect > _NOISE[self.quantity] * epsilon * scale:
+            return ""
+        return (
+            f"No row has an effect beyond rounding:\nat most {number(largest_effect)}"
+            f"\nwhere losses are {number(scale)}"
+        )
 
     def _bars(self, harmful: Any, helpful: Any, kwargs: dict[str, Any]) -> None:
         ax = self.ax_
@@ -247,29 +294,40 @@ class InfluenceDisplay:
         self.bars_ = ax.barh(
             places, self.values[rows], **{"color": colors, "height": 0.75, **kwargs}
         )
-        ax.axvline(0, color=LINE, linewidth=0.8)
         ax.set_yticks(places, [short(np.asarray(self.names)[row]) for row in rows])
-        ax.tick_params(axis="y", labelsize=_fitting(len(rows)))
-        ax.set(xlabel=self._label, ylabel="training row", ylim=(-0.6, len(rows) - 0.4))
-        plain_numbers(ax.xaxis)
+        ax.tick_params(axis="y", labelsize=letters(ax, len(rows)))
+        ax.set(
+            xlabel=self._label,
+            ylabel="training row",
+            ylim=(-0.6, max(len(rows), 1) - 0.4),
+        )
+        few_ticks(ax.xaxis)
+        if len(rows) == 0:
+            ax.set_xticks([])
+            return
+        ax.axvline(0, color=LINE, linewidth=0.8)
         # The two colours meet in the middle: each word stands on its bars' empty side.
         positive = self.quantity == "influence"
         self._word(0, "left" if positive else "right", "top")
         self._word(1, "right" if positive else "left", "bottom")
 
-    def _against_loss(self, harmful: Any, helpful: Any, kwargs: dict[str, Any]) -> None:
-        ax = self.ax_
-        self.cloud_ = cloud(ax, self.loss, self.values, **kwargs)
-        ax.axhline(0, color=LINE, linewidth=0.8)
+    def _against_loss(self, harm: Any, kwargs: dict[str, Any]) -> None:
+        ax, effect = self.ax_, harm.any()
+        loss, values = (
+            np.asarray(v)[: None if effect else 0] for v in (self.loss, self.values)
+        )
+        follow_spread(ax.xaxis, loss)
+        follow_spread(ax.yaxis, values)
+        self.cloud_ = cloud(ax, loss, values, kwargs)
         ax.set(xlabel="the row's own loss", ylabel=self._label)
-        plain_numbers(ax.xaxis, ax.yaxis)
         ax.margins(x=0.08, y=0.12)
+        if not effect:
+            ax.set(xticks=[], yticks=[])
+            return
+        ax.axhline(0, color=LINE, linewidth=0.8)
         positive = self.quantity == "influence"
         self._word(0, "right", "top" if positive else "bottom")
         self._word(1, "right", "bottom" if positive else "top")
-        for rows, color in ((harmful, HARMFUL), (helpful, HELPFUL)):
-            names = np.asarray(self.names)[rows]
-            named(ax, self.loss[rows], self.values[rows], names, color)
 
     def _word(self, which: int, side: str, height: str) -> None:
         """The word for one of the colours, in a corner."""
@@ -283,8 +341,3 @@ class InfluenceDisplay:
             va=height,
             weight="bold",
         )
-
-
-def _fitting(n_bars: int) -> float:
-    """A size of letters at which so many names stand below each other."""
-    return float(np.clip(180 / max(n_bars, 1), 5, 9))

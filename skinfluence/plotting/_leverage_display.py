@@ -5,7 +5,16 @@ from typing import Any, Self
 import numpy as np
 
 from skinfluence.exceptions import InvalidParameterError
-from skinfluence.plotting._canvas import HARMFUL, LINE, axes_of, cloud, largest, named
+from skinfluence.plotting._canvas import (
+    HARMFUL,
+    LINE,
+    axes_of,
+    cloud,
+    largest,
+    settle,
+)
+from skinfluence.plotting._names import named
+from skinfluence.plotting._scales import follow_spread, number
 
 # Cook's distances that textbooks call large.
 _LARGE = (0.5, 1.0)
@@ -35,7 +44,7 @@ class LeverageDisplay:
     ----------
     levels_ : tuple of float
         Cook's distances of the contours drawn.
-    cloud_ : PathCollection or PolyCollection
+    cloud_ : PathCollection or QuadMesh
         The points, or the density of many.
     ax_ : Axes
         What was drawn on.
@@ -44,6 +53,9 @@ class LeverageDisplay:
 
     Notes
     -----
+    An axis whose largest magnitude is more than 50 times its median one is linear below
+    the median and logarithmic above (asinh): most rows would else share a corner.
+
     On a contour ``residual**2 * leverage / (1 - leverage) / effective_dof`` is constant:
     Cook's distance itself for least squares, that of one step of Fisher scoring for
     generalized linear models. With ``deletion="exact"`` the distances of the latter, by
@@ -165,6 +177,7 @@ class LeverageDisplay:
         *,
         k: int = 5,
         levels: tuple[float, ...] | None = None,
+        name: str | None = None,
         **kwargs: Any,
     ) -> Self:
         """Draw.
@@ -178,8 +191,10 @@ class LeverageDisplay:
         levels : tuple of float or None, default=None
             Cook's distances to draw contours of; None is 0.5 and 1, or round numbers
             below the largest distance where that is smaller.
+        name : str or None, default=None
+            Title of the axes, such as what the model is called.
         **kwargs : dict
-            For ``Axes.scatter`` or ``Axes.hexbin``.
+            For ``Axes.scatter``, or ``Axes.pcolormesh`` from 5,000 rows.
 
         Returns
         -------
@@ -205,7 +220,9 @@ class LeverageDisplay:
         """
         ax = self.ax_ = axes_of(ax)
         self.figure_ = ax.figure
-        self.cloud_ = cloud(ax, self.leverage, self.residual, **kwargs)
+        follow_spread(ax.xaxis, self.leverage)
+        follow_spread(ax.yaxis, self.residual)
+        self.cloud_ = cloud(ax, self.leverage, self.residual, kwargs)
         ax.axhline(0, color=LINE, linewidth=0.8)
         ax.set(ylabel="studentized residual")
         ax.margins(x=0.08, y=0.12)
@@ -213,9 +230,10 @@ class LeverageDisplay:
         ax.set_xlim(0, ax.get_xlim()[1])
         self.levels_ = _levels(self.cooks_distance) if levels is None else levels
         self._contours()
-        drawn = " and ".join(f"{level:g}" for level in self.levels_)
+        drawn = " and ".join(number(level) for level in self.levels_)
         dashed = f"\n(dashed: Cook's distance {drawn})" if drawn else ""
         ax.set_xlabel(f"leverage{dashed}")
+        settle(ax, name)
         rows = largest(self.cooks_distance, k)
         named(
             ax,
@@ -229,7 +247,7 @@ class LeverageDisplay:
     def _contours(self) -> None:
         ax = self.ax_
         right, (low, high) = ax.get_xlim()[1], ax.get_ylim()
-        h = np.linspace(right / 500, min(right, 1 - 1e-6), 500)
+        h = np.geomspace(right / 1e4, min(right, 1 - 1e-6), 500)
         for level in self.levels_:
             t = np.sqrt(level * self.effective_dof * (1 - h) / h)
             for sign in (1, -1):

@@ -11,9 +11,12 @@ from skinfluence.plotting._canvas import (
     MOST_POINTS,
     axes_of,
     largest,
-    named,
+    letters,
+    settle,
     short,
 )
+from skinfluence.plotting._names import named
+from skinfluence.plotting._scales import plain, readable
 
 _MOST_GROUPS = 20
 _QUARTERS = 4
@@ -121,7 +124,9 @@ class SelfInfluenceDisplay:
         )
         return display.plot(ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, k: int = 5) -> Self:
+    def plot(
+        self, ax: Any = None, *, k: int = 5, name: str | None = None, **kwargs: Any
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -130,6 +135,10 @@ class SelfInfluenceDisplay:
             Where to; None makes a figure.
         k : int, default=5
             Rows to name, the most extreme of all.
+        name : str or None, default=None
+            Title of the axes, such as what the model is called.
+        **kwargs : dict
+            For ``Axes.scatter``, which draws the rows where they are at most 5,000.
 
         Returns
         -------
@@ -167,14 +176,14 @@ class SelfInfluenceDisplay:
         for place, g in enumerate(shown):
             height[codes == g] = place
         ax.set_xscale("log")
-        self._dots(pull, height)
+        self._dots(pull, height, kwargs)
         for place, g in enumerate(shown):
             self._spread(pull[codes == g], place)
         counts = np.bincount(codes)
         ax.set_yticks(
             range(len(shown)),
             [f"{short(labels[g])}\n{counts[g]:,} rows" for g in shown],
-            fontsize=8 if len(shown) <= 10 else 6,
+            fontsize=min(8, letters(ax, 2 * len(shown))),
         )
         ax.set(
             xlabel="− self-influence,\nloss per unit of weight",  # noqa: RUF001
@@ -182,11 +191,13 @@ class SelfInfluenceDisplay:
             ylim=(len(shown) - 0.5, -0.5),
         )
         ax.margins(x=0.08)
+        readable(ax.xaxis)
+        settle(ax, name)
         rows = largest(np.where(np.isnan(height), np.nan, pull), k)
         named(ax, pull[rows], height[rows], np.asarray(self.names)[rows], HARMFUL)
         return self
 
-    def _dots(self, pull: Any, height: Any) -> None:
+    def _dots(self, pull: Any, height: Any, kwargs: dict[str, Any]) -> None:
         """Single rows, spread so that they do not hide each other, where they are few."""
         drawn = np.isfinite(height) & np.isfinite(pull)
         if drawn.sum() > MOST_POINTS:
@@ -195,11 +206,8 @@ class SelfInfluenceDisplay:
         self.ax_.scatter(
             pull[drawn],
             (height + 0.5 * jitter)[drawn],
-            s=7,
-            color=HELPFUL,
-            alpha=0.35,
-            linewidths=0,
             rasterized=True,
+            **{"s": 7, "color": HELPFUL, "alpha": 0.35, "linewidths": 0, **kwargs},
         )
 
     def _spread(self, pull: Any, place: int) -> None:
@@ -222,6 +230,7 @@ def _quarters(y: Any) -> Any:
         return np.full(len(y), "all rows")
     place = np.clip(np.searchsorted(edges, y, side="left") - 1, 0, len(edges) - 2)
     words = [
-        f"{g + 1}: {edges[g]:.3g} to {edges[g + 1]:.3g}" for g in range(len(edges) - 1)
+        f"{g + 1}: {plain(edges[g])} to {plain(edges[g + 1])}"
+        for g in range(len(edges) - 1)
     ]
     return np.array(words)[place]

@@ -1,0 +1,87 @@
+"""Scales that follow the spread of the values, and one form for the numbers on them."""
+
+from typing import Any
+
+import numpy as np
+
+# An axis is linear while its largest magnitude is at most so many medians.
+_MOST_MEDIANS = 50
+# Magnitudes written as plain numbers; others take a power of ten.
+_PLAIN = (1e-3, 1e5)
+_MOST_TICKS = 5
+
+
+def follow_spread(axis: Any, values: Any) -> None:
+    """An asinh scale where the values ask for it, and round numbers on it.
+
+    They do where the largest magnitude is more than 50 times the median one, so that a
+    linear axis would squeeze half of the rows into a fiftieth of it. The scale is linear
+    below the median magnitude (to the next power of ten) and logarithmic above, without
+    the kink of "symlog", which a density would show as a seam.
+    """
+    size = np.abs(values[np.isfinite(values) & (values != 0)])
+    middle, top = (np.median(size), size.max()) if len(size) else (1.0, 1.0)
+    axes = axis.axes
+    change = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
+    if top > _MOST_MEDIANS * middle:
+        from matplotlib.ticker import NullLocator, SymmetricalLogLocator
+
+        width = float(10.0 ** np.round(np.log10(middle)))
+        change("asinh", linear_width=width)
+        # Over many decades the first ones beside zero have no room for their numbers.
+        first = width if top <= 1e3 * width else 10 * width
+        decades = SymmetricalLogLocator(base=10, linthresh=first)
+        decades.set_params(numticks=_MOST_TICKS)
+        axis.set_major_locator(decades)
+        axis.set_minor_locator(NullLocator())
+        readable(axis)
+    else:
+        change("linear")
+        few_ticks(axis)
+
+
+def few_ticks(axis: Any) -> None:
+    """Few round numbers on a linear axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(_MOST_TICKS, steps=[1, 2, 2.5, 5, 10]))
+    readable(axis)
+
+
+def readable(axis: Any) -> None:
+    """Write the numbers of an axis in one form: all plain, or all as powers of ten."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, axis)))
+
+
+def _tick(x: float, axis: Any) -> str:
+    high = float(np.abs(axis.get_view_interval()).max())
+    scale = axis.get_scale()
+    if scale == "asinh":
+        low = axis.get_transform().linear_width
+    else:
+        low = high if scale == "linear" else float(axis.get_view_interval().min())
+    if x == 0 or (_PLAIN[0] <= low and high < _PLAIN[1]):
+        return plain(x, 6)
+    of = high if scale == "linear" else x  # ticks of a linear axis share their power
+    return power(x, int(np.floor(np.log10(abs(of)) + 1e-9)))
+
+
+def plain(x: float, digits: int = 3) -> str:
+    """A number with commas between thousands and a true minus sign."""
+    return f"{float(f'{x:.{digits}g}'):,.10g}".replace("-", "−")  # noqa: RUF001
+
+
+def power(x: float, exponent: int) -> str:
+    """A number times a power of ten, as mathtext."""
+    factor = f"{x / 10.0**exponent:.3g}"
+    front = {"1": "", "-1": "-"}.get(factor, factor + r"\times")
+    return rf"$\mathdefault{{{front}10^{{{exponent}}}}}$"
+
+
+def number(x: float) -> str:
+    """A single number within a label."""
+    if x == 0 or _PLAIN[0] <= abs(x) < _PLAIN[1]:
+        return plain(x)
+    return power(float(f"{x:.2g}"), int(np.floor(np.log10(abs(x)) + 1e-9)))
