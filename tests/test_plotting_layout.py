@@ -264,6 +264,16 @@ def test_name_is_the_title(drawn, name):
     assert display.ax_.get_title().split("\n")[0] == "the new model"
 
 
+def test_titles_of_axes_stand_beside_each_other(drawn):
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    for ax in axes:
+        drawn["agreement"][0].plot(ax, name="exact")
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
 def test_artists_take_options(drawn):
     for line in drawn["many"][0].plot(markersize=9).ax_.lines[:5]:
         assert line.get_markersize() == 9

@@ -53,7 +53,9 @@ def settle(ax: Any, name: str | None) -> None:
     figure.draw_without_rendering()
     _keep_inside(ax.xaxis.label, figure.bbox, axis=0)
     _keep_inside(ax.yaxis.label, figure.bbox, axis=1)
-    _keep_inside(ax.title, figure.bbox, axis=0)
+    # A title stands beside those of other axes.
+    alone = len(figure.axes) == 1
+    _keep_inside(ax.title, figure.bbox if alone else ax.bbox.expanded(1.1, 1), axis=0)
 
 
 def _keep_inside(label: Any, outside: Any, axis: int) -> None:

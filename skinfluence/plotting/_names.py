@@ -73,7 +73,8 @@ class _Room:
     """What stands in the axes, in pixels."""
 
     def __init__(self, ax: Any, scale: float) -> None:
-        self.inside = ax.bbox.extents
+        # Off the frame, for the layout may still give other axes some of the room.
+        self.inside = ax.bbox.extents + np.array([4, 4, -4, -4]) * scale
         self.scale = scale
         self.segments, self.thickness = segments_of(ax)
         dots, marks = _dots(ax)
