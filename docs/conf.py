@@ -78,6 +78,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
+    "capture_repr": (),
     "min_reported_time": 1e9,
     "write_computation_times": False,
 }
@@ -88,6 +89,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skinfluence"
 html_static_path = ["_static"]
 html_css_files = ["skinfluence.css"]
+html_sidebars = {"start": [], "changelog": []}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

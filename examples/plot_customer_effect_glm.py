@@ -3,7 +3,7 @@
 How much does one customer move the premium?
 ============================================
 
-An insurer prices by a Gamma regression of the size of claims. Policies come from customers,
+An insurer prices by a Gamma regression of the size of claims. Claims come from customers,
 some with a whole fleet. When a large customer leaves, or has one bad year, how far do the
 prices of everybody else move? ``group_delta`` answers for every customer from one fit.
 
@@ -26,8 +26,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skinfluence import InfluenceExplainer
 
 rng = np.random.default_rng(0)
-n_policies = 1 + rng.geometric(0.12, 400)  # of each of 400 customers
-customer = np.repeat(np.arange(400), n_policies)
+n_claims = 1 + rng.geometric(0.12, 400)  # of each of 400 customers
+customer = np.repeat(np.arange(400), n_claims)
 claims = pd.DataFrame(
     {
         "age": rng.uniform(18, 80, len(customer)),
@@ -40,10 +40,10 @@ expected = 900 * np.exp(
     + 0.08 * (claims["power"] - 8)
     + 0.3 * (claims["region"] == "coast")
 )
-bad_fleet = int(np.argsort(n_policies)[-5])
+bad_fleet = int(np.argsort(n_claims)[-5])
 expected[customer == bad_fleet] *= 3
 amount = rng.gamma(2.0, expected / 2.0)
-print(f"{len(customer)} claims; the largest fleet has {n_policies.max()}")
+print(f"{len(customer)} claims; the largest customer has {n_claims.max()}")
 
 # %%
 # One fit, and the effect of every customer
@@ -71,7 +71,7 @@ table = pd.DataFrame(
     index=pd.Index(top, name="customer"),
     columns=["22, coast", "45, north", "70, south"],
 )
-table.insert(0, "policies", n_policies[top])
+table.insert(0, "claims", n_claims[top])
 print("price without the customer, change in per cent")
 print(table)
 
@@ -84,15 +84,15 @@ print(table)
 average = relative.mean(axis=0)
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.axhline(0, color="0.7", lw=0.8)
-ax.scatter(n_policies, average, s=14, color="#0072b2", alpha=0.6, label="customers")
+ax.scatter(n_claims, average, s=14, color="#0072b2", alpha=0.6, label="customers")
 ax.scatter(
-    n_policies[bad_fleet],
+    n_claims[bad_fleet],
     average[bad_fleet],
     s=40,
     color="#d55e00",
-    label="claims three times too high",
+    label="the fleet with claims three times too high",
 )
-ax.set(xlabel="policies of the customer", ylabel="price without the customer (%)")
+ax.set(xlabel="claims of the customer", ylabel="price without the customer (%)")
 ax.legend(loc="lower left")
 
 # %%

@@ -18,6 +18,7 @@ purpose.
 
 import inspect
 
+import matplotlib.pyplot as plt
 import numpy as np
 import scipy.linalg
 import scipy.stats
@@ -90,8 +91,13 @@ harm = explainer.influence(texts[test], y[test], aggregate="mean")
 order = train[harm.argsort()[::-1]]
 found = np.isin(order[:8], swapped).sum()
 print(f"{found} of the 8 swapped labels among the 8 most harmful of {len(train)} texts")
-for row in order[:8]:
-    print(f"  {'swapped' if row in swapped else '       '}  {names[row]}")
+
+top = order[:12][::-1]
+fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
+colors = np.where(np.isin(top, swapped), "#d55e00", "0.7")
+ax.barh(names[top], np.sort(harm)[-12:], color=colors)
+ax.set(xlabel="influence on the mean loss of the test texts, per unit of weight")
+ax.set_title("most harmful training texts (orange: label swapped)", fontsize="medium")
 
 # %%
 # Is it the leave-one-out loss that finds them?

@@ -84,7 +84,9 @@ def test_no_python_hides_in_a_bare_block(page):
     """A literal block is not run; Python belongs into ``code-block:: python``."""
     text = page.read_text(encoding="utf-8")
     for block in BARE.findall(text) if page.suffix == ".rst" else []:
-        assert not re.search(r"^\s*(import|from|>>>)\s|explainer\.", block, re.M), block
+        assert not re.search(
+            r"^\s*(import|from|>>>)\s|[Ee]xplainer|Display\.", block, re.M
+        ), block
 
 
 # --- the reference, and links that Sphinx does not see ---
