@@ -63,6 +63,8 @@ suppress_warnings = ["config.cache"]  # of these two functions, which cannot be 
 autodoc_typehints = "none"
 autodoc_docstring_signature = True
 numpydoc_show_class_members = False
+numpydoc_validation_checks = {"GL06", "GL07", "PR01", "PR02", "RT01", "SS01"}
+numpydoc_validation_exclude = {r"\.exceptions\."}
 numpydoc_use_plots = False
 
 # --- the gallery ---

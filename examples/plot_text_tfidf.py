@@ -68,7 +68,7 @@ model = make_pipeline(
 explainer = InfluenceExplainer(model).fit(texts[train], given[train])
 p = explainer.predict_proba(texts[test])[np.arange(len(test)), y[test]]
 asked = test[p.argmin()]
-print(f"{names[asked]}: p = {p.min():.2f} for its own class\n  {texts[asked][:150]}\n")
+print(f"{names[asked]}: p = {p.min():.2f} for its own class\n  {texts[asked][:80]}\n")
 
 values, rows = explainer.top_influences(
     texts[[asked]], y[[asked]], k=5, order="harmful", relative=True
