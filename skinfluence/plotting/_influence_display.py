@@ -63,16 +63,16 @@ class InfluenceDisplay:
     figure_ : Figure
         What they belong to.
 
+    See Also
+    --------
+    InfluenceExplainer.influence, InfluenceExplainer.loo_delta : The numbers.
+
     Notes
     -----
     Effects on a loss are not drawn, and the axes say so, where even the largest is
     rounding noise: up to 4096 (influence) or 4 (delta) machine epsilons times the mean
     loss. The mean training loss of a model without penalty is such a case: its gradient
     is zero, and so is every row's influence on it.
-
-    See Also
-    --------
-    InfluenceExplainer.influence, InfluenceExplainer.loo_delta : The numbers.
 
     Examples
     --------
