@@ -232,8 +232,9 @@ def test_as_many_coefficients_are_drawn_as_have_room_for_their_names(drawn):
             "linear",
             ["0", r"0.5\times10^{6}", "10^{6}", r"1.5\times10^{6}", r"2\times10^{6}"],
         ),
-        (1000, "spread", ["0", "1", "10", "100", "1,000"]),
-        (1e-4, "spread", ["0", "10^{-6}", "10^{-4}"]),
+        (1000, "spread", ["0", "10", "100", "1,000"]),
+        (1e5, "spread", ["0", "10^{3}", "10^{4}", "10^{5}"]),
+        (1e-4, "spread", ["0", "10^{-6}", "10^{-5}", "10^{-4}"]),
     ],
 )
 def test_numbers_of_an_axis_have_one_form(top, scale, texts):
@@ -251,6 +252,18 @@ def test_numbers_of_an_axis_have_one_form(top, scale, texts):
     assert bare == texts
 
 
+@pytest.mark.parametrize("top", [1e2, 1e3, 1e4, 1e6, 1e9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_spread_axis_has_numbers_up_to_its_largest(top, sign):
+    ax = plt.subplots()[1]
+    follow_spread(ax.yaxis, np.array([1, 1, 1, 1, sign, top]))
+    ticks = ax.get_yticks()
+    assert ticks.max() == top
+    assert 0 in ticks
+    assert 3 <= len(ticks) <= 7
+    assert (ticks.min() == -top) == (sign < 0)
+
+
 def test_single_numbers_are_readable():
     assert number(0.004) == "0.004"
     assert number(-12345) == "−12,300"  # noqa: RUF001
@@ -265,11 +278,12 @@ def test_name_is_the_title(drawn, name):
 
 
 def test_titles_of_axes_stand_beside_each_other(drawn):
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.8), layout="constrained")
     for ax in axes:
         drawn["agreement"][0].plot(ax, name="exact")
     figure.draw_without_rendering()
     boxes = [ax.title.get_window_extent() for ax in axes]
+    assert all(0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
 

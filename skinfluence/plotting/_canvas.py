@@ -53,9 +53,9 @@ def settle(ax: Any, name: str | None) -> None:
     figure.draw_without_rendering()
     _keep_inside(ax.xaxis.label, figure.bbox, axis=0)
     _keep_inside(ax.yaxis.label, figure.bbox, axis=1)
-    # A title stands beside those of other axes.
-    alone = len(figure.axes) == 1
-    _keep_inside(ax.title, figure.bbox if alone else ax.bbox.expanded(1.1, 1), axis=0)
+    _keep_inside(ax.title, figure.bbox, axis=0)
+    if len(figure.axes) > 1:  # titles stand beside each other
+        _keep_inside(ax.title, ax.bbox.expanded(1.1, 1), axis=0)
 
 
 def _keep_inside(label: Any, outside: Any, axis: int) -> None:
@@ -65,7 +65,8 @@ def _keep_inside(label: Any, outside: Any, axis: int) -> None:
     centre, half = (low + high) / 2, (high - low) / 2
     room = min(centre - left, right - centre)
     if half > room > 0:
-        label.set_fontsize(label.get_fontsize() * room / half)
+        size = label.get_fontsize() * room / half
+        label.set_fontsize(np.floor(2 * size) / 2)  # hinting draws steps of sizes
 
 
 def cloud(

@@ -24,20 +24,23 @@ def follow_spread(axis: Any, values: Any) -> None:
     axes = axis.axes
     change = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
     if top > _MOST_MEDIANS * middle:
-        from matplotlib.ticker import NullLocator, SymmetricalLogLocator
-
-        width = float(10.0 ** np.round(np.log10(middle)))
-        change("asinh", linear_width=width)
-        # Over many decades the first ones beside zero have no room for their numbers.
-        first = width if top <= 1e3 * width else 10 * width
-        decades = SymmetricalLogLocator(base=10, linthresh=first)
-        decades.set_params(numticks=_MOST_TICKS)
-        axis.set_major_locator(decades)
-        axis.set_minor_locator(NullLocator())
+        low = int(np.round(np.log10(middle)))
+        change("asinh", linear_width=10.0**low)
+        _decades(axis, low, int(np.floor(np.log10(top))), bool((values < 0).any()))
         readable(axis)
     else:
         change("linear")
         few_ticks(axis)
+
+
+def _decades(axis: Any, low: int, high: int, both: bool) -> None:
+    """Powers of ten from the largest one downwards, and zero."""
+    # Side by side, the first number has no room beside zero.
+    low = low if both or high - low < 2 else low + 1
+    step = -(-(high - low + 1) // (3 if both else _MOST_TICKS))
+    ticks = 10.0 ** np.arange(high, low - 1, -step)
+    axis.set_ticks(np.concatenate([-ticks if both else [], [0], ticks[::-1]]))
+    axis.set_ticks([], minor=True)
 
 
 def few_ticks(axis: Any) -> None:
