@@ -46,6 +46,7 @@ def needed(block):
     modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     used = {name.split(".")[0] for name in names | modules}
     used |= {"matplotlib"} if any(name.endswith("Display") for name in names) else set()
+    used |= {"jinja2", "matplotlib"} if "InfluenceReport" in names else set()
     used |= {"pandas"} if "as_frame=True" in block else set()
     return used & set(OPTIONAL)
 
