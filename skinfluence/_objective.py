@@ -39,6 +39,11 @@ class FirstOrderSum:
         self.gradient = self.gradient + slopes.T @ block
         self.outputs.append(outputs)
 
+    def __add__(self, other: "FirstOrderSum") -> "FirstOrderSum":
+        return FirstOrderSum(
+            self.gradient + other.gradient, [*self.outputs, *other.outputs]
+        )
+
     def finished(self, objective: "Objective", theta: Any) -> FirstOrder:
         """Penalty added, outputs in one array."""
         gradient = objective.layout.pack(self.gradient.T)

@@ -6,10 +6,13 @@ block by arrays from either side with ``@``, which is all that sparse rows can d
 """
 
 import copy
+import operator
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
-from skinfluence._array import array_namespace
+from skinfluence import _threads
+from skinfluence._array import array_namespace, is_numpy_array
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence.exceptions import DeviceMemoryError
@@ -64,16 +67,29 @@ def iterate(
 
     A block is overwritten by the next one. ``dense`` makes arrays of sparse rows too.
     """
-    scratch = None
+    blocks = _blocks(design, least_rows, dense, most_rows)
+    yield from _over(blocks, design, aligned, dense)
+
+
+def _blocks(
+    design: Design,
+    least_rows: int = _LEAST_ROWS,
+    dense: bool = False,
+    most_rows: int | None = None,
+) -> list[slice]:
     if design.is_wide_sparse and not dense:
-        blocks = row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
-    else:
-        place = design.centre
-        if design.by_formula:
-            least_rows = max(least_rows, _LEAST_PLAIN_ROWS)
-        blocks = row_blocks(design.n_rows, design.width, least_rows, place)
-        if most_rows is not None:
-            blocks = _slices(design.n_rows, most_rows)
+        return row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
+    if most_rows is not None:
+        return _slices(design.n_rows, most_rows)
+    if design.by_formula:
+        least_rows = max(least_rows, _LEAST_PLAIN_ROWS)
+    return row_blocks(design.n_rows, design.width, least_rows, design.centre)
+
+
+def _over(
+    blocks: list[slice], design: Design, aligned: tuple[Any, ...], dense: bool = False
+) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    scratch = None
     for rows in blocks:
         block = design.block(rows, scratch)
         if design.is_wide_sparse or design.by_formula:
@@ -88,18 +104,29 @@ def sum_over_rows(
 ) -> Any:
     """Fold ``total = function(total, block, *parts)`` over all rows.
 
-    ``function`` may add into ``total`` in place; totals of disjoint rows must add up.
+    ``function`` may add into ``total`` in place; totals of disjoint rows must add up:
+    threads take runs of rows, and ``+`` puts their totals together, in order.
     """
 
-    def folded(most_rows: int | None) -> Any:
-        total = (
-            copy.deepcopy(start) if kernels(design.centre).out_of_memory() else start
-        )
-        for _, block in iterate(design, *aligned, most_rows=most_rows):
+    def fold(blocks: list[slice], total: Any) -> Any:
+        for _, block in _over(blocks, design, aligned):
             total = function(total, *block)
         return total
 
+    def folded(most_rows: int | None) -> Any:
+        runs = _runs(_blocks(design, most_rows=most_rows), design)
+        again = kernels(design.centre).out_of_memory() or len(runs) > 1
+        starts = [copy.deepcopy(start) if again else start for _ in runs]
+        return reduce(operator.add, _threads.each(fold, runs, starts))
+
     return _within_memory(folded, design)
+
+
+def _runs(blocks: list[slice], design: Design) -> list[list[slice]]:
+    """Blocks for each thread; products with sparse rows hold the interpreter's lock."""
+    if design.is_wide_sparse or not is_numpy_array(design.centre):
+        return [blocks]
+    return _threads.runs(blocks, design.n_rows * design.width)
 
 
 def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -> Any:
@@ -108,15 +135,31 @@ def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -
     ``function`` returns one array or a tuple of arrays, each with the rows first.
     """
 
+    def over(blocks: list[slice]) -> list[Any]:
+        return [function(*block) for _, block in _over(blocks, design, aligned)]
+
     def mapped(most_rows: int | None) -> list[Any]:
-        blocks = iterate(design, *aligned, most_rows=most_rows)
-        return [function(*block) for _, block in blocks]
+        runs = _runs(_blocks(design, most_rows=most_rows), design)
+        return [part for parts in _threads.each(over, runs) for part in parts]
 
     parts = _within_memory(mapped, design)
     if isinstance(parts[0], tuple):
         xp = array_namespace(parts[0][0])
         return tuple(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
     return array_namespace(parts[0]).concat(parts, axis=0)
+
+
+def map_blocks(
+    function: Callable[[slice], Any],
+    blocks: list[slice],
+    design: Design,
+    *,
+    alone: bool,
+) -> list[Any]:
+    """``function(rows)`` of blocks of training rows, in order; ``alone``: one thread."""
+    runs = [blocks] if alone else _runs(blocks, design)
+    found = _threads.each(lambda run: [function(rows) for rows in run], runs)
+    return [part for parts in found for part in parts]
 
 
 def _within_memory(work: Callable[[int | None], Any], design: Design) -> Any:

@@ -25,6 +25,10 @@ class AbstractGrams(abc.ABC):
     def finished(self) -> list[Any]:
         """The T totals as full symmetric matrices."""
 
+    @abc.abstractmethod
+    def __add__(self, other: Any) -> Any:
+        """Totals of these rows and those."""
+
 
 @final
 class SeparateGrams(AbstractGrams):

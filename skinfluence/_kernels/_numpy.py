@@ -1,9 +1,10 @@
 """Kernels for NumPy arrays: symmetric and triangular BLAS and LAPACK from SciPy."""
 
 import numpy as np
-from scipy.linalg import blas, lapack, qr
+from scipy.linalg import lapack, qr
 from scipy.sparse.linalg import LinearOperator, onenormest
 
+from skinfluence._kernels._blas import add_own_product, multiply_triangular
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
 from skinfluence._kernels._generic import (
     block_entries,
@@ -47,9 +48,8 @@ def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.nda
         total += _add_gram_by_product(0.0, block, weight)
         return total
     scaled = block * np.sqrt(np.abs(weight))[:, None]
-    sign = 1.0 if least >= 0 else -1.0
-    # scaled is in C order, so scaled.T is what Fortran takes without a copy.
-    return blas.dsyrk(sign, scaled.T, beta=1.0, c=total, overwrite_c=True)
+    add_own_product(total, np.ascontiguousarray(scaled), 1.0 if least >= 0 else -1.0)
+    return total
 
 
 def finished_gram(total: np.ndarray) -> np.ndarray:
@@ -143,8 +143,11 @@ def squared_row_norms(
     block: np.ndarray, T: np.ndarray, *, triangular: bool
 ) -> np.ndarray:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    # Half the work of a product; block.T is what Fortran takes, copied by BLAS.
-    product = blas.dtrmm(1.0, T, block.T, trans_a=True).T if triangular else block @ T
+    if triangular:  # half the work of a product
+        product = np.array(block, order="C", dtype=float)
+        multiply_triangular(product, T)
+    else:
+        product = block @ T
     np.square(product, out=product)
     return product @ np.ones(product.shape[1])  # twice as fast as an einsum
 

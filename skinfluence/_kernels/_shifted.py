@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import blas
 
 from skinfluence._kernels import _numpy
+from skinfluence._kernels._blas import add_own_product, multiply_triangular
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
 
@@ -56,9 +57,7 @@ class ShiftedGrams(AbstractGrams):
                 sign = 1.0 if least >= 0 else -1.0
                 root = np.sqrt(np.abs(w))
                 np.multiply(X, root[:, None], out=scaled)
-                self.totals[t] = blas.dsyrk(
-                    sign, scaled.T, beta=1.0, c=self.totals[t], overwrite_c=True
-                )
+                add_own_product(self.totals[t], scaled, sign)
                 self.pulls[t] += sign * (root @ scaled)
             self.masses[t] += w.sum()
 
@@ -72,6 +71,15 @@ class ShiftedGrams(AbstractGrams):
     def finished(self) -> list[Any]:
         sums = zip(self.totals, self.pulls, self.masses, strict=True)
         return [self._finished(*parts) for parts in sums]
+
+    def __add__(self, other: "ShiftedGrams") -> "ShiftedGrams":
+        pairs = zip(self.totals, other.totals, strict=True)
+        return ShiftedGrams(
+            [a + b for a, b in pairs],
+            self.pulls + other.pulls,
+            self.masses + other.masses,
+            self.centre,
+        )
 
     def _finished(self, total: Any, pull: Any, mass: float) -> Any:
         p, c = len(pull), self.centre
@@ -90,7 +98,8 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     if not triangular:
         return _numpy.squared_row_norms(block.dense(), T, triangular=False)
     own = T[:p, :p]  # what is beside it multiplies into the last column alone
-    product = blas.dtrmm(1.0, own, X.T, trans_a=True).T
+    product = np.array(X, order="C", dtype=float)
+    multiply_triangular(product, own)
     shift = block.centre @ own
     product -= shift
     last = X @ T[:p, p] + (T[p, p] - block.centre @ T[:p, p])

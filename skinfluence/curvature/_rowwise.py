@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from skinfluence._array import array_namespace, device_of
 from skinfluence._design import Design
@@ -210,11 +210,16 @@ class RowwiseCurvature(AbstractCurvature):
         return s[:, None, None, None] * self.objective.loss.hessian(y, u)
 
 
-class _Expansion(NamedTuple):
+@final
+@dataclass(frozen=True, eq=False)
+class _Expansion:
     """Sums over rows of the second and the first derivatives of the loss."""
 
     grams: AbstractGrams
     first: FirstOrderSum
+
+    def __add__(self, other: "_Expansion") -> "_Expansion":
+        return _Expansion(self.grams + other.grams, self.first + other.first)
 
 
 def _output_pairs(group_size: int, *, diagonal: bool) -> list[tuple[int, int]]:

@@ -31,7 +31,7 @@ from skinfluence._array import (
 from skinfluence._delegation import DelegationMixin
 from skinfluence._design import Design
 from skinfluence._progress import Progress
-from skinfluence._rows import row_blocks
+from skinfluence._rows import map_blocks, row_blocks
 from skinfluence.deletion import (
     AbstractDeletion,
     Deltas,
@@ -1169,11 +1169,16 @@ class InfluenceExplainer(
     def _loo_outputs(self) -> tuple[Any, Any]:
         """Outputs of each row without it, and the mask of rows without any; host arrays."""
         deletion, verdicts = self._deletion(self.n_train_), Verdicts()
-        parts = []
-        width, place = self._point.objective.design.width, self._point.theta
-        for rows in row_blocks(self.n_train_, width, place=place):
-            u, unidentified, unbounded = deletion.outputs(rows)
-            missed = deletion.missed_changes(rows)
+        design, parts = self._point.objective.design, []
+
+        def asked(rows: slice) -> Any:
+            return rows, deletion.outputs(rows), deletion.missed_changes(rows)
+
+        blocks = row_blocks(self.n_train_, design.width, place=self._point.theta)
+        alone = self.deletion == "exact"  # it reports progress, in order
+        for rows, (u, unidentified, unbounded), missed in map_blocks(
+            asked, blocks, design, alone=alone
+        ):
             verdicts.add(rows, unidentified, unbounded, changing=missed)
             parts.append((to_numpy(u), to_numpy(unidentified | unbounded)))
         verdicts.speak()

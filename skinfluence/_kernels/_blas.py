@@ -1,0 +1,87 @@
+"""Two BLAS routines called without the interpreter's lock, so that threads overlap.
+
+SciPy's own wrappers of BLAS hold the lock. ``scipy.linalg.cython_blas`` publishes the
+routines behind them, and ``ctypes`` lets the lock go while it calls one. They also take
+a leading dimension, where the wrappers would copy.
+"""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy import LowLevelCallable
+from scipy.linalg import cython_blas
+
+
+def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
+    """``total += sign rows' rows`` in the upper triangle of total (q, q), in place.
+
+    ``rows`` (b, q) in C order, ``total`` in Fortran's, both float64.
+    """
+    b, q = rows.shape
+    if b == 0 or q == 0:
+        return
+    # Rows in C order are the columns of rows' in Fortran's.
+    _routine("dsyrk", 10)(
+        b"U",
+        b"N",
+        _int(q),
+        _int(b),
+        _double(sign),
+        _data(rows),
+        _int(rows.strides[0] // rows.itemsize),
+        _double(1.0),
+        _data(total),
+        _int(total.strides[1] // total.itemsize),
+    )
+
+
+def multiply_triangular(rows: np.ndarray, T: np.ndarray) -> None:
+    """``rows = rows @ T`` in place, for T upper triangular.
+
+    ``rows`` (b, q) in C order, T (q, q) with its columns contiguous, both float64.
+    """
+    b, q = rows.shape
+    if b == 0 or q == 0:
+        return
+    if T.strides[0] != T.itemsize:
+        T = np.asfortranarray(T)
+    _routine("dtrmm", 11)(
+        b"L",
+        b"U",
+        b"T",
+        b"N",
+        _int(q),
+        _int(b),
+        _double(1.0),
+        _data(T),
+        _int(max(T.strides[1] // T.itemsize, 1)),
+        _data(rows),
+        _int(rows.strides[0] // rows.itemsize),
+    )
+
+
+@cache
+def _routine(name: str, n_arguments: int) -> Callable[..., None]:
+    capsule = LowLevelCallable.from_cython(cython_blas, name).function
+    name_of = ctypes.pythonapi.PyCapsule_GetName
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype = ctypes.c_void_p
+    pointer_of.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)
+    return kind(pointer_of(capsule, name_of(capsule)))
+
+
+def _int(value: int) -> Any:
+    return ctypes.byref(ctypes.c_int(value))
+
+
+def _double(value: float) -> Any:
+    return ctypes.byref(ctypes.c_double(value))
+
+
+def _data(array: np.ndarray) -> Any:
+    return array.ctypes.data
