@@ -53,7 +53,11 @@ def _blas() -> Any:
 def _allowed() -> int:
     if _nested.count:
         return 1
-    return max((library.num_threads for library in _blas().lib_controllers), default=1)
+    return max(_blas_counts(), default=1)
+
+
+def _blas_counts() -> list[int]:
+    return [library.num_threads for library in _blas().lib_controllers]
 
 
 class _Nested:
