@@ -143,6 +143,21 @@ def test_a_name_makes_way_for_bars_lines_and_dots():
     assert not low < 8 < high
 
 
+def test_a_name_stands_beside_its_own_mark():
+    ax = plt.subplots()[1]
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    x = np.array([9.6, 9.3, 9.0])  # the first has no room on its right
+    y = np.full(3, 5.0)
+    texts = named(ax, x, y, ["right", "middle", "left"], "red")
+    assert len(texts) == 3
+    marks = ax.transData.transform(np.column_stack([x, y]))
+    for own, text in enumerate(texts):
+        low, high = text.get_window_extent().extents.reshape(2, 2)
+        outside = np.maximum(np.maximum(low - marks, marks - high), 0)
+        gaps = np.linalg.norm(outside, axis=1)
+        assert gaps[own] <= gaps.min() + 1.4
+
+
 def test_segments_meet_a_box():
     box = np.array([0.0, 0, 2, 1])
     segments = np.array(

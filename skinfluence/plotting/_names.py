@@ -18,9 +18,10 @@ _DIRECTIONS = (
     (0, 1),
     (0, -1),
 )
-# What a place costs: the distance, each line crossed and each dot covered.
+# What a place costs: the distance, each line crossed, each dot covered, and being
+# nearer to the mark of another name.
 _FAR = (0, 1, 4, 6, 8, 9)
-_CROSSED, _COVERED = 10, 1
+_CROSSED, _COVERED, _MISTAKEN = 10, 1, 15
 _FRONT = 3  # zorder of the marks of named points
 
 
@@ -77,9 +78,8 @@ class _Room:
         self.inside = ax.bbox.extents + np.array([4, 4, -4, -4]) * scale
         self.scale = scale
         self.segments, self.thickness = segments_of(ax)
-        dots, marks = _dots(ax)
-        self.dots = dots
-        self.taken = [_box(mark, np.full(2, 5 * scale)) for mark in marks]
+        self.dots, self.marks = _dots(ax)
+        self.taken = [_box(mark, np.full(2, 5 * scale)) for mark in self.marks]
         self.taken += [text.get_window_extent().extents for text in ax.texts]
 
     def place(self, mark: Any, size: Any) -> Any:
@@ -92,7 +92,7 @@ class _Room:
                 push = np.sign(direction) * size / 2
                 centre = mark + direction * distance * self.scale + push
                 box = _box(centre, size)
-                if self._free(box) and (cost := far + self._cost(box)) < least:
+                if self._free(box) and (cost := far + self._cost(box, mark)) < least:
                     best, least = centre, cost
         return best
 
@@ -101,10 +101,11 @@ class _Room:
         fits = (box[:2] >= low).all() and (box[2:] <= high).all()
         return fits and not any(_overlap(box, other) for other in self.taken)
 
-    def _cost(self, box: Any) -> float:
+    def _cost(self, box: Any, mark: Any) -> float:
         lines = crossing(box, self.segments, self.thickness).sum()
         dots = ((self.dots > box[:2]) & (self.dots < box[2:])).all(axis=1).sum()
-        return float(_CROSSED * lines + _COVERED * dots)
+        nearer = _gap(box, self.marks).min() < _gap(box, mark) - self.scale
+        return float(_CROSSED * lines + _COVERED * dots + _MISTAKEN * nearer)
 
 
 def segments_of(ax: Any) -> tuple[Any, Any]:
@@ -155,6 +156,12 @@ def _dots(ax: Any) -> tuple[Any, Any]:
         if line.get_marker() not in ("None", "none", "", " ", None)
     ]
     return np.concatenate(dots), np.concatenate(marks)
+
+
+def _gap(box: Any, points: Any) -> Any:
+    """Distance of points from a box."""
+    outside = np.maximum(np.maximum(box[:2] - points, points - box[2:]), 0)
+    return np.linalg.norm(outside, axis=-1)
 
 
 def _box(centre: Any, size: Any) -> Any:
