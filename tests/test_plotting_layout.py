@@ -158,6 +158,20 @@ def test_a_name_stands_beside_its_own_mark():
         assert gaps[own] <= gaps.min() + 1.4
 
 
+def test_a_line_leads_from_a_name_that_is_far_to_its_mark():
+    ax = plt.subplots()[1]
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    named(ax, np.array([5.0]), np.array([5.0]), ["near"], "red")
+    assert len(ax.lines) == 0
+    x, y = np.meshgrid(np.linspace(1.5, 2.5, 30), np.linspace(1.4, 2.6, 30))
+    ax.scatter(x, y)
+    (text,) = named(ax, np.array([2.0]), np.array([2.0]), ["far"], "red")
+    (line,) = ax.lines
+    assert line.get_xydata()[0] == pytest.approx([2, 2])
+    end = ax.transData.transform(line.get_xydata()[1])
+    assert text.get_window_extent().contains(*end)
+
+
 def test_segments_meet_a_box():
     box = np.array([0.0, 0, 2, 1])
     segments = np.array(

@@ -62,8 +62,7 @@ def named(
             continue
         text.set_position(tuple((place - mark) / scale))
         room.taken.append(_box(place, size))
-        far = size[0] / 2 + _DISTANCES[1] * scale
-        if np.abs(place - mark).max() > far:
+        if _gap(_box(place, size), mark) > 1.1 * _DISTANCES[1] * scale:
             ends = ax.transData.inverted().transform([mark, place])
             ax.plot(*ends.T, color=color, linewidth=0.5, alpha=0.6, scalex=0, scaley=0)
         found.append(text)
