@@ -105,7 +105,12 @@ def test_products_without_the_lock_are_the_products(q):
     expected = total - np.triu(rows.T @ rows)
     add_own_product(total, rows, -1.0)
     np.testing.assert_allclose(total, expected, atol=1e-12)
-    for T in (np.triu(wide)[:q, :q], np.asfortranarray(np.triu(wide))[:q, :q]):
+    upper = np.triu(wide)
+    for T in (
+        upper[:q, :q],
+        np.asfortranarray(upper)[:q, :q],
+        upper[::1, ::-1][::1, ::-1][:q, :q],
+    ):
         product = rows.copy()
         multiply_triangular(product, T)
         np.testing.assert_allclose(product, rows @ T, atol=1e-12)

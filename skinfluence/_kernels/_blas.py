@@ -6,6 +6,7 @@ a leading dimension, where the wrappers would copy.
 """
 
 import ctypes
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,6 +14,29 @@ from typing import Any
 import numpy as np
 from scipy import LowLevelCallable
 from scipy.linalg import cython_blas
+
+# Numbers that a thread keeps between blocks, 16 MiB: memory that is in the cache already
+# is written twice as fast as new memory.
+_MOST_KEPT = 2**21
+
+
+class _Kept(threading.local):
+    numbers = np.empty(0)
+
+
+_kept = _Kept()
+
+
+def scratch_copy(rows: np.ndarray) -> np.ndarray:
+    """Rows (b, q) in float64 and C order, in memory that the next call overwrites."""
+    size = rows.shape[0] * rows.shape[1]
+    if size > _MOST_KEPT:
+        return np.array(rows, order="C", dtype=np.float64)
+    if _kept.numbers.shape[0] < size:
+        _kept.numbers = np.empty(size)
+    copied = _kept.numbers[:size].reshape(rows.shape)
+    np.copyto(copied, rows)
+    return copied
 
 
 def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
@@ -41,23 +65,25 @@ def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
 def multiply_triangular(rows: np.ndarray, T: np.ndarray) -> None:
     """``rows = rows @ T`` in place, for T upper triangular.
 
-    ``rows`` (b, q) in C order, T (q, q) with its columns contiguous, both float64.
+    ``rows`` (b, q) in C order, T (q, q) with its rows or columns contiguous, float64.
     """
     b, q = rows.shape
     if b == 0 or q == 0:
         return
-    if T.strides[0] != T.itemsize:
+    # rows' = T' rows' in Fortran's order; a T in C order is a lower T' there.
+    by_rows = T.strides[1] == T.itemsize
+    if not by_rows and T.strides[0] != T.itemsize:
         T = np.asfortranarray(T)
     _routine("dtrmm", 11)(
         b"L",
-        b"U",
-        b"T",
+        b"L" if by_rows else b"U",
+        b"N" if by_rows else b"T",
         b"N",
         _int(q),
         _int(b),
         _double(1.0),
         _data(T),
-        _int(max(T.strides[1] // T.itemsize, 1)),
+        _int(max(T.strides[0 if by_rows else 1] // T.itemsize, 1)),
         _data(rows),
         _int(rows.strides[0] // rows.itemsize),
     )

@@ -4,7 +4,11 @@ import numpy as np
 from scipy.linalg import lapack, qr
 from scipy.sparse.linalg import LinearOperator, onenormest
 
-from skinfluence._kernels._blas import add_own_product, multiply_triangular
+from skinfluence._kernels._blas import (
+    add_own_product,
+    multiply_triangular,
+    scratch_copy,
+)
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
 from skinfluence._kernels._generic import (
     block_entries,
@@ -39,6 +43,8 @@ def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
 # OpenBLAS crashes in a threaded Cholesky of 20,000 columns (seen in 0.3.31 at 2 threads).
 _MOST_LAPACK = 8192
 _BLOCK = 2048
+# Rows of a triangle that are mirrored at a time.
+_MIRRORED = 256
 
 
 def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -54,8 +60,13 @@ def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.nda
 
 def finished_gram(total: np.ndarray) -> np.ndarray:
     """The total as a full symmetric matrix."""
-    upper = np.triu(total)
-    return upper + np.triu(upper, 1).T
+    whole = np.array(total, order="C")
+    for first in range(0, len(whole), _MIRRORED):
+        rows = slice(first, first + _MIRRORED)
+        own = np.triu(whole[rows, rows])
+        whole[rows, rows] = own + np.triu(own, 1).T
+        whole[rows, :first] = whole[:first, rows].T
+    return whole
 
 
 def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -144,7 +155,7 @@ def squared_row_norms(
 ) -> np.ndarray:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
     if triangular:  # half the work of a product
-        product = np.array(block, order="C", dtype=float)
+        product = scratch_copy(block)
         multiply_triangular(product, T)
     else:
         product = block @ T

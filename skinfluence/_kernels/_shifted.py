@@ -11,7 +11,11 @@ import numpy as np
 from scipy.linalg import blas
 
 from skinfluence._kernels import _numpy
-from skinfluence._kernels._blas import add_own_product, multiply_triangular
+from skinfluence._kernels._blas import (
+    add_own_product,
+    multiply_triangular,
+    scratch_copy,
+)
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
 
@@ -98,7 +102,7 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     if not triangular:
         return _numpy.squared_row_norms(block.dense(), T, triangular=False)
     own = T[:p, :p]  # what is beside it multiplies into the last column alone
-    product = np.array(X, order="C", dtype=float)
+    product = scratch_copy(X)
     multiply_triangular(product, own)
     shift = block.centre @ own
     product -= shift
