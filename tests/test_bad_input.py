@@ -421,3 +421,12 @@ def test_answers_are_the_callers_own(case, explain):
         kept = first.copy()
         first[...] = kept.flat[0]
         np.testing.assert_array_equal(ask(), kept)
+
+
+def test_chunked_arrays_are_refused_with_a_way_out():
+    dask = pytest.importorskip("dask.array")
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    explainer = InfluenceExplainer(Ridge())
+    with pytest.raises(InvalidDataError, match=r"Dask array.*X\.compute\(\)"):
+        explainer.fit(dask.from_array(X, chunks=(3, 2)), y)
+    assert not hasattr(explainer, "estimator_")

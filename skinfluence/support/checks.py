@@ -11,7 +11,12 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from skinfluence._array import array_namespace, is_foreign, to_numpy
+from skinfluence._array import (
+    array_namespace,
+    is_dask_array,
+    is_foreign,
+    to_numpy,
+)
 from skinfluence.exceptions import (
     InvalidDataError,
     InvalidParameterError,
@@ -75,6 +80,12 @@ def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
         raise InvalidDataError(
             f"X is a {type(X).__name__}, whose rows are not known yet: give "
             "X.collect()."
+        )
+    if is_dask_array(X):
+        raise InvalidDataError(
+            "X is a Dask array of chunks, which cannot be explained yet. Give "
+            "X.compute() where it fits the memory; a memory-mapped NumPy array is read "
+            "block by block."
         )
     with data_errors():
         if not reads_X or is_foreign(X):
