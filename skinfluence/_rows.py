@@ -139,8 +139,7 @@ def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -
         return [function(*block) for _, block in _over(blocks, design, aligned)]
 
     def mapped(most_rows: int | None) -> list[Any]:
-        runs = _runs(_blocks(design, most_rows=most_rows), design)
-        return [part for parts in _threads.each(over, runs) for part in parts]
+        return _side_by_side(over, _runs(_blocks(design, most_rows=most_rows), design))
 
     parts = _within_memory(mapped, design)
     if isinstance(parts[0], tuple):
@@ -158,8 +157,14 @@ def map_blocks(
 ) -> list[Any]:
     """``function(rows)`` of blocks of training rows, in order; ``alone``: one thread."""
     runs = [blocks] if alone else _runs(blocks, design)
-    found = _threads.each(lambda run: [function(rows) for rows in run], runs)
-    return [part for parts in found for part in parts]
+    return _side_by_side(lambda run: [function(rows) for rows in run], runs)
+
+
+def _side_by_side(
+    function: Callable[[list[slice]], list[Any]], runs: list[list[slice]]
+) -> list[Any]:
+    """Results of the blocks of all runs, in order."""
+    return [part for parts in _threads.each(function, runs) for part in parts]
 
 
 def _within_memory(work: Callable[[int | None], Any], design: Design) -> Any:

@@ -27,14 +27,19 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def scratch_copy(rows: np.ndarray) -> np.ndarray:
-    """Rows (b, q) in float64 and C order, in memory that the next call overwrites."""
-    size = rows.shape[0] * rows.shape[1]
+def scratch(shape: tuple[int, int]) -> np.ndarray:
+    """Rows (b, q) to write to, in memory that this thread's next call hands out again."""
+    size = shape[0] * shape[1]
     if size > _MOST_KEPT:
-        return np.array(rows, order="C", dtype=np.float64)
+        return np.empty(shape)
     if _kept.numbers.shape[0] < size:
         _kept.numbers = np.empty(size)
-    copied = _kept.numbers[:size].reshape(rows.shape)
+    return _kept.numbers[:size].reshape(shape)
+
+
+def scratch_copy(rows: np.ndarray) -> np.ndarray:
+    """Rows (b, q) in float64 and C order, in such memory."""
+    copied = scratch(rows.shape)
     np.copyto(copied, rows)
     return copied
 

@@ -14,6 +14,7 @@ from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
     add_own_product,
     multiply_triangular,
+    scratch,
     scratch_copy,
 )
 from skinfluence._kernels._centred import ShiftedRows
@@ -37,7 +38,6 @@ class ShiftedGrams(AbstractGrams):
         self.totals = totals  # of each weight, (p, p), the upper triangle
         self.pulls, self.masses = pulls, masses  # (T, p), (T,)
         self.centre = centre  # (p,)
-        self._scratch = np.empty((0, len(centre)))
 
     @classmethod
     def empty(cls, n_weights: int, centre: Any) -> "ShiftedGrams":
@@ -48,9 +48,7 @@ class ShiftedGrams(AbstractGrams):
 
     def add(self, block: ShiftedRows, weights: Any) -> None:
         X = block.X
-        if len(self._scratch) < len(X):
-            self._scratch = np.empty(X.shape)
-        scaled = self._scratch[: len(X)]
+        scaled = scratch(X.shape)
         for t, w in enumerate(weights.T.copy()):
             least, most = w.min(), w.max()
             if least < 0 < most:
