@@ -11,6 +11,7 @@ from array_api_compat import is_cupy_array, is_torch_array
 from skinfluence._array import is_numpy_array
 from skinfluence._kernels import _generic, _numpy, _shifted, _sparse
 from skinfluence._kernels._centred import ShiftedRows, densified
+from skinfluence._kernels._gathered import GatheredForms
 from skinfluence._kernels._grams import (
     AbstractGrams,
     PairwiseGrams,
@@ -24,6 +25,7 @@ from skinfluence.exceptions import MissingDependencyError
 
 __all__ = [
     "AbstractGrams",
+    "GatheredForms",
     "HostRows",
     "ShiftedGrams",
     "ShiftedRows",

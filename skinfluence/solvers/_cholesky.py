@@ -1,12 +1,14 @@
 """Direct solver: ``inv(H) = T T'`` from a Cholesky factor, or from the QR of the rows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import array_namespace, device_of, masked
-from skinfluence._kernels import densified, kernels
+from skinfluence._kernels import GatheredForms, SparseRows, densified, kernels
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
+from skinfluence._rows import row_blocks
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
@@ -120,6 +122,46 @@ class InverseRoot(AbstractFactor):
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None, rows: Any = None
     ) -> Any:
+        if not isinstance(block, SparseRows):
+            return self._by_products(block, layout, share)
+        xp = array_namespace(self.root)
+        A = self._by_entries(block, layout, share)
+        lost = (
+            xp.ones(len(block), dtype=xp.bool) if A is None else xp.isnan(A[:, 0, 0, 0])
+        )
+        numbers = xp.nonzero(lost)[0]
+        if A is None:
+            A = xp.empty((len(block), self.root.shape[0], *2 * (layout.group_size,)))
+        for part in row_blocks(numbers.shape[0], self.root.shape[0] * layout.size):
+            own = numbers[part]
+            kept = None if share is None else share[own]
+            A[own, ...] = self._by_products(block[own], layout, kept)
+        return A
+
+    def _by_entries(self, block: SparseRows, layout: Layout, share: Any) -> Any:
+        """The same from entries of ``inv(H)``, see ``GatheredForms``."""
+        kept = 0.0
+        if share is not None:
+            kept = float(share[0]) if share.shape[0] else 0.0
+            if bool((share != kept).any()):
+                return None
+        if kept not in self._forms:
+            self._forms.clear()
+            self._forms[kept] = self._forms_of(kept, layout)
+        return self._forms[kept].of(block)
+
+    @cached_property
+    def _forms(self) -> dict[float, GatheredForms]:
+        return {}
+
+    def _forms_of(self, share: float, layout: Layout) -> GatheredForms:
+        root = self.root
+        if share:
+            root = root / (1 - self.shrinkage * share)[:, None, :] ** 0.5
+        return GatheredForms(root, layout.group_size, triangular=self.triangular)
+
+    def _by_products(self, block: Any, layout: Layout, share: Any) -> Any:
+        """The same from the rows times the root."""
         xp = array_namespace(block)
         root, Kb = self.root, layout.group_size
         if (
