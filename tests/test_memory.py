@@ -91,3 +91,24 @@ def test_fitting_copies_no_rows():
 def test_top_influences_never_hold_the_matrix():
     asked = 3 * ASKED
     assert peak_of("top_influences", asked=asked) < 0.1 * asked * N * NUMBER
+
+
+# The call, and the numbers that it gives for each training row.
+LARGE = {
+    "influence": (lambda e, X, y: e.influence(X, y), ASKED),
+    "loo_delta": (lambda e, X, y: e.loo_delta(X, y), ASKED),
+    "param_influence": (lambda e, X, y: e.param_influence(), P + 1),
+    "loo_params": (lambda e, X, y: e.loo_params(), P + 1),
+    "diagnostics": (lambda e, X, y: e.diagnostics(), P + 14),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_answers_exist_once(name):
+    """They are written where they stay: beside them there are blocks, and columns."""
+    (call, numbers), (X, y) = LARGE[name], data_of("binary", N)
+    with config_context(working_memory=WORKING_MEMORY):
+        call(explained("binary", 300), X[:20], y[:20])
+        explainer = explained("binary", N)
+        peak = traced(lambda: call(explainer, X[:ASKED], y[:ASKED]))
+    assert peak < 1.7 * numbers * N * NUMBER

@@ -114,6 +114,10 @@ def test_products_without_the_lock_are_the_products(q):
         product = rows.copy()
         multiply_triangular(product, T)
         np.testing.assert_allclose(product, rows @ T, atol=1e-12)
+        multiply_triangular(product, T, transposed=True)
+        np.testing.assert_allclose(product, rows @ T @ T.T, atol=1e-11)
+        solved = kernels(rows).times_inverse(rows, T, triangular=True)
+        np.testing.assert_array_equal(solved, product)
         norms = kernels(rows).squared_row_norms(rows, T, triangular=True)
         np.testing.assert_allclose(norms, np.sum((rows @ T) ** 2, axis=1))
 

@@ -67,8 +67,10 @@ def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
     )
 
 
-def multiply_triangular(rows: np.ndarray, T: np.ndarray) -> None:
-    """``rows = rows @ T`` in place, for T upper triangular.
+def multiply_triangular(
+    rows: np.ndarray, T: np.ndarray, *, transposed: bool = False
+) -> None:
+    """``rows = rows @ T`` in place, or ``rows @ T'``, for T upper triangular.
 
     ``rows`` (b, q) in C order, T (q, q) with its rows or columns contiguous, float64.
     """
@@ -82,7 +84,7 @@ def multiply_triangular(rows: np.ndarray, T: np.ndarray) -> None:
     _routine("dtrmm", 11)(
         b"L",
         b"L" if by_rows else b"U",
-        b"N" if by_rows else b"T",
+        b"N" if by_rows != transposed else b"T",
         b"N",
         _int(q),
         _int(b),

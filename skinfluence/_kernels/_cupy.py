@@ -17,6 +17,7 @@ from skinfluence._kernels._generic import (
     norm1,
     squared_columns,
     squared_row_norms,
+    times_inverse,
     upper_factor,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "sender",
     "squared_columns",
     "squared_row_norms",
+    "times_inverse",
     "upper_factor",
 ]
 

@@ -66,6 +66,11 @@ def squared_row_norms(block: Any, T: Any, *, triangular: bool) -> Any:
     return xp.sum((block @ T) ** 2, axis=1)
 
 
+def times_inverse(rows: Any, T: Any, *, triangular: bool) -> Any:
+    """``rows @ T @ T'``; T may be upper triangular."""
+    return (rows @ T) @ T.T
+
+
 def upper_factor(rows: Any) -> Any:
     """R of the QR decomposition of ``rows``."""
     return array_namespace(rows).linalg.qr(rows, mode="reduced")[1]

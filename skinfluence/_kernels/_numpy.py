@@ -31,6 +31,7 @@ __all__ = [
     "out_of_memory",
     "squared_columns",
     "squared_row_norms",
+    "times_inverse",
     "upper_factor",
 ]
 
@@ -161,6 +162,16 @@ def squared_row_norms(
         product = block @ T
     np.square(product, out=product)
     return product @ np.ones(product.shape[1])  # twice as fast as an einsum
+
+
+def times_inverse(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:
+    """``rows @ T @ T'``, a new array in C order; T may be upper triangular."""
+    if not triangular:
+        return (rows @ T) @ T.T
+    product = np.array(rows, dtype=float, order="C")
+    multiply_triangular(product, T)
+    multiply_triangular(product, T, transposed=True)
+    return product
 
 
 def upper_factor(rows: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from skinfluence._kernels._generic import (
     norm1,
     squared_columns,
     squared_row_norms,
+    times_inverse,
     upper_factor,
 )
 from skinfluence._kernels._host_rows import PlainSender
@@ -31,6 +32,7 @@ __all__ = [
     "sender",
     "squared_columns",
     "squared_row_norms",
+    "times_inverse",
     "upper_factor",
 ]
 

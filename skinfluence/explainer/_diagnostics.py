@@ -76,38 +76,40 @@ def filled(
     """The table (n_rows, n_columns), its columns contiguous, and their names."""
     table, names = np.empty((0, n_rows)), [""]
     for rows, found in blocks:
-        columns = _named(found, features, has_intercept)
+        parts = [to_numpy(values) for values in found]
         if not len(table):
-            names = list(columns)
+            names = _names(parts, features, has_intercept)
             table = np.empty((len(names), n_rows))
-        for line, values in zip(table, columns.values(), strict=True):
-            line[rows] = values
+        first = 0
+        for name, values in zip(found._fields, parts, strict=True):
+            if name == "dfbetas_intercept" and not has_intercept:
+                continue
+            lines = values.T.reshape(-1, len(values))  # of features, then of outputs
+            table[first : first + len(lines), rows] = lines
+            first += len(lines)
     return table.T, names
 
 
-def _named(
-    found: Diagnostics, features: list[str], has_intercept: bool
-) -> dict[str, Any]:
-    """Columns (b,) by name; one set per output, numbered, where there are several."""
-    columns: dict[str, Any] = {}
-    for name, values in found._asdict().items():
-        values = to_numpy(values)
+def _names(parts: list[Any], features: list[str], has_intercept: bool) -> list[str]:
+    """Names of the columns in these parts, (b,), (b, K) or (b, K, p)."""
+    names = []
+    for name, values in zip(Diagnostics._fields, parts, strict=True):
+        plain = [name]
         if name == "dfbetas":
-            for j, feature in enumerate(features):
-                columns |= _numbered(f"dfbetas_{feature}", values[:, :, j])
-        elif name != "dfbetas_intercept":
-            columns |= _numbered(name, values)
-        elif has_intercept:  # in R's spelling, where a feature has taken the plain one
-            taken = "intercept" in features
-            columns |= _numbered("dfbetas_(Intercept)" if taken else name, values)
-    return columns
+            plain = [f"dfbetas_{feature}" for feature in features]
+        elif name == "dfbetas_intercept":
+            # In R's spelling, where a feature has taken the plain one.
+            taken = ["dfbetas_(Intercept)"] if "intercept" in features else plain
+            plain = taken if has_intercept else []
+        names += [each for one in plain for each in _numbered(one, values)]
+    return names
 
 
-def _numbered(name: str, values: Any) -> dict[str, Any]:
-    """One column (b,), or those of K outputs (b, K)."""
+def _numbered(name: str, values: Any) -> list[str]:
+    """The name of one column (b,), or those of K outputs (b, K, ...)."""
     if values.ndim == 1 or values.shape[1] == 1:
-        return {name: values.reshape(-1)}
-    return {f"{name}_output_{k}": values[:, k] for k in range(values.shape[1])}
+        return [name]
+    return [f"{name}_output_{k}" for k in range(values.shape[1])]
 
 
 def framed(table: Any, names: list[str], index: Any) -> Any:

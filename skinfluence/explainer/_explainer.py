@@ -545,19 +545,17 @@ class InfluenceExplainer(
         parts = [slice(0, design.n_rows)]
         if aggregate is None:
             parts = self._point_blocks(design.n_rows)
-        xp = array_namespace(self._point.theta)
         with self._room_for(design, quantities):
-            found = []
+            found = self._empty(design.n_rows, len(quantities), aggregate)
             for part in parts:
                 some = design if len(parts) == 1 else design.part(part)
-                blocks = [
-                    self._influence_blocks(some, quantity.at(part), aggregate, relative)
-                    for quantity in quantities
-                ]
-                found.append(self._side_by_side(blocks, some.n_rows, aggregate))
-            whole = found[0] if len(found) == 1 else xp.concat(found, axis=0)
+                for i, quantity in enumerate(quantities):
+                    blocks = self._influence_blocks(
+                        some, quantity.at(part), aggregate, relative
+                    )
+                    self._fill(found, blocks, i, () if aggregate else (part,))
         speak_of_residuals(self._solver)
-        return whole
+        return found
 
     def loo_delta(
         self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
@@ -602,12 +600,11 @@ class InfluenceExplainer(
         """
         design, quantities = self._asked(X, y, on, aggregate)
         verdicts = Verdicts()
-        blocks = [
-            self._delta_blocks(design, quantity, aggregate, verdicts)
-            for quantity in quantities
-        ]
         with self._room_for(design, quantities):
-            found = self._side_by_side(blocks, design.n_rows, aggregate)
+            found = self._empty(design.n_rows, len(quantities), aggregate)
+            for i, quantity in enumerate(quantities):
+                blocks = self._delta_blocks(design, quantity, aggregate, verdicts)
+                self._fill(found, blocks, i, () if aggregate else (slice(None),))
         verdicts.speak()
         speak_of_residuals(self._solver)
         return found
@@ -728,16 +725,18 @@ class InfluenceExplainer(
         >>> pull.coef.shape, pull.intercept.shape
         ((2, 10), (2,))
         """
-        rows = self._rows(rows)
-        theta = self._blockwise(
-            rows, lambda part: influence_on_parameters(self._point, part)
-        )
+        xp, bounds = array_namespace(self._point.theta), []
+
+        def influence(some: Any) -> Any:
+            found = influence_on_parameters(self._point, some)
+            bounds.append(self._error_bound(found, xp.zeros_like(found)))
+            return found
+
+        theta = self._blockwise(self._rows(rows), influence)
         return Bunch(
             **self._parameters(theta),
-            n_steps=self._here(np.zeros(len(rows), dtype=np.int64)),
-            error_bound=self._error_bound(
-                theta, array_namespace(theta).zeros_like(theta)
-            ),
+            n_steps=self._here(np.zeros(theta.shape[0], dtype=np.int64)),
+            error_bound=xp.concat(bounds),
         )
 
     def loo_params(self, rows: Any = None) -> Bunch:
@@ -788,20 +787,22 @@ class InfluenceExplainer(
         """
         chosen = self._rows(rows)
         verdicts = Verdicts()
-        deletion = self._deletion(len(chosen))
+        deletion = self._deletion(self.n_train_ if chosen is None else len(chosen))
         xp = array_namespace(self._point.theta)
-        parts = []
-        layout = self._point.objective.layout
-        width = layout.n_groups * layout.size
-        for block in row_blocks(len(chosen), width, place=self._point.theta):
-            found = deletion.deltas(self._here(chosen[block]))
-            verdicts.watch(chosen[block], found)
-            parts.append(found)
+        parts, bounds = [], []
+
+        def deltas(some: Any) -> Any:
+            found = deletion.deltas(some)
+            verdicts.watch(some, found)
+            bounds.append(self._error_bound(found.theta, found.last_step))
+            parts.append(found._replace(theta=None, last_step=None))
+            return found.theta
+
+        theta = self._blockwise(chosen, deltas)
         verdicts.speak(strict=rows is not None)
         speak_of_residuals(self._solver)
-        bounds = [self._error_bound(part.theta, part.last_step) for part in parts]
         return Bunch(
-            **self._parameters(xp.concat([part.theta for part in parts], axis=0)),
+            **self._parameters(theta),
             n_steps=xp.concat([part.n_steps for part in parts], axis=0),
             error_bound=xp.concat(bounds, axis=0),
             **_active_set_changes(parts),
@@ -827,7 +828,7 @@ class InfluenceExplainer(
         ((442,), True)
         """
         return self._blockwise(
-            self._rows(None), lambda part: self_influence(self._point, part)
+            self._rows(None), lambda some: self_influence(self._point, some)
         )
 
     def score_samples(self, X: Any, y: Any = None) -> Any:
@@ -910,8 +911,8 @@ class InfluenceExplainer(
         (1, 1)
         """
         design, quantities = self._asked(X, y, "loss", None)
-        chosen = self._here(self._rows(rows))
-        return feature_influence(self._point, design, quantities[0], chosen)
+        chosen = np.arange(self.n_train_) if rows is None else self._rows(rows)
+        return feature_influence(self._point, design, quantities[0], self._here(chosen))
 
     def diagnostics(self) -> Any:
         """Textbook diagnostics of every training row, in closed form.
@@ -1288,20 +1289,18 @@ class InfluenceExplainer(
         advice = fewer_rows(design.n_rows, numbers)
         return room_on_device(self._point.theta, advice)
 
-    def _side_by_side(
-        self, parts: list[Any], n_points: int, aggregate: str | None
-    ) -> Any:
-        """Blocks of rows put together, one quantity beside the other."""
-        n = self.n_train_
-        shape = (n * len(parts),) if aggregate else (n_points, n * len(parts))
-        xp = array_namespace(self._point.theta)
-        device = device_of(self._point.theta)
-        found = xp.empty(shape, dtype=xp.float64, device=device)
-        for i, blocks in enumerate(parts):
-            for rows, values in blocks:
-                first = i * n + rows.start
-                found[..., first : first + values.shape[-1]] = values
-        return found
+    def _empty(self, n_points: int, n_quantities: int, aggregate: str | None) -> Any:
+        """Room for the effects of all training rows, one quantity beside the other."""
+        place, n = self._point.theta, self.n_train_ * n_quantities
+        shape = (n,) if aggregate else (n_points, n)
+        xp = array_namespace(place)
+        return xp.empty(shape, dtype=xp.float64, device=device_of(place))
+
+    def _fill(self, found: Any, blocks: Any, i: int, points: tuple[Any, ...]) -> None:
+        """Write blocks of training rows where they stay: quantity i, some points."""
+        for rows, values in blocks:
+            first = i * self.n_train_ + rows.start
+            found[(*points, slice(first, first + values.shape[-1]))] = values
 
     def _check_top(self, k: int, order: str, quantity: str, relative: bool) -> None:
         check_is_fitted(self)
@@ -1329,19 +1328,26 @@ class InfluenceExplainer(
         return [slice(first, min(first + size, n_points)) for first in starts]
 
     def _rows(self, rows: Any) -> Any:
+        """Indices of training rows; None for all."""
         check_is_fitted(self)
-        if rows is None:
-            return np.arange(self.n_train_)
-        return checks.indices(rows, self.n_train_)
+        return None if rows is None else checks.indices(rows, self.n_train_)
 
     def _blockwise(self, rows: Any, function: Callable[[Any], Any]) -> Any:
-        xp = array_namespace(self._point.theta)
-        layout = self._point.objective.layout
-        width, place = layout.n_groups * layout.size, self._point.theta
-        blocks = row_blocks(max(len(rows), 1), width, place=place)
-        return xp.concat(
-            [function(self._here(rows[block])) for block in blocks], axis=0
-        )
+        """Values of indices, or of all rows for None, block by block in one array."""
+        layout, place = self._point.objective.layout, self._point.theta
+        n_rows = self.n_train_ if rows is None else len(rows)
+        whole = None
+        for block in row_blocks(
+            max(n_rows, 1), layout.n_groups * layout.size, place=place
+        ):
+            part = function(block if rows is None else self._here(rows[block]))
+            if whole is None:
+                shape = (n_rows, *part.shape[1:])
+                whole = array_namespace(place).empty(
+                    shape, dtype=part.dtype, device=device_of(part)
+                )
+            whole[block, ...] = part
+        return whole
 
     def _parameters(self, theta: Any) -> dict[str, Any]:
         """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``."""
