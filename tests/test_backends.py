@@ -96,9 +96,8 @@ class Asked:
 
 def halley(asked):
     """Halley's correction where the loss has it, and Newton's step elsewhere."""
-    layout, loss = asked.objective.layout, asked.objective.loss
-    single = layout.group_size == 1 and loss.has_third
-    return Halley(asked.point) if single else Newton(asked.point)
+    has_third = asked.objective.loss.has_third
+    return Halley(asked.point) if has_third else Newton(asked.point)
 
 
 def solved(asked, solver):

@@ -52,6 +52,18 @@ def full_hessian(loss, y, u):
     return full.reshape(len(u), K, K)
 
 
+def full_third(loss, y, u):
+    """Third derivatives (N, K, K, K) from the blocks of the groups."""
+    K, groups = u.shape[1], loss.n_groups(u.shape[1])
+    size = K // groups
+    blocks = loss.third(y, u)
+    assert blocks.shape == (len(u), groups, size, size, size)
+    full = np.zeros((len(u), *3 * (groups, size)))
+    for g in range(groups):
+        full[:, g, :, g, :, g, :] = blocks[:, g]
+    return full.reshape(len(u), K, K, K)
+
+
 def slopes(function, u, step=STEP):
     """Central differences of ``function(u)`` in each output, stacked last."""
     columns = []
@@ -93,9 +105,18 @@ def test_hessian_product_is_that_of_the_hessian(loss):
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.has_third], ids=repr)
 def test_third_is_the_slope_of_the_hessian(loss):
     y, u = points(loss)
-    bend = slopes(lambda u: np.diagonal(full_hessian(loss, y, u), 0, 1, 2), u)
-    truth = np.diagonal(bend, axis1=1, axis2=2)
-    np.testing.assert_allclose(loss.third(y, u), truth, rtol=1e-7, atol=1e-8)
+    truth = slopes(lambda u: full_hessian(loss, y, u), u)
+    np.testing.assert_allclose(full_third(loss, y, u), truth, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.has_third], ids=repr)
+def test_third_product_is_that_of_the_third_derivative(loss):
+    y, u = points(loss)
+    left, right = np.random.default_rng(1).normal(size=(2, N, u.shape[1], 3))
+    third = full_third(loss, y, u)
+    truth = np.einsum("nklm,nlj,nmj->nkj", third, left, right)
+    found = loss.third_product(y, u, left, right)
+    np.testing.assert_allclose(found, truth, atol=1e-12 * np.abs(truth).max())
 
 
 @every_loss

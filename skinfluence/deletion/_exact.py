@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, final
 
 from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import densified
-from skinfluence._rows import iterate
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._one_step import (
@@ -15,6 +14,7 @@ from skinfluence.deletion._one_step import (
     downdated_inverse,
     downdated_rhs,
 )
+from skinfluence.deletion._passes import summed_over_rows
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
@@ -73,8 +73,8 @@ class Exact(AbstractDeletion):
     def _halley(self) -> Halley | None:
         """The correction to start from, where forming it costs less than a pass."""
         layout, n = self.point.objective.layout, self.point.objective.n_rows
-        small = layout.width <= _MOST_THIRD and layout.width**2 <= n
-        has_third = layout.group_size == 1 and self.point.objective.loss.has_third
+        small = layout.size <= _MOST_THIRD and layout.size**2 <= n
+        has_third = self.point.objective.loss.has_third
         # Nearly dependent columns lose three times their digits in a cube.
         harmless = self.point.factor.condition <= _MOST_CONDITION
         return Halley(self.point) if small and has_third and harmless else None
@@ -151,19 +151,14 @@ class Exact(AbstractDeletion):
         """``r_i``, gradients of the objective without row i at theta_i, (b, G, D)."""
         objective, layout = self.point.objective, self.point.objective.layout
         xp = array_namespace(at.theta)
-        loss, n_candidates = objective.loss, at.theta.shape[0]
-        columns = xp.permute_dims(at.theta, (1, 2, 0))
-        flat = layout.side_by_side(columns)  # (q, K b)
-        shape = (-1, layout.n_outputs, n_candidates)
-        total = xp.zeros_like(flat.T)
-        aligned = objective.targets, self.point.outputs, objective.weight
-        for _, (block, y, u, s) in iterate(objective.design, *aligned):
-            moves = xp.reshape(block @ flat, shape)  # (rows, K, b)
+        loss = objective.loss
+
+        def slopes(y: Any, u: Any, s: Any, moves: Any) -> Any:
             moved = u[:, None, :] + xp.permute_dims(moves, (0, 2, 1))
-            slopes = s[:, None, None] * loss.gradient(y[:, None, :], moved)
-            slopes = xp.permute_dims(slopes, (0, 2, 1))
-            total += xp.reshape(slopes, (slopes.shape[0], -1)).T @ block
-        total = xp.permute_dims(layout.stacked(total), (2, 0, 1))  # (b, G, D)
+            found = s[:, None, None] * loss.gradient(y[:, None, :], moved)
+            return xp.permute_dims(found, (0, 2, 1))
+
+        total = summed_over_rows(self.point, slopes, at.theta)
         own_u = at.outputs + layout.ungrouped(own_outputs(at.block, at.theta, layout))
         own = loss.gradient(taken(objective.targets, at.rows), own_u)
         own = layout.grouped(at.weight[:, None] * own)

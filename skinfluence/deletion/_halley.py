@@ -5,13 +5,14 @@ from functools import cached_property
 from typing import Any, final
 
 from skinfluence._array import array_namespace, device_of
-from skinfluence._rows import sum_over_rows
+from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._one_step import (
     Newton,
     downdated_inverse,
     downdated_rhs,
 )
+from skinfluence.deletion._passes import summed_over_rows
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.solvers import (
     Point,
@@ -22,8 +23,10 @@ from skinfluence.solvers import (
     taken,
 )
 
-# Third derivatives are this number cubed: 67 MB at 256.
-MOST_COLUMNS = 256
+# The tensor is this number cubed: 134 MB at 256.
+MOST_ENTRIES = 256
+# Its products cost ``2 D**3`` flops a row, passes over the rows ``6 n D`` and some sums.
+_ROWS_A_TENSOR_IS_WORTH = 4
 _FIXED_POINT_STEPS = 3
 # The series is trusted where its last two changes shrink to this, and while the whole
 # correction stays small against the Newton step.
@@ -36,8 +39,8 @@ _MOST_CORRECTION = 0.3
 class Halley(AbstractDeletion):
     """``H_-i D + 1/2 T_-i[D, D] = s_i g_i + share``, by fixed-point steps from Newton's.
 
-    ``T = sum_j s_j loss'''_j x_j x_j x_j`` is formed once, ``n D**3`` flops and
-    ``D**3 / 2`` numbers, and downdated by row i. A row whose correction is not small
+    ``T = sum_j s_j loss'''_j x_j x_j x_j``, downdated by row i, is formed once or
+    multiplied row by row (``ThirdDerivative``). A row whose correction is not small
     against its Newton step, or does not settle, keeps its Newton step and is flagged.
 
     References
@@ -50,17 +53,12 @@ class Halley(AbstractDeletion):
 
     @classmethod
     def of(cls, point: Point) -> "Halley":
-        """The deletion at this point; refused where its tensor is not to be had."""
-        layout, loss = point.objective.layout, point.objective.loss
-        if layout.group_size > 1 or not (loss.has_third or loss.quadratic):
+        """The deletion at this point; refused where the loss has none of its kind."""
+        loss = point.objective.loss
+        if not (loss.has_third or loss.quadratic):
             raise InvalidParameterError(
-                f"deletion='halley' needs third derivatives of uncoupled outputs, which "
-                f"{type(loss).__name__} does not have. Use 'newton' or 'exact'."
-            )
-        if layout.width > MOST_COLUMNS:
-            raise InvalidParameterError(
-                f"deletion='halley' holds {layout.width}**3 / 2 third derivatives; it is "
-                f"meant for at most {MOST_COLUMNS} columns. Use 'newton' or 'exact'."
+                f"deletion='halley' needs third derivatives, which {type(loss).__name__} "
+                "does not have: its second ones jump. Use 'newton' or 'exact'."
             )
         return cls(point)
 
@@ -110,55 +108,72 @@ class Halley(AbstractDeletion):
 @final
 @dataclass(frozen=True)
 class ThirdDerivative:
-    """``T[D, D]`` for losses whose outputs are not coupled (Kb = 1).
+    """``T_-i[v, w]``, third derivatives of the objective without a row, times vectors.
 
-    Symmetric, so pairs (a <= b) of columns are enough.
+    A symmetric tensor of ``D**3`` numbers, formed by one pass. Where that costs more
+    than passes for the products themselves, None, and each product is such a pass.
     """
 
     point: Point
-    tensor: Any  # (G, D, D (D + 1) / 2)
-    pairs: tuple[Any, Any]  # a, b, each (D (D + 1) / 2,)
+    tensor: Any  # (G, D D, D) or None
 
     @classmethod
     def of(cls, point: Point) -> "ThirdDerivative":
-        """Sum over the rows, block by block."""
-        objective = point.objective
-        xp = array_namespace(point.theta)
-        width = objective.layout.width
-        pairs = [(a, b) for a in range(width) for b in range(a, width)]
-        first, second = (
-            xp.asarray(column, device=device_of(point.theta))
-            for column in zip(*pairs, strict=True)
-        )
-
-        def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
-            products = xp.take(block, first, axis=1) * xp.take(block, second, axis=1)
-            bend = s[:, None] * objective.loss.third(y, u)  # (b, K)
-            scaled = bend.T[:, :, None] * block[None, :, :]  # (K, b, q)
-            return total + xp.matmul(xp.matrix_transpose(scaled), products)
-
-        shape = (objective.layout.n_groups, width, len(pairs))
-        aligned = objective.targets, point.outputs, objective.weight
-        start = xp.zeros(shape, dtype=xp.float64, device=device_of(point.theta))
-        total = sum_over_rows(add, start, objective.design, *aligned)
-        return cls(point, total, (first, second))
+        """By the tensor or by passes, whichever is cheaper."""
+        size, n_rows = point.objective.layout.size, point.objective.n_rows
+        is_cheap = size <= MOST_ENTRIES and size**2 <= _ROWS_A_TENSOR_IS_WORTH * n_rows
+        return cls(point, tensor_of(point) if is_cheap else None)
 
     def product(self, terms: Any, left: Any, right: Any) -> Any:
         """``T_-i[left_i, right_i]`` for vectors (b, G, D), of their shape."""
-        xp = array_namespace(left)
-        objective, (first, second) = self.point.objective, self.pairs
-        products = xp.take(left, first, axis=2) * xp.take(right, second, axis=2)
-        products += xp.take(left, second, axis=2) * xp.take(right, first, axis=2)
-        diagonal = xp.astype(first == second, xp.float64)
-        products *= 1 - 0.5 * diagonal  # it came twice
-        whole = xp.matmul(
-            self.tensor, xp.permute_dims(products, (1, 2, 0))
-        )  # (G, D, b)
+        objective, layout = self.point.objective, self.point.objective.layout
         y = taken(objective.targets, terms.rows)
-        bend = objective.layout.grouped(objective.loss.third(y, terms.outputs))
-        own = terms.weight[:, None, None] * bend
-        for vectors in (left, right):
-            own = own * own_outputs(terms.block, vectors, objective.layout)
-        return xp.permute_dims(whole, (2, 0, 1)) - objective.layout.lifted(
-            terms.block, own
-        )
+        moves = (own_outputs(terms.block, v, layout) for v in (left, right))
+        moves = (layout.ungrouped(move)[..., None] for move in moves)  # (b, K, 1)
+        own = objective.loss.third_product(y, terms.outputs, *moves)[..., 0]
+        own = layout.grouped(terms.weight[:, None] * own)
+        return self._whole(left, right) - layout.lifted(terms.block, own)
+
+    def _whole(self, left: Any, right: Any) -> Any:
+        """``T[left_i, right_i]`` with every row."""
+        xp, loss = array_namespace(left), self.point.objective.loss
+        if self.tensor is not None:
+            parts = row_blocks(left.shape[0], left.shape[-1] ** 2, 16, left)
+            found = [_times(self.tensor, left[p, ...], right[p, ...]) for p in parts]
+            return xp.concat(found, axis=0)
+
+        def slopes(y: Any, u: Any, s: Any, *moves: Any) -> Any:
+            return s[:, None, None] * loss.third_product(y, u, *moves)
+
+        return summed_over_rows(self.point, slopes, left, right)
+
+
+def _times(tensor: Any, left: Any, right: Any) -> Any:
+    xp = array_namespace(tensor)
+    pairs = left[..., :, None] * right[..., None, :]  # (b, G, D, D)
+    pairs = xp.permute_dims(xp.reshape(pairs, (*left.shape[:2], -1)), (1, 0, 2))
+    return xp.permute_dims(xp.matmul(pairs, tensor), (1, 0, 2))
+
+
+def tensor_of(point: Point) -> Any:
+    """``T = sum_j s_j l'''_j x_j x_j x_j``, (G, D D, D)."""
+    objective, layout = point.objective, point.objective.layout
+    xp = array_namespace(point.theta)
+
+    def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+        pairs = block[:, :, None] * block[:, None, :]
+        third = s[:, None, None, None, None] * objective.loss.third(y, u)
+        third = xp.reshape(third, (block.shape[0], -1, 1)) * block[:, None, :]
+        left = xp.reshape(third, (block.shape[0], -1))  # (b, G Kb**3 q)
+        return total + left.T @ xp.reshape(pairs, (block.shape[0], -1))
+
+    G, Kb, q = layout.n_groups, layout.group_size, layout.width
+    shape = (G * Kb**3 * q, q**2)
+    start = xp.zeros(shape, dtype=xp.float64, device=device_of(point.theta))
+    aligned = objective.targets, point.outputs, objective.weight
+    total = sum_over_rows(add, start, objective.design, *aligned)
+    total = xp.reshape(total, (G, Kb, Kb, Kb, q, q, q))
+    total = xp.permute_dims(
+        total, (0, 1, 4, 2, 5, 3, 6)
+    )  # outputs beside their columns
+    return xp.reshape(total, (G, layout.size**2, layout.size))

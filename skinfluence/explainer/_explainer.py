@@ -127,8 +127,8 @@ class InfluenceExplainer(
     deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
         How deletion deltas are computed. "jackknife" is linear in the influence;
         "newton" takes one Newton step without the row (exact for least squares and
-        ridge); "halley" corrects it by third derivatives (up to 256 columns, one
-        output or separable ones), often a thousand times closer; "exact" takes steps
+        ridge); "halley" corrects it by third derivatives, often a thousand times
+        closer (every loss that has them: not hinges and Huber's); "exact" takes steps
         until each row's certificate is below ``tol``.
     solver : {"auto", "direct", "dual", "cg", "lissa"}, default="auto"
         "direct" factors the Hessian by Cholesky, or by QR of the rows where columns are

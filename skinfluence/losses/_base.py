@@ -50,7 +50,7 @@ class AbstractLoss(abc.ABC):
         """
 
     def third(self, y: Any, u: Any) -> Any:
-        """Third derivatives ``(..., K)`` of losses whose outputs are not coupled."""
+        """Third derivatives in ``u``, shape ``(..., G, Kb, Kb, Kb)``."""
         raise NotImplementedError(f"{type(self).__name__} has no third derivative")
 
     def hessian_product(self, y: Any, u: Any, moves: Any) -> Any:
@@ -62,6 +62,18 @@ class AbstractLoss(abc.ABC):
         grouped = xp.reshape(moves, (*moves.shape[:-2], groups, K // groups, m))
         product = M[..., :1] * grouped if groups == K else xp.matmul(M, grouped)
         return xp.reshape(product, moves.shape)
+
+    def third_product(self, y: Any, u: Any, left: Any, right: Any) -> Any:
+        """Third derivatives times m pairs of moves, each and the result (..., K, m)."""
+        xp = array_namespace(u)
+        K, m = left.shape[-2:]
+        groups = self.n_groups(K)
+        size = K // groups
+        shape = (*left.shape[:-2], groups, size, m)
+        left_lm = xp.reshape(left, shape)[..., None, :, None, :]
+        right_lm = xp.reshape(right, shape)[..., None, None, :, :]
+        product = self.third(y, u)[..., None] * left_lm * right_lm
+        return xp.reshape(xp.sum(product, axis=(-3, -2)), left.shape)
 
     def within_domain(self, u: Any) -> Any:
         """Whether outputs have a finite loss, ``(...)`` bool."""

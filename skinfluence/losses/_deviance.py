@@ -45,7 +45,7 @@ class AbstractHalfTweedie(AbstractLoss):
         return self._derivative(y, u, 2)[..., None, None]
 
     def third(self, y: Any, u: Any) -> Any:
-        return self._derivative(y, u, 3)
+        return self._derivative(y, u, 3)[..., None, None, None]
 
     def one_sided(self, y: Any) -> bool:
         xp = array_namespace(y)

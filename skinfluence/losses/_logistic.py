@@ -31,8 +31,8 @@ class HalfBinomialLoss(AbstractLoss):
         return (decay / (1 + decay) ** 2)[..., None, None]
 
     def third(self, y: Any, u: Any) -> Any:
-        p = self.response(u)
-        return self.hessian(y, u)[..., 0, 0] * (1 - 2 * p)
+        skew = 1 - 2 * self.response(u)
+        return self.hessian(y, u)[..., None] * skew[..., None, None, None]
 
     def separates(self, y: Any, u: Any) -> bool:
         xp = array_namespace(u)
@@ -82,6 +82,7 @@ class HalfBinomialLoss(AbstractLoss):
 class HalfMultinomialLoss(AbstractLoss):
     """``loss = logsumexp(u) - sum_k y_k u_k`` for one-hot ``y``, one group of K."""
 
+    has_third: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = True
 
     def n_groups(self, n_outputs: int) -> int:
@@ -104,6 +105,23 @@ class HalfMultinomialLoss(AbstractLoss):
         p = self.response(u)[..., None]
         product = p * moves  # (diag(p) - p p') moves, K numbers a row and no K x K
         return product - p * array_namespace(u).sum(product, axis=-2, keepdims=True)
+
+    def third(self, y: Any, u: Any) -> Any:
+        """``p_k ((1_kl - p_l) (1_km - p_m) - M_lm)``, M the second derivatives."""
+        xp = array_namespace(u)
+        p, M = self.response(u), self.hessian(y, u)
+        eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
+        off = eye - p[..., None, :]  # (..., k, l)
+        product = off[..., :, :, None] * off[..., :, None, :] - M
+        return (p[..., :, None, None] * product)[..., None, :, :, :]
+
+    def third_product(self, y: Any, u: Any, left: Any, right: Any) -> Any:
+        # A third cumulant: p (a b - mean of a b) of the moves less their means, a and b.
+        sums = array_namespace(u).sum
+        p = self.response(u)[..., None]
+        left = left - sums(p * left, axis=-2, keepdims=True)
+        product = p * left * (right - sums(p * right, axis=-2, keepdims=True))
+        return product - p * sums(product, axis=-2, keepdims=True)
 
     def separates(self, y: Any, u: Any) -> bool:
         xp = array_namespace(u)

@@ -58,7 +58,8 @@ class Repeated(AbstractLoss):
 
     def third(self, y: Any, u: Any) -> Any:
         y, c = self._targets(y)
-        return _flat(c[..., None] * self.loss.third(y, self._grouped(u)))
+        blocks = self.loss.third(y, self._grouped(u))  # (..., G, 1, Kb, Kb, Kb)
+        return c[..., None, None, None] * blocks[..., 0, :, :, :]
 
     def within_domain(self, u: Any) -> Any:
         inside = self.loss.within_domain(self._grouped(u))
