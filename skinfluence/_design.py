@@ -19,7 +19,7 @@ from skinfluence._array import (
     to_numpy,
 )
 from skinfluence._kernels import HostRows, ShiftedRows, SparseRows, kernels
-from skinfluence._kernels._sparse import as_csr
+from skinfluence._kernels._sparse import as_csr, frequent_columns
 
 # Sparse rows of fewer columns than this are faster made dense, block by block.
 _NARROW = 256
@@ -135,7 +135,11 @@ class Design:
         X = self._csr
         whole = isinstance(rows, slice) and rows.start == 0 and rows.stop >= X.shape[0]
         part = X if whole else X[rows]
-        return SparseRows(part, self.centre, self.has_intercept)
+        return SparseRows(part, self.centre, self.has_intercept, self._frequent)
+
+    @cached_property
+    def _frequent(self) -> Any:
+        return frequent_columns(self._csr)
 
     @cached_property
     def _csr(self) -> Any:
@@ -161,7 +165,7 @@ class Design:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_csr", "_grams", "centred_by_formula")
+        made = ("_csr", "_frequent", "_grams", "centred_by_formula")
         return {name: part for name, part in vars(self).items() if name not in made}
 
     def _row_gram(self, weight: Any) -> Any:

@@ -10,7 +10,7 @@ from array_api_compat import is_cupy_array, is_torch_array
 
 from skinfluence._array import is_numpy_array
 from skinfluence._kernels import _generic, _numpy, _shifted, _sparse
-from skinfluence._kernels._centred import ShiftedRows, densified
+from skinfluence._kernels._centred import ShiftedRows, SparseRows, densified
 from skinfluence._kernels._gathered import GatheredForms
 from skinfluence._kernels._grams import (
     AbstractGrams,
@@ -20,7 +20,7 @@ from skinfluence._kernels._grams import (
 )
 from skinfluence._kernels._host_rows import HostRows
 from skinfluence._kernels._shifted import ShiftedGrams
-from skinfluence._kernels._sparse import SparseRows
+from skinfluence._kernels._sparse_grams import SparseGrams
 from skinfluence.exceptions import MissingDependencyError
 
 __all__ = [
@@ -85,6 +85,8 @@ def weighted_grams(n_weights: int, width: int, like: Any, rows: Any) -> Abstract
     """
     if is_numpy_array(like) and pays(n_weights, width):
         return PairwiseGrams.empty(n_weights, width)
+    if isinstance(rows, SparseRows):
+        return SparseGrams(rows, n_weights)
     if isinstance(rows, ShiftedRows):
         return ShiftedGrams.empty(n_weights, rows.centre)
     kernel = kernels(like)

@@ -72,6 +72,35 @@ class ShiftedRows(AbstractCentredRows):
         return dense
 
 
+@final
+class SparseRows(AbstractCentredRows):
+    """Rows of a CSR array in float64, never densified.
+
+    ``frequent`` tells columns (p,) with so many entries that they are dense in all but
+    name, where there are any.
+    """
+
+    def __init__(
+        self, X: Any, centre: Any, has_intercept: bool, frequent: Any = None
+    ) -> None:
+        super().__init__(X, centre, has_intercept)
+        self.frequent = frequent
+
+    def __getitem__(self, key: Any) -> Self:
+        part = super().__getitem__(key)
+        part.frequent = self.frequent
+        return part
+
+    def dense(self) -> Any:
+        if not self.has_intercept:
+            return self.X.toarray()
+        dense = np.empty(self.shape)
+        dense[:, -1] = 1.0
+        dense[:, :-1] = self.X.toarray()
+        dense[:, :-1] -= self.centre
+        return dense
+
+
 def densified(block: Any) -> Any:
     """Working rows as an array (b, q): for few rows, or where q is small."""
     return block.dense() if isinstance(block, AbstractCentredRows) else block

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from scipy.linalg import lapack
 
+from skinfluence._kernels._centred import SparseRows
 from skinfluence._kernels._numpy import finished_gram
-from skinfluence._kernels._sparse import SparseRows
 
 # Seconds of a gathered number, of a multiplication by a sparse row, and of one that makes
 # the matrices: medians on one core, of which only the ratios matter.

@@ -1,11 +1,21 @@
-"""Rows of a sparse X in working coordinates, never densified, and the kernels on them."""
+"""Kernels on rows of a sparse X in working coordinates, never densified."""
 
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from skinfluence._kernels._centred import AbstractCentredRows
+from skinfluence._kernels._centred import SparseRows
+from skinfluence._kernels._sparse_grams import add_gram
+
+__all__ = [
+    "add_gram",
+    "as_csr",
+    "frequent_columns",
+    "row_gram",
+    "squared_columns",
+    "squared_row_norms",
+]
 
 # Numbers of a dense temporary: 64 MiB.
 _ENTRIES = 2**23
@@ -13,40 +23,16 @@ _ENTRIES = 2**23
 _FREQUENT = 1 / 16
 
 
-@final
-class SparseRows(AbstractCentredRows):
-    """The same of a CSR array in float64, never densified."""
-
-    def dense(self) -> Any:
-        if not self.has_intercept:
-            return self.X.toarray()
-        dense = np.empty(self.shape)
-        dense[:, -1] = 1.0
-        dense[:, :-1] = self.X.toarray()
-        dense[:, :-1] -= self.centre
-        return dense
-
-
 def as_csr(X: Any) -> Any:
     """A float64 CSR array of any sparse X, sharing its memory where it can."""
     return csr_array(X).astype(np.float64, copy=False)
 
 
-def add_gram(total: Any, block: SparseRows, weight: Any) -> Any:
-    """``total + block' diag(weight) block``, by a sparse product, in place."""
-    X, centre = block.X, block.centre
-    p = X.shape[1]
-    gram = X.T @ (diags_array(weight) @ X)  # (p, p)
-    total[:p, :p] += gram.toarray()
-    if block.has_intercept:
-        pull = X.T @ weight
-        mass = weight.sum()
-        total[:p, :p] -= centre[:, None] * (pull - mass * centre)
-        total[:p, :p] -= pull[:, None] * centre
-        total[:p, p] += pull - mass * centre
-        total[p, :p] += pull - mass * centre
-        total[p, p] += mass
-    return total
+def frequent_columns(X: Any) -> Any:
+    """Columns that are multiplied faster as dense ones, (p,) bool; None: no column."""
+    counts = np.bincount(X.indices, minlength=X.shape[1])
+    frequent = counts > _FREQUENT * X.shape[0]
+    return frequent if frequent.any() else None
 
 
 def squared_columns(block: SparseRows, weight: Any) -> Any:
@@ -71,16 +57,22 @@ def squared_row_norms(block: SparseRows, T: Any, *, triangular: bool) -> Any:
 
 
 def row_gram(X: Any, centre: Any, weight: Any, constant: float) -> Any:
-    """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, dense (n, n)."""
+    """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, dense (n, n).
+
+    Frequent columns are centred before they are multiplied, the others afterwards.
+    """
     n = X.shape[0]
     total = np.empty((n, n))
-    frequent = np.bincount(X.indices, minlength=X.shape[1]) > _FREQUENT * n
-    common, rare = X[:, frequent].toarray(), X[:, ~frequent]
+    frequent = frequent_columns(X)
+    frequent = np.zeros(X.shape[1], dtype=bool) if frequent is None else frequent
+    common, rare = X[:, frequent].toarray() - centre[frequent], X[:, ~frequent]
     scaled = common * weight[frequent]
     scaled_rare = rare @ diags_array(weight[~frequent])
     transposed = rare.T.tocsr()
-    pull = X @ (weight * centre)  # (n,)
-    middle = centre @ (weight * centre) + constant
+    centre = centre[~frequent]
+    weighted = weight[~frequent] * centre
+    pull = rare @ weighted  # (n,)
+    middle = centre @ weighted + constant
     size = max(_ENTRIES // (4 * n), 16)
     for first in range(0, n, size):
         rows = slice(first, first + size)

@@ -280,6 +280,8 @@ def _padded(roots: list[Any]) -> list[Any]:
     width = max(root.shape[1] for root in roots)
 
     def padded(root: Any) -> Any:
+        if root.shape[1] == width:
+            return root
         shape = (root.shape[0], width - root.shape[1])
         gap = xp.zeros(shape, dtype=root.dtype, device=device_of(root))
         return xp.concat([root, gap], axis=1)
