@@ -41,7 +41,7 @@ from skinfluence.exceptions import (
     UnfittedEstimatorError,
     UnsupportedEstimatorError,
 )
-from skinfluence.selection import _search
+from skinfluence.selection import _path, _search
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 
 NUMBERS, BINARY = load("one target"), load("two words")
@@ -421,3 +421,69 @@ def test_what_cannot_start_warm_starts_cold():
     assert not starts_warm(LogisticRegression(warm_start=True))
     assert not starts_warm(Ridge())
     assert not starts_warm(SGDClassifier(loss="log_loss"))
+
+
+# --- one decomposition for ridge regressions of many strengths ---
+
+SCALED = make_pipeline(StandardScaler(), Ridge())
+RIDGES = {
+    "plain": (Ridge(), "alpha", "one target"),
+    "no intercept": (Ridge(fit_intercept=False), "alpha", "one target"),
+    "outputs": (Ridge(), "alpha", "two targets"),
+    "iterated": (Ridge(solver="lsqr", tol=1e-3), "alpha", "one target"),
+    "pipeline": (SCALED, "ridge__alpha", "one target"),
+    "classes": (RidgeClassifier(class_weight="balanced"), "alpha", "three words"),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("kind", RIDGES)
+def test_scores_of_a_path_are_those_of_each_candidate(monkeypatch, kind, weighted):
+    model, name, data = RIDGES[kind]
+    data = load(data)
+    weight = data.sample_weight if weighted else None
+    search = LeaveOneOutSearchCV(model, {name: ALPHAS[::-1]})
+    found = search.fit(data.X, data.y, sample_weight=weight)
+    assert _path_taken(found, data, weight)
+    monkeypatch.setattr(_search, "path_of", lambda *arguments: None)
+    each = clone(search).fit(data.X, data.y, sample_weight=weight)
+    scores = [one.cv_results_["mean_test_score"] for one in (found, each)]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
+    assert repr(found.best_estimator_) == repr(each.best_estimator_)
+    np.testing.assert_array_equal(found.predict(data.X), each.predict(data.X))
+    assert set(found.cv_results_) == set(each.cv_results_)
+
+
+def _path_taken(search, data, weight=None):
+    candidates = search.cv_results_["params"]
+    given, _ = search._routed(weight, {})
+    return search._path(candidates, data.X, data.y, weight, given) is not None
+
+
+def test_a_path_fits_the_least_strength_and_the_best(monkeypatch):
+    fitted, fit = [], Ridge.fit
+
+    def counted(self, *arguments, **parameters):
+        fitted.append(self.alpha)
+        return fit(self, *arguments, **parameters)
+
+    monkeypatch.setattr(Ridge, "fit", counted)
+    search = LeaveOneOutSearchCV(Ridge(), {"alpha": [1.0, 0.1, 10.0]})
+    search.fit(NUMBERS.X, NUMBERS.y)
+    assert fitted == [0.1, search.best_params_["alpha"]]
+
+
+def test_where_there_is_no_path():
+    strengths_of = _path.strengths_of
+    grid = [{"alpha": 1.0}, {"alpha": 2.0}]
+    assert strengths_of(Ridge(), grid) == [1.0, 2.0]
+    assert not strengths_of(Ridge(), grid[:1])
+    assert not strengths_of(Ridge(positive=True), grid)
+    assert not strengths_of(PoissonRegressor(), grid)
+    assert not strengths_of(Ridge(), [{"alpha": 0.0}, {"alpha": 1.0}])
+    assert not strengths_of(Ridge(), [{"alpha": 1.0}, {"tol": 1e-3}])
+    assert not strengths_of(Ridge(), [{"alpha": np.ones(2)}, {"alpha": 1.0}])
+    assert not strengths_of(Ridge(), [{"tol": 1e-3}, {"tol": 1e-4}])
+    wide = load("wide")
+    search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.1, 1.0]})
+    assert not _path_taken(search.fit(wide.X, wide.y), wide)  # dual

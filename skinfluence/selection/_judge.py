@@ -8,6 +8,7 @@ import numpy as np
 
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.explainer import InfluenceExplainer
+from skinfluence.selection._path import StrengthPath
 from skinfluence.selection._warm_start import WarmStarted
 
 
@@ -20,6 +21,7 @@ class LeaveOneOutJudge:
     deletion: str
     sample_weight: Any
     score_params: dict[str, Any]
+    path: StrengthPath | None = None  # of all candidates, where there is one
 
     def __call__(
         self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
@@ -27,9 +29,15 @@ class LeaveOneOutJudge:
         """One score, or a dict of several, with the weights of ``score_params``."""
         if isinstance(estimator, WarmStarted):
             estimator = estimator.estimator
+        if self.path is not None:
+            u = self.path.outputs_of(estimator)
+            return self._score(self.path.explainer, u, np.zeros(len(u), dtype=bool))
         explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
         explainer.fit(X, y, sample_weight=self.sample_weight)
-        u, lost = explainer._loo_outputs()
+        return self._score(explainer, *explainer._loo_outputs())
+
+    def _score(self, explainer: InfluenceExplainer, u: Any, lost: Any) -> Any:
+        """Score of outputs of rows without them; of those that can be deleted."""
         if np.all(lost):
             raise UnidentifiedDeletionError(
                 "No row of this candidate has a leave-one-out prediction: without any "

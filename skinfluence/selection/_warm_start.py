@@ -35,6 +35,7 @@ class Starts:
 
     n_left: int  # fits that are candidates; the last fit of all starts afresh
     found: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    needless: bool = False  # whether the candidates' scores are known without a fit
 
 
 @final
@@ -74,6 +75,8 @@ class WarmStarted:
         model, starts = last_step(self.estimator), self.starts
         start = starts.found.get(self.chosen) if starts.n_left > 0 else None
         starts.n_left -= 1
+        if starts.needless and starts.n_left >= 0:
+            return self
         if start is None or not starts_warm(self.estimator):
             self.estimator.fit(X, y, **params)
         else:
