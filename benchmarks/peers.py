@@ -2,8 +2,10 @@
 
 ``python benchmarks/peers.py`` makes an environment with the peers in ``build/peers`` (the
 first time it needs a network connection and some minutes), lets everybody answer the same
-questions, and writes ``peers.md``, ``peers.rst`` and ``peers.json``. ``--list`` names the
-contests, ``--only influence`` runs some of them.
+questions, and writes ``peers.md``, ``peers.rst`` and ``peers.json``, after each contest.
+``--list`` names the contests, ``--only influence`` runs some of them; those that the
+folder has from the same machine and versions stay in the table. ``--resume`` runs those
+only that it lacks, so that a run that was cut loses nothing.
 
 Each contestant runs in a process of its own, with one thread, after a warm-up on a small
 problem. The contestants of a contest take turns, for several rounds; medians are given,
@@ -45,16 +47,14 @@ def main() -> None:
     if options.list:
         print("\n".join(names))
         return
-    results = []
-    facts = ask(python, FACTS) | {
-        "date": str(datetime.date.today()),
-        "machine": machine(),
-        "rounds": options.rounds,
-    }
+    facts = ask(python, FACTS) | {"machine": machine()}
+    held = earlier(options.out, facts, options.small)
     for name in chosen:
-        results.append(hold(python, name, options.rounds, options.small))
-        print(markdown([results[-1]]), flush=True)
-        write(options.out, facts, results)
+        if options.resume and name in held:
+            continue
+        held[name] = hold(python, name, options.rounds, options.small)
+        print(markdown([held[name]]), flush=True)
+        write(options.out, facts, [held[each] for each in names if each in held])
 
 
 def arguments() -> argparse.Namespace:
@@ -62,7 +62,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
     parser.add_argument("--list", action="store_true", help="name the contests")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--resume", action="store_true", help="only contests that --out lacks"
+    )
     parser.add_argument(
         "--small", action="store_true", help="tiny sizes, to try it out"
     )
@@ -71,6 +74,17 @@ def arguments() -> argparse.Namespace:
         "--python", help="an interpreter that has the packages; makes no environment"
     )
     return parser.parse_args()
+
+
+def earlier(folder: Path, facts: dict[str, Any], small: bool) -> dict[str, Any]:
+    """Contests that the folder holds, by name, if the machine and versions are these."""
+    try:
+        record = json.loads((folder / "peers.json").read_text())
+    except FileNotFoundError:
+        return {}
+    if any(record.get(key) != value for key, value in facts.items()):
+        return {}
+    return {each["name"]: each for each in record["contests"] if each["small"] == small}
 
 
 # --- the environment ------------------------------------------------------------------
@@ -171,7 +185,8 @@ def hold(python: str, name: str, rounds: int, small: bool) -> dict[str, Any]:
         summary(who, own, ours)
         for who, own in zip(posed["contestants"], found, strict=True)
     ]
-    return posed | {"name": name, "lines": lines}
+    date = str(datetime.date.today())
+    return posed | {"name": name, "small": small, "date": date, "lines": lines}
 
 
 def summary(who: dict[str, Any], own: list[dict[str, Any]], ours: Any) -> dict:
@@ -241,6 +256,7 @@ def losses(results: list[dict[str, Any]]) -> list[str]:
     """Where another contestant took less time."""
     return [
         f"{contest['title']}: {line['name']} takes {line['ratio']:.2g} of the CPU time"
+        + (f": {line['reason']}" if line.get("reason") else "")
         for contest in results
         for line in contest["lines"]
         if (line.get("ratio") or 1.0) < 1.0
@@ -281,9 +297,14 @@ def write(folder: Path, facts: dict[str, Any], results: list[dict[str, Any]]) ->
     """All three files."""
     folder.mkdir(parents=True, exist_ok=True)
     versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
+    dates = sorted({contest["date"] for contest in results})
+    rounds = {
+        max(line.get("rounds", 1) for line in contest["lines"]) for contest in results
+    }
     head = (
-        f"{facts['date']}; {facts['machine']}; one thread, float64; medians of "
-        f"{facts['rounds']} rounds in turns. {versions}."
+        f"{' to '.join(dates[:: max(len(dates) - 1, 1)])}; {facts['machine']}; one thread, "
+        f"float64; medians of {' or '.join(map(str, sorted(rounds)))} rounds in turns. "
+        f"{versions}."
     )
     lost = losses(results)
     title = "skinfluence beside its peers"

@@ -68,6 +68,15 @@ def test_driver_writes_its_tables(tmp_path):
     assert all(line["cpu"] > 0 for line in lines[:2])
     assert "| NumPy, by hand |" in (tmp_path / "peers.md").read_text()
     assert "NumPy, by hand" in (tmp_path / "peers.rst").read_text()
+    # Another contest stands beside it; what is there is not run again.
+    more = ["--only", "influence.self", "scoring.ridge_search", "--resume", "--small"]
+    subprocess.run([*program, *more, "--rounds", "1", "--out", tmp_path], check=True)
+    found = json.loads((tmp_path / "peers.json").read_text())["contests"]
+    assert [each["name"] for each in found] == [
+        "influence.self",
+        "scoring.ridge_search",
+    ]
+    assert [each["lines"][0]["rounds"] for each in found] == [2, 1]
 
 
 # --- the suite of asv ---

@@ -65,7 +65,8 @@ def pose(contest: Contest, folder: Path, small: bool) -> dict[str, Any]:
         "judged": contest.judged,
         "notes": contest.notes,
         "contestants": [
-            {"name": own.name, "note": own.note} for own in contest.contestants
+            {"name": own.name, "note": own.note, "reason": own.reason}
+            for own in contest.contestants
         ],
     }
 

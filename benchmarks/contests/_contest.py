@@ -52,6 +52,7 @@ class Contestant:
     package: str | None = None  # the peer it needs; None for what skinfluence needs too
     note: str = ""
     absent: str = ""  # why it cannot take part
+    reason: str = ""  # why it may take less time, for the list of those that do
     # How much longer the whole job takes than what was run, by the sizes.
     extrapolate: Callable[[Mapping[str, int]], float] | None = None
 

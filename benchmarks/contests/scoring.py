@@ -169,7 +169,12 @@ CONTESTS = [
         SMALL,
         [
             Contestant("skinfluence, loo_predict", ours),
-            Contestant("scikit-learn RidgeCV, one strength", ridge_cv),
+            Contestant(
+                "scikit-learn RidgeCV, one strength",
+                ridge_cv,
+                reason="its decomposition is its fit; ours is fitted by Ridge itself, and "
+                "then looked at",
+            ),
             Contestant(
                 "scikit-learn, refits",
                 refits,
@@ -205,12 +210,21 @@ CONTESTS = [
         SMALL,
         [
             Contestant('skinfluence cv_predict, "exact"', our_folds("exact")),
-            Contestant('skinfluence cv_predict, "newton"', our_folds("newton")),
+            Contestant(
+                'skinfluence cv_predict, "newton"',
+                our_folds("newton"),
+                note="One step for each fold, from the fit of all rows.",
+            ),
             Contestant(
                 "scikit-learn cross_val_predict, newton-cholesky, tol=1e-10",
                 their_folds(solver="newton-cholesky", tol=1e-10),
             ),
-            Contestant("scikit-learn cross_val_predict, default", their_folds()),
+            Contestant(
+                "scikit-learn cross_val_predict, default",
+                their_folds(),
+                note='Its fits stop early: the error is that of our "newton".',
+                reason='its fits stop at an error that "newton" has in less time',
+            ),
         ],
     ),
 ]

@@ -128,6 +128,8 @@ def _columns(
     h, kept = own.leverage, own.remainder
     move = layout.ungrouped(own_outputs(terms.block, delta, layout))
     coef, intercept = design.to_estimator(layout.unpack(delta))
+    dfbetas = _ratio(coef, totals.coef_error)
+    dfbetas *= -1 / scale[..., None]  # in place: the widest of the columns
     # For least squares this is the squared residual over 1 - h.
     likelihood = own.deviance**2 + h * own.pearson**2 / kept
     return Diagnostics(
@@ -139,7 +141,7 @@ def _columns(
         resid_studentized_external=xp.sign(own.response) * xp.sqrt(likelihood) / scale,
         cooks_distance=squared / (totals.edf * sigma**2),
         dffits=-_ratio(move, xp.sqrt(own.variance)) / scale,
-        dfbetas=_ratio(coef, totals.coef_error) * (-1 / scale[..., None]),
+        dfbetas=dfbetas,
         dfbetas_intercept=-_ratio(intercept, totals.intercept_error) / scale,
         cov_ratio=_determinant_ratio(scale / sigma, totals.rank) / kept,
         loo_resid=y - loss.response(u + move),
