@@ -435,6 +435,28 @@ def test_figures_are_drawn_and_named():
     assert "Residual against leverage" not in titles and len(titles) == 3
 
 
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_the_explainer_is_asked_once(monkeypatch, make):
+    pytest.importorskip("matplotlib")
+    asked = {name: 0 for name in ("diagnostics", "self_influence", "_loo_outputs")}
+
+    def counted(name):
+        method = getattr(InfluenceExplainer, name)
+
+        def counting(self):
+            asked[name] += 1
+            return method(self)
+
+        return counting
+
+    for name in asked:
+        monkeypatch.setattr(InfluenceExplainer, name, counted(name))
+    report = InfluenceReport(make()[0])
+    assert len(report._drawn()[0]) == 4
+    assert set(asked.values()) == {1}
+    assert "diagnostics" not in vars(report.explainer)  # the caller's is as it was
+
+
 def test_without_matplotlib_the_page_says_so(monkeypatch):
     pytest.importorskip("jinja2")
     for name in ("matplotlib", "matplotlib.figure"):

@@ -13,6 +13,7 @@ from skinfluence.exceptions import InvalidDataError, InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.report._content import Asked, Content, content_of
 from skinfluence.report._figures import Figure, figures_of
+from skinfluence.report._once import asked_once
 from skinfluence.report._page import fragment, page
 from skinfluence.report._text import plain
 from skinfluence.support import checks
@@ -122,8 +123,7 @@ class InfluenceReport:
     ) -> None:
         _check(explainer, X_test, y_test, names, top, max_rows)
         self.explainer = explainer
-        self._draws = figures
-        self._figures: tuple[list[Figure], str] | None = None
+        self._figures: tuple[list[Figure], str] = [], ""
         asked = Asked(
             X_test=X_test,
             y_test=y_test,
@@ -135,7 +135,9 @@ class InfluenceReport:
             max_rows=int(max_rows),
             title=title,
         )
-        self._content: Content = content_of(explainer, asked)
+        once = asked_once(explainer)
+        self._content: Content = content_of(once, asked)
+        self._to_draw = once if figures else None  # its answers, until they are drawn
 
     @property
     def rows(self) -> Any:
@@ -307,10 +309,9 @@ class InfluenceReport:
 
     def _drawn(self) -> tuple[list[Figure], str]:
         """The figures, drawn once, and why there are none or fewer."""
-        if not self._draws:
-            return [], ""
-        if self._figures is None:
-            self._figures = figures_of(self.explainer, self._content)
+        if self._to_draw is not None:
+            self._figures = figures_of(self._to_draw, self._content)
+            self._to_draw = None
         return self._figures
 
 
