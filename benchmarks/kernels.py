@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 import skinfluence
 from skinfluence import InfluenceExplainer
-from skinfluence._rows import row_blocks
+from skinfluence._rows import training_blocks
 
 
 def main() -> None:
@@ -72,8 +72,9 @@ def hessian_of(n: int, p: int, repeats: int) -> list[Line]:
         return type(known)(known.objective, known.theta).as_matrix()
 
     def leverages() -> Any:
-        for part in row_blocks(n, p):
-            block = known.objective.design.centred_by_formula.block(part)
+        design = known.objective.rows
+        for part in training_blocks(design, p):
+            block = design.block(part)
             factor.row_blocks_of_inverse(block, layout, rows=part)
 
     bare, matrix, first, all_rows = paired_ratios(

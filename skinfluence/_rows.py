@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
+from sklearn import get_config
+
 from skinfluence import _threads
 from skinfluence._array import array_namespace, is_numpy_array
 from skinfluence._design import Design
@@ -20,8 +22,8 @@ from skinfluence.exceptions import DeviceMemoryError
 # A block should fit the second-level cache together with one scaled copy of itself.
 _BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
-# Rows that are multiplied as they are, without a copy in the cache.
-_LEAST_PLAIN_ROWS = 1024
+# Rows that are multiplied as they are are copied into the cache by their kernels only.
+_PLAIN_ENTRIES, _LEAST_PLAIN_ROWS, _MOST_PLAIN_ROWS = 2**19, 1024, 8192
 # Not even the least number of rows may hold more numbers than this, 64 MiB.
 _MOST_ENTRIES = 2**23
 # Where a device has no room for blocks of so few rows, smaller ones will not help.
@@ -82,8 +84,30 @@ def _blocks(
     if most_rows is not None:
         return _slices(design.n_rows, most_rows)
     if design.by_formula:
-        least_rows = max(least_rows, _LEAST_PLAIN_ROWS)
+        return plain_blocks(design.n_rows, design.width)
     return row_blocks(design.n_rows, design.width, least_rows, design.centre)
+
+
+def plain_blocks(n_rows: int, width: int) -> list[slice]:
+    """Slices over rows that are read where they lie, and ``width`` numbers made of each.
+
+    Not more at a time than scikit-learn's ``working_memory`` holds.
+    """
+    entries = min(_PLAIN_ENTRIES, working_entries())
+    size = max(entries // max(width, 1), _LEAST_PLAIN_ROWS)
+    return _slices(n_rows, min(size, _MOST_PLAIN_ROWS))
+
+
+def working_entries() -> int:
+    """Float64 numbers that fit scikit-learn's ``working_memory``."""
+    return int(get_config()["working_memory"] * 2**20 / 8)
+
+
+def training_blocks(design: Design, width: int) -> list[slice]:
+    """Slices over the rows of a design, where ``width`` numbers are made of each row."""
+    if design.centred_by_formula.by_formula:
+        return plain_blocks(design.n_rows, width)
+    return row_blocks(design.n_rows, width, place=design.centre)
 
 
 def _over(

@@ -187,3 +187,16 @@ def test_blocks_of_sparse_rows_are_dense_one_at_a_time():
     design = Design(X.tocsr(), np.zeros(60), True)
     for rows, (block,) in iterate(design):
         np.testing.assert_array_equal(block[:, :-1], X.toarray()[rows])
+
+
+def test_the_centre_of_many_rows_is_near_their_mean():
+    """Evenly spaced rows are enough, also where few have weight."""
+    X = np.random.default_rng(2).normal(loc=[0.0, 5.0], size=(70_000, 2))
+    weight = np.ones(len(X))
+    near = weighted_mean(X, weight)
+    np.testing.assert_allclose(near, X.mean(axis=0), atol=0.05)
+    weight[:] = 0.0
+    weight[1::100] = 1.0  # none of the rows that are read
+    weight[::4] = 0.0
+    truth = X[weight > 0].mean(axis=0)
+    np.testing.assert_allclose(weighted_mean(X, weight), truth, rtol=1e-12)

@@ -20,7 +20,7 @@ def threads(monkeypatch):
     monkeypatch.setattr(_threads, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(_threads, "_allowed", lambda: 3)
     monkeypatch.setattr("skinfluence._rows._BLOCK_ENTRIES", 2**8)
-    monkeypatch.setattr("skinfluence._rows._LEAST_PLAIN_ROWS", 8)
+    monkeypatch.setattr("skinfluence._rows._MOST_PLAIN_ROWS", 8)
     monkeypatch.setattr("skinfluence._rows._host_block", lambda width, least: 8)
 
 

@@ -7,7 +7,7 @@ a leading dimension, where the wrappers would copy.
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,9 @@ from scipy.linalg import cython_blas
 # Numbers that a thread keeps between blocks, 16 MiB: memory that is in the cache already
 # is written twice as fast as new memory.
 _MOST_KEPT = 2**21
+# Numbers that fit the second-level cache, and rows enough for BLAS to be at its speed.
+_CACHED = 2**17
+_LEAST_ROWS, _MOST_ROWS = 512, 2048
 
 
 class _Kept(threading.local):
@@ -25,6 +28,14 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+
+
+def in_cache(rows: Any) -> Iterator[slice]:
+    """Slices of rows (b, q) that fit the cache and still keep BLAS busy."""
+    n, width = rows.shape
+    size = min(max(_CACHED // max(width, 1), _LEAST_ROWS), _MOST_ROWS)
+    for first in range(0, n, size):
+        yield slice(first, min(first + size, n))
 
 
 def scratch(shape: tuple[int, int]) -> np.ndarray:

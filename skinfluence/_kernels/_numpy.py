@@ -6,7 +6,9 @@ from scipy.sparse.linalg import LinearOperator, onenormest
 
 from skinfluence._kernels._blas import (
     add_own_product,
+    in_cache,
     multiply_triangular,
+    scratch,
     scratch_copy,
 )
 from skinfluence._kernels._generic import add_gram as _add_gram_by_product
@@ -48,14 +50,23 @@ _BLOCK = 2048
 _MIRRORED = 256
 
 
+def sign_of(weight: np.ndarray) -> float:
+    """1.0 where no weight is negative, -1.0 where none is positive, else 0.0."""
+    least, most = weight.min(), weight.max()
+    return 0.0 if least < 0 < most else 1.0 if least >= 0 else -1.0
+
+
 def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """``total + block' diag(weight) block`` into the upper triangle, in place."""
-    least, most = weight.min(), weight.max()
-    if least < 0 < most:
+    sign = sign_of(weight)
+    if not sign:
         total += _add_gram_by_product(0.0, block, weight)
         return total
-    scaled = block * np.sqrt(np.abs(weight))[:, None]
-    add_own_product(total, np.ascontiguousarray(scaled), 1.0 if least >= 0 else -1.0)
+    root = np.sqrt(np.abs(weight))
+    for rows in in_cache(block):
+        scaled = scratch(block[rows].shape)
+        np.multiply(block[rows], root[rows, None], out=scaled)
+        add_own_product(total, scaled, sign)
     return total
 
 
@@ -155,13 +166,16 @@ def squared_row_norms(
     block: np.ndarray, T: np.ndarray, *, triangular: bool
 ) -> np.ndarray:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    if triangular:  # half the work of a product
-        product = scratch_copy(block)
-        multiply_triangular(product, T)
-    else:
-        product = block @ T
-    np.square(product, out=product)
-    return product @ np.ones(product.shape[1])  # twice as fast as an einsum
+    norms, ones = np.empty(len(block)), np.ones(T.shape[1])
+    for rows in in_cache(block):
+        if triangular:  # half the work of a product
+            product = scratch_copy(block[rows])
+            multiply_triangular(product, T)
+        else:
+            product = block[rows] @ T
+        np.square(product, out=product)
+        np.matmul(product, ones, out=norms[rows])  # twice as fast as an einsum
+    return norms
 
 
 def times_inverse(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:

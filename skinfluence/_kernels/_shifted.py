@@ -13,9 +13,8 @@ from scipy.linalg import blas
 from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
     add_own_product,
-    multiply_triangular,
+    in_cache,
     scratch,
-    scratch_copy,
 )
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
@@ -26,8 +25,8 @@ __all__ = ["ShiftedGrams", "row_gram", "squared_row_norms"]
 _LEAST_SHARE = 1e-2
 # Numbers in a scaled block of columns of all rows.
 _ENTRIES = 2**22
-# The shift of rows against the rows, squared.
-_MOST_SHIFT = 1e4
+# The shift of rows against the rows, squared: as many digits are lost.
+_MOST_SHIFT = 1e2
 
 
 @final
@@ -47,21 +46,24 @@ class ShiftedGrams(AbstractGrams):
         return cls(totals, np.zeros((n_weights, p)), np.zeros(n_weights), centre)
 
     def add(self, block: ShiftedRows, weights: Any) -> None:
-        X = block.X
-        scaled = scratch(X.shape)
-        for t, w in enumerate(weights.T.copy()):
-            least, most = w.min(), w.max()
-            if least < 0 < most:
-                np.multiply(X, w[:, None], out=scaled)
-                self.totals[t] += X.T @ scaled
-                self.pulls[t] += scaled.sum(axis=0)
-            else:
-                sign = 1.0 if least >= 0 else -1.0
-                root = np.sqrt(np.abs(w))
-                np.multiply(X, root[:, None], out=scaled)
-                add_own_product(self.totals[t], scaled, sign)
-                self.pulls[t] += sign * (root @ scaled)
-            self.masses[t] += w.sum()
+        columns = weights.T.copy()  # (T, b)
+        signs = [_numpy.sign_of(w) for w in columns]
+        factors = [
+            np.sqrt(np.abs(w)) if sign else w
+            for w, sign in zip(columns, signs, strict=True)
+        ]
+        for rows in in_cache(block.X):
+            X = block.X[rows]
+            scaled = scratch(X.shape)
+            for t, (sign, factor) in enumerate(zip(signs, factors, strict=True)):
+                np.multiply(X, factor[rows, None], out=scaled)
+                if sign:
+                    add_own_product(self.totals[t], scaled, sign)
+                    self.pulls[t] += sign * (factor[rows] @ scaled)
+                else:
+                    self.totals[t] += X.T @ scaled
+                    self.pulls[t] += scaled.sum(axis=0)
+        self.masses += columns.sum(axis=1)
 
     @property
     def exact(self) -> bool:
@@ -100,13 +102,15 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     if not triangular:
         return _numpy.squared_row_norms(block.dense(), T, triangular=False)
     own = T[:p, :p]  # what is beside it multiplies into the last column alone
-    product = scratch_copy(X)
-    multiply_triangular(product, own)
     shift = block.centre @ own
-    product -= shift
-    last = X @ T[:p, p] + (T[p, p] - block.centre @ T[:p, p])
-    np.square(product, out=product)
-    norms = product @ np.ones(p) + last**2
+    beside = np.stack([T[:p, p], own @ shift], axis=1)  # (p, 2)
+    constant = T[p, p] - block.centre @ T[:p, p]
+    norms = np.empty(len(X))
+    for rows in in_cache(X):
+        last, across = (X[rows] @ beside).T
+        norms[rows] = _numpy.squared_row_norms(X[rows], own, triangular=True)
+        norms[rows] += (last + constant) ** 2 - 2 * across
+    norms += shift @ shift
     if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
         return _numpy.squared_row_norms(block.dense(), T, triangular=True)
     return norms

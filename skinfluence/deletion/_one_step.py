@@ -145,16 +145,19 @@ def penalty_pull(point: Point, terms: RowTerms, share: Any) -> Any:
 def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
     """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
     xp = array_namespace(A)
+    nothing = xp.asarray(xp.nan, dtype=A.dtype, device=device_of(A))
+    if A.shape[-1] == 1:  # plain division then, many times faster
+        remainder = 1 - bend * A
+        lost = xp.abs(remainder) < _LEAST_REMAINDER
+        inverse = 1 / xp.where(lost, nothing, remainder)
+        return inverse, xp.any(lost[..., 0, 0], axis=1)
     eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
     remainder = eye - xp.matmul(bend, A)
-    single = A.shape[-1] == 1  # plain division then, many times faster
-    singular = (remainder[..., 0, 0] if single else xp.linalg.det(remainder)) == 0
-    safe = xp.where(singular[..., None, None], eye, remainder)
-    inverse = 1 / safe if single else xp.linalg.inv(safe)
+    singular = xp.linalg.det(remainder) == 0
+    inverse = xp.linalg.inv(xp.where(singular[..., None, None], eye, remainder))
     largest = xp.max(xp.abs(inverse), axis=(-2, -1))
     lost = singular | (largest * _LEAST_REMAINDER > 1)
-    inverse = xp.where(lost[..., None, None], xp.nan * eye, inverse)
-    return inverse, xp.any(lost, axis=1)
+    return xp.where(lost[..., None, None], nothing, inverse), xp.any(lost, axis=1)
 
 
 def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Any) -> Any:
@@ -171,5 +174,6 @@ def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Any) -> Any:
 
 def product(matrices: Any, vectors: Any) -> Any:
     """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
-    xp = array_namespace(vectors)
-    return xp.matmul(matrices, vectors[..., None])[..., 0]
+    if vectors.shape[-1] == 1:  # many times faster
+        return matrices[..., 0] * vectors
+    return array_namespace(vectors).matmul(matrices, vectors[..., None])[..., 0]

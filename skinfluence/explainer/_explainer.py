@@ -31,7 +31,7 @@ from skinfluence._array import (
 from skinfluence._delegation import DelegationMixin
 from skinfluence._design import Design
 from skinfluence._progress import Progress
-from skinfluence._rows import map_blocks, row_blocks
+from skinfluence._rows import map_blocks, row_blocks, training_blocks, working_entries
 from skinfluence.deletion import (
     AbstractDeletion,
     Deltas,
@@ -1170,12 +1170,13 @@ class InfluenceExplainer(
     def _loo_outputs(self) -> tuple[Any, Any]:
         """Outputs of each row without it, and the mask of rows without any; host arrays."""
         deletion, verdicts = self._deletion(self.n_train_), Verdicts()
-        design, parts = self._point.objective.design, []
+        objective, parts = self._point.objective, []
+        design, layout = objective.design, objective.layout
 
         def asked(rows: slice) -> Any:
             return rows, deletion.outputs(rows), deletion.missed_changes(rows)
 
-        blocks = row_blocks(self.n_train_, design.width, place=self._point.theta)
+        blocks = training_blocks(design, layout.n_outputs * layout.size)
         alone = self.deletion == "exact"  # it reports progress, in order
         for rows, (u, unidentified, unbounded), missed in map_blocks(
             asked, blocks, design, alone=alone
@@ -1279,7 +1280,7 @@ class InfluenceExplainer(
             design,
             quantity,
             aggregate,
-            entries=_working_entries(),
+            entries=working_entries(),
             watch=verdicts.watch,
         )
 
@@ -1323,7 +1324,7 @@ class InfluenceExplainer(
         """Slices of test rows whose blocks of effects fit the working memory."""
         layout = self._point.objective.layout
         numbers = layout.n_groups * layout.size + 4 * 4096
-        size = max(_working_entries() // numbers, 16)
+        size = max(working_entries() // numbers, 16)
         starts = range(0, n_points, size)
         return [slice(first, min(first + size, n_points)) for first in starts]
 
@@ -1392,8 +1393,3 @@ def _row_labels(X: Any, n_rows: int) -> Any:
     if hasattr(X, "iloc") and hasattr(X, "index"):
         return np.asarray(X.index)
     return np.arange(n_rows)
-
-
-def _working_entries() -> int:
-    """Float64 numbers that fit scikit-learn's ``working_memory``."""
-    return int(get_config()["working_memory"] * 2**20 / 8)

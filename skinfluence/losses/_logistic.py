@@ -45,7 +45,8 @@ class HalfBinomialLoss(AbstractLoss):
     def response(self, u: Any) -> Any:
         """Probability of the second class, ``1 / (1 + exp(-u))``."""
         xp = array_namespace(u)
-        return 1 / (1 + xp.exp(-xp.clip(u, min=-700.0)))  # exp(710) overflows
+        decay = xp.exp(-xp.abs(u))  # exp(u) would overflow
+        return xp.where(u < 0, decay, xp.ones_like(u)) / (1 + decay)
 
     def response_slope(self, u: Any) -> Any:
         return self.hessian(u, u)[..., 0, 0]
