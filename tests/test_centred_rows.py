@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import ShiftedGrams, ShiftedRows, kernels
+from skinfluence._kernels import ShiftedGrams, ShiftedRows, _shifted, kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(loc=[0, 1, -1, 2, 0.5, 0], size=(3000, 6))
@@ -93,3 +93,11 @@ def test_an_audit_is_the_same_by_formula_and_one_by_one():
         for shift in (0.0, 100.0)
     ]
     close(outputs[0], outputs[1], rtol=1e-7)
+
+
+@pytest.mark.parametrize("at_once", [1, 64, 2**17])
+def test_squared_columns_are_those_of_dense_rows(monkeypatch, at_once):
+    monkeypatch.setattr(_shifted, "_SQUARED", at_once)
+    weights = RNG.normal(size=(len(X), 2))
+    found = kernels(ROWS).squared_columns(ROWS, weights)
+    close(found, weights.T @ DENSE**2)

@@ -19,12 +19,14 @@ from skinfluence._kernels._blas import (
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
 
-__all__ = ["ShiftedGrams", "row_gram", "squared_row_norms"]
+__all__ = ["ShiftedGrams", "row_gram", "squared_columns", "squared_row_norms"]
 
 # A centred diagonal entry this small against the one of X: two digits lost, not more.
 _LEAST_SHARE = 1e-2
 # Numbers in a scaled block of columns of all rows.
 _ENTRIES = 2**22
+# Numbers of X that are squared at once.
+_SQUARED = 2**17
 # The shift of rows against the rows, squared: as many digits are lost.
 _MOST_SHIFT = 1e2
 
@@ -114,6 +116,21 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
         return _numpy.squared_row_norms(block.dense(), T, triangular=True)
     return norms
+
+
+def squared_columns(block: ShiftedRows, weight: Any) -> Any:
+    """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
+    X, c = block.X, block.centre
+    size = max(_SQUARED // len(c), 1)  # X is read once, its squares stay in the cache
+    squares, pulls = np.zeros((2, weight.shape[1], len(c)))
+    for first in range(0, len(X), size):
+        rows = slice(first, first + size)
+        part, w = X[rows], weight[rows].T
+        square = np.multiply(part, part, out=scratch(part.shape))
+        squares += w @ square
+        pulls += w @ part
+    mass = weight.sum(axis=0)[:, None]
+    return np.concatenate([squares + c * (mass * c - 2 * pulls), mass], axis=1)
 
 
 def row_gram(rows: ShiftedRows, weight: Any, constant: float) -> Any:

@@ -89,7 +89,7 @@ class RowwiseCurvature(AbstractCurvature):
 
         start = xp.zeros_like(layout.unpack(self.theta))
         aligned = objective.targets, self.first_order.outputs, objective.weight
-        total = sum_over_rows(add, start, objective.design, *aligned)
+        total = sum_over_rows(add, start, objective.rows, *aligned)
         return layout.pack(total.T) + self.diagonal_part
 
     def output_block(self, k: int) -> Any:

@@ -20,7 +20,6 @@ from skinfluence.solvers import (
     gradient_lengths,
     has_no_minimum,
     polish,
-    row_terms,
     settle,
     taken,
     widened,
@@ -140,13 +139,15 @@ def _sampled_rows(objective: Objective, most: int) -> Any:
 
 def _model_length(point: Point, rows: Any) -> float:
     """Length of theta by the curvature, from some rows: how large its own terms are."""
-    terms = row_terms(point, rows)
-    bend = np.abs(np.trace(to_numpy(terms.bend), axis1=-2, axis2=-1)).mean(axis=1)
-    size = to_numpy(terms.outputs) ** 2
-    if point.objective.loss.quadratic:
-        targets = to_numpy(taken(point.objective.targets, rows))
-        size = size + targets[:, : size.shape[1]] ** 2  # behind them may stand weights
-    return float(np.sqrt(point.objective.n_rows * np.mean(bend * size.sum(axis=1))))
+    objective = point.objective
+    u, y = taken(point.outputs, rows), taken(objective.targets, rows)
+    M = to_numpy(objective.loss.hessian(y, u))
+    bend = np.abs(np.trace(M, axis1=-2, axis2=-1)).mean(axis=1)
+    bend = bend * to_numpy(taken(objective.weight, rows))
+    size = to_numpy(u) ** 2
+    if objective.loss.quadratic:
+        size = size + to_numpy(y)[:, : u.shape[1]] ** 2  # behind them may stand weights
+    return float(np.sqrt(objective.n_rows * np.mean(bend * size.sum(axis=1))))
 
 
 def _warn_if_far(

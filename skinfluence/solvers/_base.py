@@ -61,6 +61,11 @@ class AbstractFactor(abc.ABC):
         squared = xp.sum(vectors * self.solve(vectors).value, axis=(0, 1))
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
+    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
+        """``norm`` of ``X~_i' c`` for slopes c (b, G, Kb) of training rows, (b,)."""
+        lifted = layout.lifted(block, slope)  # (b, G, D)
+        return self.norm(array_namespace(slope).permute_dims(lifted, (1, 2, 0)))
+
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None, rows: Any = None
     ) -> Any:

@@ -132,6 +132,12 @@ class InverseRoot(AbstractFactor):
         half = xp.matmul(xp.matrix_transpose(self.root), vectors)  # (G, r, m)
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
 
+    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
+        if layout.group_size > 1:
+            return super().row_norms(block, slope, layout, rows)
+        squared = self.squared_lengths(block, slope, layout, rows)
+        return array_namespace(slope).sqrt(squared)
+
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None, rows: Any = None
     ) -> Any:

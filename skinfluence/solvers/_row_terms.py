@@ -71,10 +71,14 @@ def gradient_lengths(point: Point, rows: Any) -> Any:
     xp, layout = array_namespace(rows), point.objective.layout
     lengths = []
     for part in row_blocks(rows.shape[0], layout.n_groups * layout.size):
-        terms = row_terms(point, rows[part])
+        terms = row_terms(point, rows[part], by_formula=True)
         slope = terms.weight[:, None, None] * terms.slope
-        lifted = row_gradients(point, terms, slope)  # (b, G, D)
-        lengths.append(point.factor.norm(xp.permute_dims(lifted, (1, 2, 0))))
+        if terms.share is None:
+            found = point.factor.row_norms(terms.block, slope, layout, terms.rows)
+        else:
+            lifted = row_gradients(point, terms, slope)  # (b, G, D)
+            found = point.factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
+        lengths.append(found)
     return xp.concat(lengths)
 
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of, masked
+import numpy as np
+
+from skinfluence._array import array_namespace, device_of, like, masked
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
@@ -32,6 +34,8 @@ _RANK_TOLERANCE = 1e-11
 _LEAST_LEVERAGE = 1e-3
 # Where N spreads wider than this, a solution is refined once by its own residual.
 _WELL_CONDITIONED = 1e5
+# Power iterations on the matrix of the rows.
+_DOMINANT_STEPS = 8
 
 
 @final
@@ -77,6 +81,7 @@ class _Group(NamedTuple):
     inverse_schur: Any  # (z, z) inv(S), on the quotient by the gauge
     rank_deficient: bool
     spread: float  # largest diagonal entry of N, whose smallest eigenvalue is 1
+    steepest: Any  # (n, Kb) R_i w_i, w near the eigenvector of N's largest eigenvalue
 
     def inner(self, moves: Any, border: Any) -> tuple[Any, Any]:
         """From ``X~ inv(P) c`` (n, Kb, m) and ``c_U`` (z, m): weights of rows, ``x_U``."""
@@ -87,6 +92,16 @@ class _Group(NamedTuple):
         x_U = self.inverse_schur @ (border - self.pulled.T @ w)
         a = self.T @ (self.T.T @ w) + self.pulled @ x_U
         return xp.matmul(self.roots, xp.reshape(a, (n, r, -1))), x_U
+
+
+class _WithinRows(NamedTuple):
+    """A solve of one group, as the rows see it."""
+
+    group: _Group
+    moves: Any  # (n, Kb, m) X~ inv(P) c
+    border: Any  # (z, m) c_U
+    slope: Any  # (n, Kb, m) weights of the rows
+    x_U: Any  # (z, m)
 
 
 @final
@@ -101,7 +116,11 @@ class DualFactor(AbstractFactor):
     @cached_property
     def condition(self) -> float:  # type: ignore[override]
         """Condition number of H with unit diagonal, estimated."""
-        return condition_number(self.curvature)
+        xp, objective = array_namespace(self.curvature.theta), self.curvature.objective
+        n_groups = objective.layout.n_groups
+        own = [self.groups[min(g, len(self.groups) - 1)] for g in range(n_groups)]
+        slope = xp.concat([group.steepest for group in own], axis=1)  # (n, K)
+        return condition_number(self.curvature, objective.pulled_back(slope))
 
     @cached_property
     def effective_dof(self) -> float:  # type: ignore[override]
@@ -134,10 +153,33 @@ class DualFactor(AbstractFactor):
             found.append(xp.concat(norms) - border)
         return found
 
+    @property
+    def _ill_conditioned(self) -> bool:
+        return max(group.spread for group in self.groups) > _WELL_CONDITIONED
+
+    def norm(self, vectors: Any) -> Any:
+        if self._ill_conditioned:
+            return super().norm(vectors)
+        xp = array_namespace(vectors)
+        squared = 0.0 * vectors[0, 0, :]
+        for g, part in enumerate(self._within_rows(vectors)):  # no step of length D
+            own = xp.sum(
+                part.group.inverse_strength[:, None] * vectors[g, ...] ** 2, axis=0
+            )
+            squared = squared + own - xp.sum(part.moves * part.slope, axis=(0, 1))
+            squared = squared + xp.sum(part.border * part.x_U, axis=0)
+        return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
+
+    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
+        if layout.group_size > 1:
+            return super().row_norms(block, slope, layout, rows)
+        squared = self.squared_lengths(block, slope, layout, rows)
+        return array_namespace(slope).sqrt(squared)
+
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
         value = self._once(rhs)
-        if max(group.spread for group in self.groups) > _WELL_CONDITIONED:
+        if self._ill_conditioned:
             # Entries in the span of the rows are a difference of larger numbers.
             value = value + self._once(self._within(rhs - self.curvature.matvec(value)))
         finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
@@ -148,6 +190,15 @@ class DualFactor(AbstractFactor):
         return rhs if gauge is None else rhs - gauge @ (gauge.T @ rhs)
 
     def _once(self, rhs: Any) -> Any:
+        parts, xp = self._within_rows(rhs), array_namespace(rhs)
+        slope = xp.stack([part.slope for part in parts], axis=1)  # (n, G, Kb, m)
+        slope = xp.reshape(slope, (slope.shape[0], -1, rhs.shape[-1]))
+        scale = xp.stack([part.group.inverse_strength for part in parts])[..., None]
+        borders = xp.stack([part.group.border @ part.x_U for part in parts])
+        return scale * (rhs - self.curvature.objective.lifted_sum(slope)) + borders
+
+    def _within_rows(self, rhs: Any) -> "list[_WithinRows]":
+        """Of each group, what ``inv(H) rhs`` needs of the rows; one pass over them."""
         objective = self.curvature.objective
         layout, xp = objective.layout, array_namespace(rhs)
         own = [self.groups[min(g, len(self.groups) - 1)] for g in range(rhs.shape[0])]
@@ -155,14 +206,12 @@ class DualFactor(AbstractFactor):
         moves = objective.moves(scale * rhs)  # (n, K, m)
         shape = (moves.shape[0], layout.n_groups, layout.group_size, rhs.shape[-1])
         moves = xp.reshape(moves, shape)
-        slopes, borders = [], []
+        parts = []
         for g, group in enumerate(own):
             c_U = group.border.T @ rhs[g, ...]
-            a, x_U = group.inner(moves[:, g, :, :], c_U)
-            slopes.append(a)
-            borders.append(group.border @ x_U)
-        slope = xp.reshape(xp.stack(slopes, axis=1), (shape[0], -1, shape[-1]))
-        return scale * (rhs - objective.lifted_sum(slope)) + xp.stack(borders)
+            slope, x_U = group.inner(moves[:, g, :, :], c_U)
+            parts.append(_WithinRows(group, moves[:, g, :, :], c_U, slope, x_U))
+        return parts
 
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None, rows: Any = None
@@ -236,6 +285,8 @@ def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> 
     roots = row_roots(bend)
     N = _inner_matrix(objective.design, inverse, roots)
     spread = float(xp.max(xp.linalg.diagonal(N)))
+    steepest = xp.reshape(_dominant(N), (roots.shape[0], -1, 1))
+    steepest = xp.matmul(roots, steepest)[..., 0]
     T = kernels(N).inverse_root_in_place(N)
     if T is None:
         raise _indefinite()
@@ -245,7 +296,19 @@ def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> 
     n_gauge = 0 if gauge is None else gauge.shape[1]
     deficient = rank < border.shape[1] - n_gauge
     pulled = T @ half
-    return _Group(inverse, border, roots, T, pulled, inverse_schur, deficient, spread)
+    return _Group(
+        inverse, border, roots, T, pulled, inverse_schur, deficient, spread, steepest
+    )
+
+
+def _dominant(N: Any) -> Any:
+    """About the eigenvector of the largest eigenvalue, (n r,): a few cheap products."""
+    xp = array_namespace(N)
+    vector = like(np.random.default_rng(0).normal(size=N.shape[0]), N)
+    for _ in range(_DOMINANT_STEPS):
+        vector = N @ vector
+        vector = vector / xp.sqrt(xp.sum(vector**2))
+    return vector
 
 
 def row_roots(bend: Any) -> Any:
@@ -297,7 +360,14 @@ def _bordering_rows(design: Design, border: Any, roots: Any) -> Any:
     n, Kb, r = roots.shape
     z = border.shape[1]
     parts = xp.reshape(border, (Kb, border.shape[0] // Kb, z))
-    outputs = xp.stack([_times(design, parts[k, ...]) for k in range(Kb)], axis=1)
+    if design.has_intercept and not bool(xp.any(parts[:, :-1, :] != 0)):
+        last = xp.astype(
+            parts[:, -1, :], roots.dtype
+        )  # only intercepts: no pass over X
+        outputs = xp.broadcast_to(last, (n, Kb, z))
+    else:
+        columns = [_times(design, parts[k, ...]) for k in range(Kb)]
+        outputs = xp.stack(columns, axis=1)
     return xp.reshape(xp.matmul(xp.matrix_transpose(roots), outputs), (n * r, z))
 
 

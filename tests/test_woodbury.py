@@ -1,0 +1,78 @@
+"""The dual's own shortcuts give what the matrix H itself gives, in few passes over X."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from test_solvers import MODELS, WIDE, explained
+
+from skinfluence import InfluenceExplainer
+from skinfluence._kernels._centred import AbstractCentredRows
+from skinfluence.solvers import gradient_lengths, row_gradients, row_terms
+
+
+@pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no weights"])
+@pytest.mark.parametrize("name", MODELS)
+def test_lengths_are_those_of_the_direct_solver(name, weighted):
+    points = [
+        explained(name, WIDE, solver, weighted)._point for solver in ("dual", "direct")
+    ]
+    rows = np.array([0, 3, 4, 17])
+    for point in points:
+        terms = row_terms(point, rows)
+        lifted = row_gradients(point, terms, terms.weight[:, None, None] * terms.slope)
+        squared = np.sum(lifted * points[1].factor.steps(lifted), axis=(1, 2))
+        truth = np.sqrt(np.maximum(squared, 0))
+        found = gradient_lengths(point, rows)
+        np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-12 * truth.max())
+    slopes = np.random.default_rng(0).normal(size=points[0].outputs.shape)
+    if points[0].objective.loss.shift_invariant:
+        slopes -= slopes.mean(axis=1, keepdims=True)
+    vectors = points[0].objective.lifted_sum(slopes[..., None] * [1.0, 1e-3, 0.0])
+    vectors = points[0].factor._within(vectors)
+    found, truth = (point.factor.norm(vectors) for point in points)
+    np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-12 * truth.max())
+    assert found[2] == 0
+
+
+def problem(n=40, p=300, spread=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) * 10 ** rng.uniform(-spread, spread, size=p) + 0.5
+    return X, X[:, 0] + rng.normal(size=n)
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 4.0])
+def test_condition_is_that_of_the_matrix_to_some_per_cent(alpha, spread):
+    X, y = problem(spread=spread)
+    explainer = InfluenceExplainer(Ridge(alpha).fit(X, y), solver="dual").fit(X, y)
+    curvature = explainer._point.curvature
+    H = curvature.as_matrix()[0]
+    scale = np.sqrt(np.diagonal(H))
+    scaled = H / scale[:, None] / scale
+    least = np.min(alpha / scale[:-1] ** 2)  # what the rows do not see
+    truth = np.linalg.eigvalsh(scaled)[-1] / least
+    assert 0.9 * truth <= explainer.condition_ <= (1 + 1e-10) * truth
+
+
+def test_a_fit_passes_over_the_rows_a_few_times(monkeypatch):
+    """One product with all rows, and a dozen of them with a vector; leverages are free."""
+    X, y = problem()
+    multiplied = []
+
+    def watch(name):
+        product = getattr(AbstractCentredRows, name)
+
+        def watched(rows, other):
+            columns = other.size // (
+                other.shape[0] if name == "__matmul__" else len(rows)
+            )
+            multiplied.append(len(rows) * columns / len(X))
+            return product(rows, other)
+
+        monkeypatch.setattr(AbstractCentredRows, name, watched)
+
+    watch("__matmul__")
+    watch("__rmatmul__")
+    model = Ridge(10.0).fit(X, y)
+    InfluenceExplainer(model, solver="dual").fit(X, y).loo_predict()
+    assert 3 < sum(multiplied) <= 18
