@@ -5,13 +5,13 @@ H has 6,210 columns. Both solvers explain the same fitted model; times include `
 where "direct" factors and "cg" prepares its preconditioner; memory is the peak of what
 Python allocates. Ratios are what to look at: the machine may be shared.
 
-Run: ``python benchmarks/solvers.py [--text]``. ``--text`` adds a sparse problem, 20,000
-rows by 50,000 columns.
+Run: ``python benchmarks/solvers.py [--quick] [--text]``. ``--quick`` takes 150 features,
+seconds instead of minutes; ``--text`` adds a sparse problem, 20,000 rows by 50,000 columns.
 """
 
+import argparse
 import os
 import platform
-import sys
 import time
 import tracemalloc
 import warnings
@@ -29,14 +29,14 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 import skinfluence
 from skinfluence import InfluenceExplainer
 
-FEATURES, TEST_POINTS = 620, 100
+FEATURES, FEW_FEATURES, TEST_POINTS = 620, 150, 100
 
 
-def digits():
+def digits(n_features):
     """Pixels and the products of two with the largest variance, standardised."""
     X, y = load_digits(return_X_y=True)
     X = PolynomialFeatures(2, include_bias=False).fit_transform(X / 16)
-    X = X[:, np.sort(np.argsort(-X.var(axis=0))[:FEATURES])]
+    X = X[:, np.sort(np.argsort(-X.var(axis=0))[:n_features])]
     return StandardScaler().fit_transform(X), y
 
 
@@ -131,7 +131,12 @@ def explain_text():
         )
 
 
-if __name__ == "__main__":
+def main():
+    """Compare on digits, and explain the text where it is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer features, seconds")
+    parser.add_argument("--text", action="store_true", help="a sparse problem too")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, "
@@ -139,11 +144,15 @@ if __name__ == "__main__":
         f"skinfluence {skinfluence.__version__}, {os.cpu_count()} CPUs, load "
         f"{os.getloadavg()[0]:.1f}"
     )
-    X, y = digits()
+    X, y = digits(FEW_FEATURES if options.quick else FEATURES)
     model = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(X, y)
     print(
-        f"softmax: X {X.shape}, {len(model.classes_)} classes, H {FEATURES * 10 + 10}"
+        f"softmax: X {X.shape}, {len(model.classes_)} classes, H {X.shape[1] * 10 + 10}"
     )
     compare(model, X, y)
-    if "--text" in sys.argv:
+    if options.text:
         explain_text()
+
+
+if __name__ == "__main__":
+    main()

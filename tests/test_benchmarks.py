@@ -79,6 +79,14 @@ def test_driver_writes_its_tables(tmp_path):
     assert [each["lines"][0]["rounds"] for each in found] == [2, 1]
 
 
+@pytest.mark.parametrize("name", ["solvers", "selection"])
+def test_small_runs_end(name):
+    program = [sys.executable, BENCHMARKS / f"{name}.py", "--quick"]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1]
+    assert "cg against direct" in last or "GridSearchCV" in last
+
+
 # --- the suite of asv ---
 
 TINY = {"n": 60, "p": 4, "m": 5, "classes": 3}
