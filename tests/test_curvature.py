@@ -85,6 +85,7 @@ def test_blocks_of_rows_do_not_matter(name, monkeypatch):
     expected = whole.as_matrix(), whole.matvec(v)
     gradient, root = whole.first_order.gradient, np.abs(whole.upper_root())
     monkeypatch.setattr(_rows, "_MOST_ROWS", 7)
+    monkeypatch.setattr(_rows, "_MOST_PLAIN_ROWS", 7)
     monkeypatch.setattr(_rows.row_blocks, "__defaults__", (1, None))
     monkeypatch.setattr(_rows.iterate, "__defaults__", (1,))
     cut = curvature_of(name)

@@ -19,6 +19,7 @@ from skinfluence._kernels._generic import (
     squared_row_norms,
     times_inverse,
     upper_factor,
+    with_diagonal,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "squared_row_norms",
     "times_inverse",
     "upper_factor",
+    "with_diagonal",
 ]
 
 # A block and the temporaries made from it, in blocks.

@@ -46,6 +46,13 @@ def finished_gram(total: Any) -> Any:
     return total
 
 
+def with_diagonal(matrix: Any, values: Any) -> Any:
+    """``matrix + diag(values)``; the matrix is given away."""
+    xp = array_namespace(matrix)
+    eye = xp.eye(matrix.shape[0], dtype=matrix.dtype, device=device_of(matrix))
+    return matrix + values * eye
+
+
 def inverse_cholesky(matrix: Any) -> tuple[Any, float] | None:
     """``(T, rcond)`` with ``T T' = inv(matrix)``; None unless positive definite."""
     xp = array_namespace(matrix)

@@ -35,6 +35,7 @@ __all__ = [
     "squared_row_norms",
     "times_inverse",
     "upper_factor",
+    "with_diagonal",
 ]
 
 
@@ -46,7 +47,6 @@ def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
 # OpenBLAS crashes in a threaded Cholesky of 20,000 columns (seen in 0.3.31 at 2 threads).
 _MOST_LAPACK = 8192
 _BLOCK = 2048
-# Rows of a triangle that are mirrored at a time.
 _MIRRORED = 256
 
 
@@ -71,14 +71,24 @@ def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def finished_gram(total: np.ndarray) -> np.ndarray:
-    """The total as a full symmetric matrix."""
-    whole = np.array(total, order="C")
-    for first in range(0, len(whole), _MIRRORED):
-        rows = slice(first, first + _MIRRORED)
-        own = np.triu(whole[rows, rows])
-        whole[rows, rows] = own + np.triu(own, 1).T
-        whole[rows, :first] = whole[:first, rows].T
+    """The total as a full symmetric matrix; it is overwritten."""
+    whole = total.T if total.flags.f_contiguous else total.T.copy()
+    for rows in mirrored_blocks(len(whole)):
+        own = np.tril(whole[rows, rows])
+        whole[rows, rows] = own + np.tril(own, -1).T
+        whole[: rows.start, rows] = whole[rows, : rows.start].T
     return whole
+
+
+def mirrored_blocks(size: int) -> list[slice]:
+    """Rows of a triangle that are mirrored at a time."""
+    return [slice(k, min(k + _MIRRORED, size)) for k in range(0, size, _MIRRORED)]
+
+
+def with_diagonal(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``matrix + diag(values)``, in place."""
+    matrix.flat[:: len(matrix) + 1] += values
+    return matrix
 
 
 def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:

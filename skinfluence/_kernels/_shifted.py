@@ -8,7 +8,6 @@ so whoever uses it looks at the diagonal afterwards (``ShiftedGrams.exact``).
 from typing import Any, final
 
 import numpy as np
-from scipy.linalg import blas
 
 from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
@@ -89,10 +88,14 @@ class ShiftedGrams(AbstractGrams):
 
     def _finished(self, total: Any, pull: Any, mass: float) -> Any:
         p, c = len(pull), self.centre
-        whole = np.empty((p + 1, p + 1))
-        # Symmetric update of rank two, in the triangle that is filled.
-        centred = blas.dsyr2(-1.0, c, pull - 0.5 * mass * c, a=total)
-        whole[:p, :p] = _numpy.finished_gram(centred)
+        whole, half = np.empty((p + 1, p + 1)), pull - 0.5 * mass * c
+        for rows in _numpy.mirrored_blocks(p):
+            before, c_own, half_own = slice(rows.stop), c[rows, None], half[rows, None]
+            part = total[before, rows].T - c_own * half[before] - half_own * c[before]
+            own = np.tril(part[:, rows])
+            whole[rows, : rows.start] = part[:, : rows.start]
+            whole[: rows.start, rows] = part[:, : rows.start].T
+            whole[rows, rows] = own + np.tril(own, -1).T
         whole[:p, p] = whole[p, :p] = pull - mass * c
         whole[p, p] = mass
         return whole

@@ -13,6 +13,7 @@ from skinfluence._kernels._generic import (
     squared_row_norms,
     times_inverse,
     upper_factor,
+    with_diagonal,
 )
 from skinfluence._kernels._host_rows import PlainSender
 
@@ -34,6 +35,7 @@ __all__ = [
     "squared_row_norms",
     "times_inverse",
     "upper_factor",
+    "with_diagonal",
 ]
 
 # A block and the temporaries made from it, in blocks; and the largest block, 1 GiB.

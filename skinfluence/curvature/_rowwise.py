@@ -110,9 +110,7 @@ class RowwiseCurvature(AbstractCurvature):
         )
         ridge = self.diagonal_part[min(g, self.diagonal_part.shape[0] - 1), :]
         ridge = ridge[part * layout.width : (part + 1) * layout.width]
-        xp = array_namespace(gram)
-        eye = xp.eye(layout.width, dtype=gram.dtype, device=device_of(gram))
-        return gram + ridge * eye
+        return kernel.with_diagonal(gram, ridge)
 
     def as_matrix(self) -> Any:
         """H, and where ``first_order`` is not known yet, that from the same pass."""
@@ -164,15 +162,20 @@ class RowwiseCurvature(AbstractCurvature):
         return _output_pairs(size, diagonal=size == 1 or not loss.shift_invariant)
 
     def _from_grams(self, grams: list[Any]) -> Any:
-        layout, pairs = self.objective.layout, self._pairs
-        xp = array_namespace(self.theta)
+        layout, pairs, ridge = self.objective.layout, self._pairs, self.diagonal_part
         groups = [
-            grams[first : first + len(pairs)]
+            _assembled(grams[first : first + len(pairs)], pairs, layout.group_size)
             for first in range(0, len(grams), len(pairs))
         ]
-        data = xp.stack([_assembled(row, pairs, layout.group_size) for row in groups])
-        eye = xp.eye(layout.size, dtype=data.dtype, device=device_of(data))
-        return data + self.diagonal_part[..., None] * eye
+        if len(groups) < ridge.shape[0]:  # groups that only the penalty tells apart
+            xp = array_namespace(ridge)
+            groups = [xp.asarray(groups[0], copy=True) for _ in range(ridge.shape[0])]
+        for g, matrix in enumerate(groups):
+            own = ridge[min(g, ridge.shape[0] - 1), :]
+            groups[g] = kernels(matrix).with_diagonal(matrix, own)
+        if len(groups) == 1:
+            return groups[0][None, :, :]
+        return array_namespace(ridge).stack(groups)
 
     def upper_root(self) -> Any:
         """Upper triangular R with ``R'R = H``, (G or 1, D, D), never squaring X.
@@ -237,17 +240,20 @@ def _assembled(parts: Any, pairs: list[tuple[int, int]], group_size: int) -> Any
     Without parts of an output with itself, they are what makes rows of blocks sum to
     zero: a constant added to all outputs changes nothing.
     """
-    xp = array_namespace(parts[0])
-    part = dict(zip(pairs, parts, strict=True))
-    outputs = range(group_size)
-    for k in outputs:
-        if (k, k) not in part:
-            part[k, k] = -sum(part[min(k, j), max(k, j)] for j in outputs if j != k)
-    rows = [
-        xp.concat([part[min(k, j), max(k, j)] for j in outputs], axis=1)
-        for k in outputs
-    ]
-    return rows[0] if group_size == 1 else xp.concat(rows, axis=0)
+    if group_size == 1:
+        return parts[0]
+    xp, q = array_namespace(parts[0]), parts[0].shape[0]
+    shape, device = (group_size * q, group_size * q), device_of(parts[0])
+    whole = xp.zeros(shape, dtype=parts[0].dtype, device=device)
+    at = [slice(k * q, (k + 1) * q) for k in range(group_size)]
+    given = any(k == j for k, j in pairs)
+    for (k, j), part in zip(pairs, parts, strict=True):
+        whole[at[k], at[j]] = part
+        whole[at[j], at[k]] = part
+        if not given:
+            whole[at[k], at[k]] -= part
+            whole[at[j], at[j]] -= part
+    return whole
 
 
 def _diagonal_rows(ridge: Any, group: int) -> Any:
