@@ -10,9 +10,9 @@ from skinfluence._kernels._centred import densified
 
 # Weights from which all products of two columns are worth forming, and the most columns.
 _LEAST_WEIGHTS, _MOST_WIDTH = 15, 80
-# Products of columns that are formed at a time, 8 MiB: a product of matrices is fast
+# Products of columns that are formed at a time, 4 MiB: a product of matrices is fast
 # where both have hundreds of rows.
-_PRODUCTS = 2**20
+_PRODUCTS = 2**19
 
 
 class AbstractGrams(abc.ABC):
