@@ -30,6 +30,8 @@ _MOST_ENTRIES = 2**23
 _FEWEST_ROWS = 16
 # Sparse rows are few numbers each; what they are multiplied by is wide.
 _MOST_SPARSE_ROWS = 2**15
+# Blocks that hold so many numbers, where all that could be made of their rows is.
+_SPARSE_SHARE = 128
 
 
 def row_blocks(
@@ -107,6 +109,8 @@ def training_blocks(design: Design, width: int) -> list[slice]:
     """Slices over the rows of a design, where ``width`` numbers are made of each row."""
     if design.centred_by_formula.by_formula:
         return plain_blocks(design.n_rows, width)
+    if design.is_wide_sparse:  # most answers make few numbers of each row
+        width = max(design.row_entries, width // _SPARSE_SHARE)
     return row_blocks(design.n_rows, width, place=design.centre)
 
 

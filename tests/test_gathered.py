@@ -10,7 +10,7 @@ from test_solvers import TIGHT, agree, answers
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import GatheredForms, _gathered
+from skinfluence._kernels import GatheredForms
 
 N, P = 60, 300
 
@@ -36,8 +36,14 @@ def roots_of(n_groups, size, *, triangular, seed=1):
 
 
 def always(monkeypatch):
-    monkeypatch.setattr(_gathered, "_GATHERED", 0.0)
-    monkeypatch.setattr(_gathered, "_FORMED", 0.0)
+    """Matrices cost nothing to form, and their products less than any other."""
+    monkeypatch.setattr(GatheredForms, "_worth", always_formed)
+
+
+def always_formed(forms, block, with_them, without):
+    if forms._entries is None:
+        forms._entries = forms._formed(block.centre, block.has_intercept)
+    return forms._entries
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -60,6 +66,25 @@ def test_forms_are_those_of_dense_rows(
     )
     truth = np.einsum("bgkr,bgjr->bgkj", half, half)
     np.testing.assert_allclose(found, truth, rtol=1e-11, atol=1e-13 * truth.max())
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("n_groups", "n_factors"), [(1, 1), (3, 3), (3, 1)])
+def test_steps_are_those_of_dense_rows(monkeypatch, n_groups, n_factors, intercept):
+    always(monkeypatch)
+    X = uneven_rows()
+    centre = X.mean(axis=0) if intercept else np.zeros(P)
+    block = Design(X, centre, intercept).block(slice(0, N))
+    root = roots_of(n_factors, P + intercept, triangular=False)
+    slope = np.random.default_rng(4).normal(size=(N, n_groups, 1))
+    forms = GatheredForms(root, 1, triangular=False)
+    found = forms.steps(block, slope)
+    inverse = np.broadcast_to(
+        root @ np.swapaxes(root, 1, 2), (n_groups, *root.shape[1:])
+    )
+    truth = np.einsum("bgo,gdq,bq->bgd", slope, inverse, block.dense())
+    np.testing.assert_allclose(found, truth, atol=1e-12 * np.abs(truth).max())
+    assert forms.steps(block[:0], slope[:0]).shape == (0, n_groups, P + intercept)
 
 
 def test_matrices_are_formed_when_they_pay_and_not_before():
@@ -94,6 +119,10 @@ def test_rows_whose_terms_cancel_are_left_to_products(monkeypatch):
     y = X[:, :3].sum(axis=1)
     explainer = InfluenceExplainer(Ridge(2.0).fit(S, y), solver="direct").fit(S, y)
     factor, layout = explainer._point.factor, explainer._point.objective.layout
+    slope = np.random.default_rng(1).normal(size=(N, 1, 1))
+    steps = factor.row_steps(block, slope, layout)
+    truth = factor.steps(layout.lifted(block, slope))
+    np.testing.assert_allclose(steps, truth, rtol=1e-13)
     found = factor.row_blocks_of_inverse(block, layout)
     np.testing.assert_array_equal(found, factor._by_products(block, layout, None))
 

@@ -12,9 +12,9 @@ from scipy.linalg import lapack
 from skinfluence._kernels._centred import SparseRows
 from skinfluence._kernels._numpy import finished_gram
 
-# Seconds of a gathered number, of a multiplication by a sparse row, and of one that makes
-# the matrices: medians on one core, of which only the ratios matter.
-_GATHERED, _MULTIPLIED, _FORMED = 8e-9, 1e-9, 2e-11
+# Seconds of a gathered number, of a multiplication by a sparse row, and of one between
+# dense matrices: medians on one core, of which only the ratios matter.
+_GATHERED, _MULTIPLIED, _DENSE = 8e-9, 1e-9, 2e-11
 # Numbers gathered at once: they and their places fit the second-level cache.
 _ENTRIES = 2**16
 # The terms of a form, against their sum: of more, four digits would be lost.
@@ -61,29 +61,62 @@ class GatheredForms:
         The matrices are formed when products so far would have paid for them.
         """
         counts = np.diff(block.X.indptr).astype(np.float64)
-        G, D, r = self.root.shape
+        G, _, r = self.root.shape
         pairs = len(self._pairs) * G
         gathered = _GATHERED * float(counts @ (counts + 1)) / 2 * (1 + pairs) / 2
-        multiplied = _MULTIPLIED * counts.sum() * G * self.n_outputs * r
+        multiplied = _MULTIPLIED * float(counts.sum()) * G * self.n_outputs * r
+        entries = self._worth(block, gathered, multiplied)
+        return None if entries is None else self._matrices(*_forms(block.X, entries))
+
+    def steps(self, block: SparseRows, slope: Any) -> Any:
+        """``inv(H) X~_i' c_i`` for slopes c (b, G, 1), (b, G, D); None and NaN as above."""
+        if self.n_outputs > 1:
+            return None
+        (b, n_groups), (G, D, r) = slope.shape[:2], self.root.shape
+        multiplied = _MULTIPLIED * block.X.nnz * G * D
+        entries = self._worth(block, multiplied, _DENSE * 2 * b * n_groups * D * r)
+        if entries is None:
+            return None
+        forms, bounds = _forms(block.X, entries)
+        found = np.empty((b, n_groups, D))
+        for g in range(n_groups):
+            own = min(g, G - 1)
+            found[:, g, :] = slope[:, g] * self._products(block, entries, own)
+        found[np.any(bounds > _MOST_CANCELLED * forms, axis=1)] = np.nan
+        return found
+
+    def _products(self, block: SparseRows, entries: _Entries, g: int) -> Any:
+        """``inv(H) x~`` for each row, (b, D): ``E'^-1 W [x, 1]``."""
+        X, p = block.X, block.X.shape[1]
+        product = X @ entries.table[:, g].reshape(p, p)
+        if not block.has_intercept:
+            return product
+        product += entries.last[:, g]
+        own = X @ entries.last[:, g] + entries.corner[g] + product @ block.centre
+        return np.concatenate([product, own[:, None]], axis=1)
+
+    def _worth(self, block: SparseRows, with_them: float, without: float) -> Any:
+        """The matrices, if that many seconds with them are fewer than without."""
+        G, D, r = self.root.shape
         if self._entries is None:
-            self._spent += multiplied
-            formed = _FORMED * G * float(D) ** 2 * r / (3 if self.triangular else 1)
-            if self._spent < formed + gathered:
+            self._spent += without
+            formed = _DENSE * G * float(D) ** 2 * r / (3 if self.triangular else 1)
+            if self._spent < formed + with_them:
                 return None
-        if multiplied < gathered:
+        if without < with_them:
             return None
         if self._entries is None:
             self._entries = self._formed(block.centre, block.has_intercept)
-        return self._matrices(*_forms(block.X, self._entries))
+        return self._entries
 
     def _matrices(self, forms: Any, bounds: Any) -> Any:
         """Forms of all pairs (b, G P) as matrices, NaN where bounds (b, G Kb) say so."""
         G, Kb = self.root.shape[0], self.n_outputs
-        forms = forms.reshape(len(forms), G, -1)
+        forms = forms.reshape(len(forms), G, len(self._pairs))
         A = np.empty((len(forms), G, Kb, Kb))
         for place, (k, j) in enumerate(self._pairs):
             A[:, :, k, j] = A[:, :, j, k] = forms[:, :, place]
-        own = np.diagonal(A, axis1=-2, axis2=-1).reshape(len(A), -1)
+        own = np.diagonal(A, axis1=-2, axis2=-1).reshape(len(A), G * Kb)
         A[np.any(bounds > _MOST_CANCELLED * own, axis=1)] = np.nan
         return A
 

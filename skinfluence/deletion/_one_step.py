@@ -39,13 +39,20 @@ class AbstractOneStep(AbstractDeletion):
     def deltas_of(self, terms: RowTerms, A: Any = None) -> Deltas:
         """The same where the terms of the rows, perhaps also A, are at hand."""
         c, unidentified = self.coefficients(terms, A)
-        xp = array_namespace(c)
-        theta = self.point.factor.steps(
-            row_gradients(self.point, terms, c), self._downdated(terms)
-        )
+        xp, theta = array_namespace(c), self._steps(terms, c)
         n_steps, last_step = self.certified(theta)
         none = xp.zeros_like(unidentified)
         return Deltas(theta, n_steps, last_step, ~none, unidentified, none)
+
+    def _steps(self, terms: RowTerms, c: Any) -> Any:
+        factor, layout = self.point.factor, self.point.objective.layout
+        share = self._downdated(terms)
+        if terms.share is None:
+            return factor.row_steps(terms.block, c, layout, share)
+        if not _alike(terms.share):
+            return factor.steps(row_gradients(self.point, terms, c), share)
+        steps = factor.row_steps(terms.block, c, layout, share)
+        return steps + penalty_steps(self.point, terms, share)
 
     def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows, by_formula=True)
@@ -137,9 +144,23 @@ class Newton(AbstractOneStep):
 
 def penalty_pull(point: Point, terms: RowTerms, share: Any) -> Any:
     """``X~_i inv(H) share_i penalty'``: a row's outputs moved by its share, (b, G, Kb)."""
+    layout, steps = point.objective.layout, penalty_steps(point, terms, share)
+    if not _alike(terms.share):
+        return own_outputs(terms.block, steps, layout)
+    return layout.grouped(terms.block @ layout.unpack(steps)[0, ...].T)
+
+
+def penalty_steps(point: Point, terms: RowTerms, share: Any) -> Any:
+    """``inv(H) share_i penalty'``, (b, G, D); one for all, (1, G, D), if shares agree."""
+    shares = terms.share
+    if _alike(shares):
+        shares, share = shares[:1], None if share is None else share[:1]
     penalty = point.objective.penalty.gradient(point.theta)
-    steps = point.factor.steps(terms.share[:, None, None] * penalty, share)
-    return own_outputs(terms.block, steps, point.objective.layout)
+    return point.factor.steps(shares[:, None, None] * penalty, share)
+
+
+def _alike(shares: Any) -> bool:
+    return bool(array_namespace(shares).all(shares == shares[:1]))
 
 
 def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:

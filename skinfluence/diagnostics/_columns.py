@@ -222,8 +222,8 @@ def _dof_lost(expected: Point, terms: RowTerms, own: Residuals) -> Any:
     if not bool(xp.any(ridge > 0)):
         return present
     ones = xp.ones_like(own.leverage)[..., None]
-    lifted = expected.objective.layout.lifted(terms.block, ones)
-    pulled = xp.sum(ridge * expected.factor.steps(lifted) ** 2, axis=-1)  # (b, K)
+    steps = expected.factor.row_steps(terms.block, ones, expected.objective.layout)
+    pulled = xp.sum(ridge * steps**2, axis=-1)  # (b, K)
     return present - terms.bend[..., 0, 0] * pulled / own.remainder
 
 

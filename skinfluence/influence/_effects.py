@@ -28,7 +28,8 @@ _EFFECT_ROWS = 1024
 def influence_on_parameters(point: Point, rows: Any) -> Any:
     """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
     terms = row_terms(point, rows)
-    return point.factor.steps(_lifted_influence(point, terms))
+    slope = -point.objective.weight_sum * terms.slope
+    return point.factor.row_steps(terms.block, slope, point.objective.layout)
 
 
 def self_influence(point: Point, rows: Any) -> Any:
@@ -190,11 +191,6 @@ def _aggregated(values: Any, aggregate: str | None, n_points: int) -> Any:
         return values
     total = array_namespace(values).sum(values, axis=0, keepdims=True)
     return total / n_points if aggregate == "mean" else total
-
-
-def _lifted_influence(point: Point, terms: RowTerms) -> Any:
-    slope = -point.objective.weight_sum * terms.slope
-    return point.objective.layout.lifted(terms.block, slope)
 
 
 def _self_influence(point: Point, block: Any, slope: Any, rows: Any = None) -> Any:

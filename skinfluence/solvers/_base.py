@@ -101,6 +101,12 @@ class AbstractFactor(abc.ABC):
         columns = xp.permute_dims(rows, (1, 2, 0))
         return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
 
+    def row_steps(
+        self, block: Any, slope: Any, layout: Layout, share: Any = None
+    ) -> Any:
+        """``inv(H) X~_i' c_i`` for slopes c (b, G, Kb) of working rows, (b, G, D)."""
+        return self.steps(layout.lifted(block, slope), share)
+
     def _shared_solve(self, columns: Any, share: Any) -> Any:
         """``solve`` for (G, D, b), the shares of the penalty taken out of H."""
         found = self.solve(columns).value

@@ -8,7 +8,6 @@ from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import GatheredForms, SparseRows, densified, kernels
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
-from skinfluence._rows import row_blocks
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
@@ -17,6 +16,8 @@ from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 _MOST_CONDITION = 1e6
 # A singular value of the equilibrated root this small, per column, is rounding.
 _RANK_TOLERANCE = 1e-13
+# Numbers of a product of some sparse rows with the root.
+_PRODUCT_ENTRIES = 2**23
 # Multiplications to spend on an estimate from some of the rows.
 _SPENT_ON_ESTIMATES = 10**8
 
@@ -143,41 +144,65 @@ class InverseRoot(AbstractFactor):
     ) -> Any:
         if not isinstance(block, SparseRows):
             return self._by_products(block, layout, share)
-        xp = array_namespace(self.root)
-        A = self._by_entries(block, layout, share)
-        lost = (
-            xp.ones(len(block), dtype=xp.bool) if A is None else xp.isnan(A[:, 0, 0, 0])
-        )
-        numbers = xp.nonzero(lost)[0]
-        if A is None:
-            A = xp.empty((len(block), self.root.shape[0], *2 * (layout.group_size,)))
-        for part in row_blocks(numbers.shape[0], self.root.shape[0] * layout.size):
-            own = numbers[part]
-            kept = None if share is None else share[own]
-            A[own, ...] = self._by_products(block[own], layout, kept)
-        return A
+        forms = self._forms_of(layout, share)
+        found = None if forms is None else forms.of(block)
+        if found is None:
+            return self._by_few_products(block, layout, share)
+        xp = array_namespace(found)
+        lost = xp.nonzero(xp.isnan(found[:, 0, 0, 0]))[0]
+        if lost.shape[0]:
+            kept = None if share is None else share[lost]
+            found[lost, ...] = self._by_few_products(block[lost], layout, kept)
+        return found
 
-    def _by_entries(self, block: SparseRows, layout: Layout, share: Any) -> Any:
-        """The same from entries of ``inv(H)``, see ``GatheredForms``."""
+    def row_steps(
+        self, block: Any, slope: Any, layout: Layout, share: Any = None
+    ) -> Any:
+        if not isinstance(block, SparseRows):
+            return super().row_steps(block, slope, layout, share)
+        forms = self._forms_of(layout, share)
+        found = None if forms is None else forms.steps(block, slope)
+        if found is None:
+            return super().row_steps(block, slope, layout, share)
+        xp = array_namespace(found)
+        lost = xp.nonzero(xp.isnan(found[:, 0, 0]))[0]
+        if lost.shape[0]:
+            kept = None if share is None else share[lost]
+            found[lost, ...] = super().row_steps(block[lost], slope[lost], layout, kept)
+        return found
+
+    def _by_few_products(self, block: SparseRows, layout: Layout, share: Any) -> Any:
+        """Products of as many rows at a time as fit the memory."""
+        size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * layout.size), 16)
+        parts = [slice(i, i + size) for i in range(0, max(len(block), 1), size)]
+        found = [
+            self._by_products(
+                block[part], layout, None if share is None else share[part]
+            )
+            for part in parts
+        ]
+        return array_namespace(self.root).concat(found, axis=0)
+
+    def _forms_of(self, layout: Layout, share: Any) -> GatheredForms | None:
+        """Entries of ``inv(H)``, if there is one for all these rows."""
         kept = 0.0
         if share is not None:
-            kept = float(share[0]) if share.shape[0] else 0.0
-            if bool((share != kept).any()):
+            if share.shape[0] == 0 or bool((share != share[0]).any()):
                 return None
+            kept = float(share[0])
         if kept not in self._forms:
-            self._forms.clear()
-            self._forms[kept] = self._forms_of(kept, layout)
-        return self._forms[kept].of(block)
+            root = self.root
+            if kept:
+                root = root / (1 - self.shrinkage * kept)[:, None, :] ** 0.5
+            forms = GatheredForms(root, layout.group_size, triangular=self.triangular)
+            if len(self._forms) > 1:  # one for the whole penalty, one for what is left
+                self._forms.clear()
+            self._forms[kept] = forms
+        return self._forms[kept]
 
     @cached_property
     def _forms(self) -> dict[float, GatheredForms]:
         return {}
-
-    def _forms_of(self, share: float, layout: Layout) -> GatheredForms:
-        root = self.root
-        if share:
-            root = root / (1 - self.shrinkage * share)[:, None, :] ** 0.5
-        return GatheredForms(root, layout.group_size, triangular=self.triangular)
 
     def _by_products(self, block: Any, layout: Layout, share: Any) -> Any:
         """The same from the rows times the root."""
@@ -193,7 +218,10 @@ class InverseRoot(AbstractFactor):
             ]
             return xp.stack(columns, axis=1)[:, :, None, None]
         parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
-        half = xp.matmul(densified(block)[None, :, :], parts)  # (G Kb, b, r)
+        if isinstance(block, SparseRows):
+            half = xp.stack([block @ part for part in parts])  # (G Kb, b, r)
+        else:
+            half = xp.matmul(densified(block)[None, :, :], parts)
         half = xp.reshape(half, (root.shape[0], Kb, *half.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
         other = half
