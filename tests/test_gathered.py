@@ -175,3 +175,30 @@ def test_answers_are_those_of_dense_rows(monkeypatch, name, weighted):
     agree(found, truth, 1e-10)
     assert any(part is not None for part in given)
     assert not any(np.isnan(part).any() for part in given if part is not None)
+
+
+@pytest.mark.parametrize("sparsely", [True, False], ids=["sparse", "dense"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_shares_of_the_penalty_leave_with_the_rows(sparsely, weighted):
+    """The Newton step from H less the row and its share, each by a solve of its own."""
+    X = uneven_rows()
+    y = targets("mean form", X.toarray())
+    weight = np.linspace(0.2, 2.0, N) if weighted else np.ones(N)
+    model = MODELS["mean form"].fit(X, y, sample_weight=weight)
+    explainer = InfluenceExplainer(model, solver="direct")
+    explainer.fit(X if sparsely else X.toarray(), y, sample_weight=weight)
+    full = explainer.estimator_
+    rows = np.column_stack([X.toarray(), np.ones(N)])
+    theta = np.append(full.coef_, full.intercept_)
+    mean, share = np.exp(rows @ theta), weight / weight.sum()
+    P_ = np.append(np.full(P, full.alpha), 0.0)  # F is the mean loss plus the penalty
+    H = rows.T @ ((share * mean)[:, None] * rows) + np.diag(P_)
+    deltas = explainer.loo_params()
+    for i in (0, 5, 30):
+        slope = share[i] * (mean[i] - y[i])
+        left = H - share[i] * (mean[i] * np.outer(rows[i], rows[i]) + np.diag(P_))
+        step = np.linalg.solve(left, slope * rows[i] + share[i] * P_ * theta)
+        found = np.append(deltas.coef[i], deltas.intercept[i])
+        np.testing.assert_allclose(found, step, rtol=0, atol=1e-6 * np.abs(step).max())
+        moved = np.exp(rows[i] @ (theta + step))
+        assert explainer.loo_predict()[i] == pytest.approx(moved, rel=1e-8)

@@ -11,7 +11,7 @@ from skinfluence._array import (
     array_namespace,
     device_of,
 )
-from skinfluence._rows import row_blocks
+from skinfluence._rows import row_blocks, training_blocks
 from skinfluence.deletion import Deltas
 from skinfluence.explainer._diagnostics import (
     blocks_of,
@@ -318,10 +318,11 @@ class TrainingRowsMixin:
         """Values of indices, or of all rows for None, block by block in one array."""
         layout, place = self._point.objective.layout, self._point.theta
         n_rows = self.n_train_ if rows is None else len(rows)
-        whole = None
-        for block in row_blocks(
-            max(n_rows, 1), layout.n_groups * layout.size, place=place
-        ):
+        whole, width = None, layout.n_groups * layout.size
+        blocks = row_blocks(max(n_rows, 1), width, place=place)
+        if rows is None and self._point.objective.design.is_wide_sparse:
+            blocks = training_blocks(self._point.objective.design, width)
+        for block in blocks:
             part = function(block if rows is None else self._here(rows[block]))
             if whole is None:
                 shape = (n_rows, *part.shape[1:])
