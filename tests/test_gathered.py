@@ -189,7 +189,7 @@ def test_shares_of_the_penalty_leave_with_the_rows(sparsely, weighted):
     explainer.fit(X if sparsely else X.toarray(), y, sample_weight=weight)
     full = explainer.estimator_
     rows = np.column_stack([X.toarray(), np.ones(N)])
-    theta = np.append(full.coef_, full.intercept_)
+    theta = np.append(full.coef_, full.intercept_)  # some 1e-7 from the minimum
     mean, share = np.exp(rows @ theta), weight / weight.sum()
     P_ = np.append(np.full(P, full.alpha), 0.0)  # F is the mean loss plus the penalty
     H = rows.T @ ((share * mean)[:, None] * rows) + np.diag(P_)
@@ -201,4 +201,4 @@ def test_shares_of_the_penalty_leave_with_the_rows(sparsely, weighted):
         found = np.append(deltas.coef[i], deltas.intercept[i])
         np.testing.assert_allclose(found, step, rtol=0, atol=1e-6 * np.abs(step).max())
         moved = np.exp(rows[i] @ (theta + step))
-        assert explainer.loo_predict()[i] == pytest.approx(moved, rel=1e-8)
+        assert explainer.loo_predict()[i] == pytest.approx(moved, rel=1e-6)
