@@ -9,7 +9,7 @@ from objectives import SETTINGS, STORES, build, judged
 
 from skinfluence import _rows
 from skinfluence.curvature import RowwiseCurvature
-from skinfluence.solvers import Cholesky
+from skinfluence.solvers import Cholesky, _cholesky
 
 every_setting = pytest.mark.parametrize("name", SETTINGS)
 
@@ -189,9 +189,11 @@ def test_norm_is_the_length_of_the_newton_step(name):
     close(factor.norm(g), truth)
 
 
+@pytest.mark.parametrize("formed", [False, True], ids=["root", "pairs"])
 @every_setting
-def test_row_blocks_of_the_inverse_are_the_definition(name):
+def test_row_blocks_of_the_inverse_are_the_definition(monkeypatch, name, formed):
     """``A_i = X~_i inv(H) X~_i'``, by one solve per row."""
+    monkeypatch.setattr(_cholesky, "_ROWS_TO_FORM", 1000 * formed)
     curvature = curvature_of(name)
     factor, layout = Cholesky().prepare(curvature), curvature.objective.layout
     block = curvature.objective.design.block(slice(0, 6))

@@ -11,6 +11,7 @@ from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
+from skinfluence.solvers._pair_forms import PairForms
 
 # Beyond this condition number H has lost too many digits: its root is made from the rows.
 _MOST_CONDITION = 1e6
@@ -18,6 +19,9 @@ _MOST_CONDITION = 1e6
 _RANK_TOLERANCE = 1e-13
 # Numbers of a product of some sparse rows with the root.
 _PRODUCT_ENTRIES = 2**23
+# Beyond this condition A is made from the root, which loses half as many digits; and the
+# most columns of H whose blocks are kept (16 MiB), and rows in blocks that ask for them.
+_MOST_FORM_CONDITION, _MOST_FORM_SIZE, _ROWS_TO_FORM = 1e4, 2048, 4
 # Multiplications to spend on an estimate from some of the rows.
 _SPENT_ON_ESTIMATES = 10**8
 
@@ -217,11 +221,16 @@ class InverseRoot(AbstractFactor):
                 for g in range(root.shape[0])
             ]
             return xp.stack(columns, axis=1)[:, :, None, None]
+        dense = not isinstance(block, SparseRows)
+        if dense and Kb > 1 and share is None and self._forms_pay(block.shape[0]):
+            if Kb not in self._pairs:
+                self._pairs[Kb] = PairForms.of(root, Kb)
+            return self._pairs[Kb].of_rows(densified(block))
         parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
-        if isinstance(block, SparseRows):
-            half = xp.stack([block @ part for part in parts])  # (G Kb, b, r)
+        if dense:
+            half = xp.matmul(densified(block)[None, :, :], parts)  # (G Kb, b, r)
         else:
-            half = xp.matmul(densified(block)[None, :, :], parts)
+            half = xp.stack([block @ part for part in parts])
         half = xp.reshape(half, (root.shape[0], Kb, *half.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
         other = half
@@ -229,6 +238,16 @@ class InverseRoot(AbstractFactor):
             kept = 1 - self.shrinkage * share[:, None, None]  # (b, G, r)
             other = half / kept[:, :, None, :]
         return xp.matmul(half, xp.matrix_transpose(other))
+
+    def _forms_pay(self, n_rows: int) -> bool:
+        """Whether all pairs of outputs are worth forming: they cost ``D**3``, once."""
+        size = self.root.shape[1]
+        near = self.condition <= _MOST_FORM_CONDITION
+        return near and size <= _MOST_FORM_SIZE and _ROWS_TO_FORM * n_rows >= size
+
+    @cached_property
+    def _pairs(self) -> dict[int, PairForms]:
+        return {}
 
 
 class _Part(NamedTuple):
