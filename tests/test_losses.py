@@ -120,6 +120,35 @@ def test_third_product_is_that_of_the_third_derivative(loss):
 
 
 @every_loss
+@pytest.mark.parametrize("size", [1e-3, 0.1, 5.0])
+def test_changes_of_the_gradient(loss, size):
+    """In closed form or as differences; float32 moves lose no digits in the difference."""
+    y, u = points(loss)
+    moves = np.random.default_rng(1).uniform(-size, size, (N, u.shape[1], 3))
+    moves = moves.astype(np.float32)
+    wide = moves.astype(float)
+    truth = np.stack(
+        [
+            loss.gradient(y, u + m) - loss.gradient(y, u)
+            for m in np.moveaxis(wide, 2, 0)
+        ],
+        axis=2,
+    )
+    scale = np.abs(loss.gradient(y, u)).max() + np.abs(truth).max()
+    found = loss.gradient_change(y, u, wide.copy())
+    np.testing.assert_allclose(found, truth, atol=1e-14 * scale)
+    truth -= loss.hessian_product(y, u, wide)
+    found = loss.curved_change(y, u, wide.copy())
+    np.testing.assert_allclose(found, truth, atol=1e-13 * scale)
+    if loss.curves_in_single and size < 1:
+        found = loss.curved_change(y, u, moves.copy())
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(
+            found, truth, rtol=1e-6, atol=1e-6 * np.abs(truth).max()
+        )
+
+
+@every_loss
 def test_response_slope_is_the_slope_of_the_response(loss):
     _, u = points(loss)
     truth = slopes(loss.response, u)

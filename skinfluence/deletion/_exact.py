@@ -14,7 +14,7 @@ from skinfluence.deletion._one_step import (
     downdated_inverse,
     downdated_rhs,
 )
-from skinfluence.deletion._passes import summed_over_rows
+from skinfluence.deletion._passes import n_together, summed_over_rows
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
@@ -27,10 +27,13 @@ from skinfluence.solvers import (
     taken,
 )
 
-# Rows deleted at once: their outputs at a block of rows must fit the cache.
-_CANDIDATES = 128
 # Columns up to which third derivatives, of this number cubed, are worth their memory.
 _MOST_THIRD, _MOST_CONDITION = 128, 1e6
+# A float32 pass is right to 1e-9 of a delta or so, and half as dear: it serves while
+# most steps are this many times too long to be the last but one. Halley's start is this
+# much shorter than the step before it; and steps below 1e-5 of a delta are too fine.
+_FAR, _HALLEY_GAIN, _LEAST_SINGLE = 1e3, 1e4, 1e-5
+_LEAST_SINGLE_ROWS, _MOST_SINGLE, _MOST_SINGLE_CONDITION = 1000, 1024, 1e4
 # A row whose steps shrink less than this is handed to Newton steps of its own.
 _LEAST_CONTRACTION = 0.5
 
@@ -44,7 +47,9 @@ class Exact(AbstractDeletion):
     computed in full; ``inv(H_-i) r_i`` is the next step and the certificate. Steps use
     the curvature at ``theta``, downdated by row i, and gain about two digits each. Where
     third derivatives are cheap, Halley's correction gives four more digits at the start
-    and as many with each step. A row that does not contract gets damped Newton steps
+    and as many with each step. Of many rows, passes far from the end are in float32:
+    only what bends the gradient is summed so, in a form that loses no digits. The pass
+    that certifies is in float64. A row that does not contract gets damped Newton steps
     with a curvature of its own.
 
     ``tol`` is relative to the longer of the row's delta and ``typical``, the median
@@ -63,8 +68,9 @@ class Exact(AbstractDeletion):
             return Newton(self.point).deltas(rows)
         indices = indices_of(rows, self.point)
         parts = []
-        for first in range(0, indices.shape[0], _CANDIDATES):
-            part = indices[first : min(first + _CANDIDATES, indices.shape[0])]
+        size = n_together(self.point.objective.layout)
+        for first in range(0, indices.shape[0], size):
+            part = indices[first : min(first + size, indices.shape[0])]
             parts.append(self._minima(part))
             self.progress(part.shape[0])
         return joined(parts)
@@ -79,14 +85,39 @@ class Exact(AbstractDeletion):
         harmless = self.point.factor.condition <= _MOST_CONDITION
         return Halley(self.point) if small and has_third and harmless else None
 
+    @cached_property
+    def _may_be_single(self) -> bool:
+        """Whether passes that certify nothing may be in float32."""
+        objective = self.point.objective
+        return (
+            objective.loss.curves_in_single
+            and not objective.design.is_wide_sparse
+            and objective.n_rows >= _LEAST_SINGLE_ROWS
+            and objective.layout.size <= _MOST_SINGLE
+            and self.point.factor.condition <= _MOST_SINGLE_CONDITION
+        )
+
+    @cached_property
+    def _rows_hessian(self) -> Any:
+        """Second derivatives of the rows' losses, (G or 1, D, D)."""
+        curvature = self.point.curvature
+        H, xp = curvature.as_matrix(), array_namespace(self.point.theta)
+        eye = xp.eye(H.shape[-1], dtype=H.dtype, device=device_of(H))
+        return H - curvature.diagonal_part[..., None] * eye
+
     def _minima(self, rows: Any) -> Deltas:
         xp = array_namespace(rows)
         active, finished = self._started(rows)
         for n_steps in range(1, self.max_iter + 1):
             if active.rows.shape[0] == 0:
                 break
-            step, length = self._next_step(active)
-            done = length <= active.enough
+            is_start = n_steps == 1 and self._halley is not None
+            far = max(
+                _FAR * (_HALLEY_GAIN if is_start else 1), _LEAST_SINGLE / self.tol
+            )
+            single = self._may_be_single and _most_exceed(active, far)
+            step, length = self._next_step(active, single=single)
+            done = (length <= active.enough) & (not single)  # float64 certifies
             hard = ~done & ~(length <= _LEAST_CONTRACTION * active.length)
             active = active._replace(theta=active.theta - step, length=length)
             ended = _selected(active, done)
@@ -127,18 +158,19 @@ class Exact(AbstractDeletion):
         )
         return _selected(start, ~unidentified), [(lost.rows, ended)]
 
-    def _next_step(self, at: "_Candidates") -> tuple[Any, Any]:
+    def _next_step(self, at: "_Candidates", *, single: bool) -> tuple[Any, Any]:
         """``inv(H_-i) r_i`` and its length, for each candidate."""
         factor = self.point.factor
         xp = array_namespace(at.theta)
-        r = self._gradients(at)
+        r = self._gradients(at, single=single)
         rhs = downdated_rhs(self.point, at, at.inverse, r)
-        if self._halley is not None:
+        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
+        last = not single and bool(xp.all(length <= at.enough))
+        if self._halley is not None and not last:
             # The curvature has moved by T[theta_i]: one term of its inverse's series.
             step = factor.steps(rhs, at.share)
             bent = self._halley.third.product(at, at.theta, step)
             rhs = downdated_rhs(self.point, at, at.inverse, r - bent)
-        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
         return factor.steps(rhs, at.share), length
 
     def gradients(self, rows: Any, theta: Any) -> Any:
@@ -147,25 +179,31 @@ class Exact(AbstractDeletion):
         terms = terms._replace(block=densified(terms.block))
         return self._gradients(_Candidates(theta, None, None, None, *terms))
 
-    def _gradients(self, at: "_Candidates") -> Any:
+    def _gradients(self, at: "_Candidates", *, single: bool = False) -> Any:
         """``r_i``, gradients of the objective without row i at theta_i, (b, G, D)."""
         objective, layout = self.point.objective, self.point.objective.layout
         xp = array_namespace(at.theta)
-        loss = objective.loss
+        loss, penalty = objective.loss, objective.penalty
 
         def slopes(y: Any, u: Any, s: Any, moves: Any) -> Any:
-            moved = u[:, None, :] + xp.permute_dims(moves, (0, 2, 1))
-            found = s[:, None, None] * loss.gradient(y[:, None, :], moved)
-            return xp.permute_dims(found, (0, 2, 1))
+            change = loss.curved_change if single else loss.gradient_change
+            found = change(y, u, moves)
+            found *= xp.astype(s, found.dtype, copy=False)[:, None, None]
+            return found
 
-        total = summed_over_rows(self.point, slopes, at.theta)
+        change = summed_over_rows(self.point, slopes, at.theta, single=single)
+        total = self.point.gradient - penalty.gradient(self.point.theta) + change
+        if single:
+            vectors = xp.permute_dims(at.theta, (1, 2, 0))
+            linear = xp.matmul(self._rows_hessian, vectors)
+            total = total + xp.permute_dims(linear, (2, 0, 1))
         own_u = at.outputs + layout.ungrouped(own_outputs(at.block, at.theta, layout))
         own = loss.gradient(taken(objective.targets, at.rows), own_u)
         own = layout.grouped(at.weight[:, None] * own)
-        penalty = objective.penalty.gradient(self.point.theta + at.theta)
+        pull = penalty.gradient(self.point.theta + at.theta)
         if at.share is not None:
-            penalty = (1 - at.share[:, None, None]) * penalty
-        return total - layout.lifted(at.block, own) + penalty
+            pull = (1 - at.share[:, None, None]) * pull
+        return total - layout.lifted(at.block, own) + pull
 
     def _refitted(
         self, at: "_Candidates", step: Any, n_steps: int
@@ -231,6 +269,13 @@ class _Candidates(NamedTuple):
     bend: Any
     share: Any
     rows: Any  # (b,) indices
+
+
+def _most_exceed(candidates: _Candidates, times: float) -> bool:
+    """Whether the steps of most candidates are so many times as long as they may be."""
+    xp = array_namespace(candidates.length)
+    far = candidates.length > times * candidates.enough
+    return bool(2 * xp.count_nonzero(far) > far.shape[0])
 
 
 def _selected(candidates: _Candidates, mask: Any) -> _Candidates:

@@ -23,9 +23,11 @@ from skinfluence.solvers import (
     taken,
 )
 
-# The tensor is this number cubed: 134 MB at 256.
+# The tensor is half of this number cubed: 67 MB at 256.
 MOST_ENTRIES = 256
-# Its products cost ``2 D**3`` flops a row, passes over the rows ``6 n D`` and some sums.
+# Candidates whose pairs of entries are multiplied by the tensor at once.
+_TOGETHER = 128
+# Its products cost ``D**3`` flops a row, passes over the rows ``6 n D`` and some sums.
 _ROWS_A_TENSOR_IS_WORTH = 4
 _FIXED_POINT_STEPS = 3
 # The series is trusted where its last two changes shrink to this, and while the whole
@@ -110,12 +112,12 @@ class Halley(AbstractDeletion):
 class ThirdDerivative:
     """``T_-i[v, w]``, third derivatives of the objective without a row, times vectors.
 
-    A symmetric tensor of ``D**3`` numbers, formed by one pass. Where that costs more
+    A symmetric tensor of ``D**3 / 2`` numbers, formed by one pass. Where that costs more
     than passes for the products themselves, None, and each product is such a pass.
     """
 
     point: Point
-    tensor: Any  # (G, D D, D) or None
+    tensor: Any  # (G, D (D + 1) / 2, D) or None
 
     @classmethod
     def of(cls, point: Point) -> "ThirdDerivative":
@@ -138,8 +140,9 @@ class ThirdDerivative:
         """``T[left_i, right_i]`` with every row."""
         xp, loss = array_namespace(left), self.point.objective.loss
         if self.tensor is not None:
-            parts = row_blocks(left.shape[0], left.shape[-1] ** 2, 16, left)
-            found = [_times(self.tensor, left[p, ...], right[p, ...]) for p in parts]
+            parts = row_blocks(left.shape[0], left.shape[-1] ** 2, _TOGETHER, left)
+            both = [left] if right is left else [left, right]
+            found = [_times(self.tensor, *(v[p, ...] for v in both)) for p in parts]
             return xp.concat(found, axis=0)
 
         def slopes(y: Any, u: Any, s: Any, *moves: Any) -> Any:
@@ -148,15 +151,26 @@ class ThirdDerivative:
         return summed_over_rows(self.point, slopes, left, right)
 
 
-def _times(tensor: Any, left: Any, right: Any) -> Any:
+def _times(tensor: Any, left: Any, right: Any = None) -> Any:
+    """``T[left_i, right_i]``; of one and the same vector if there is no other."""
     xp = array_namespace(tensor)
-    pairs = left[..., :, None] * right[..., None, :]  # (b, G, D, D)
-    pairs = xp.permute_dims(xp.reshape(pairs, (*left.shape[:2], -1)), (1, 0, 2))
+    if right is None:
+        pairs = _pairs(left, left)
+    else:
+        pairs = 0.5 * (_pairs(left, right) + _pairs(right, left))
+    pairs = xp.permute_dims(pairs, (1, 0, 2))
     return xp.permute_dims(xp.matmul(pairs, tensor), (1, 0, 2))
 
 
+def _pairs(left: Any, right: Any) -> Any:
+    """``left_a right_b`` for all pairs of entries a <= b, (b, G, D (D + 1) / 2)."""
+    entries = range(left.shape[-1])
+    parts = [left[..., a : a + 1] * right[..., a:] for a in entries]
+    return array_namespace(left).concat(parts, axis=-1)
+
+
 def tensor_of(point: Point) -> Any:
-    """``T = sum_j s_j l'''_j x_j x_j x_j``, (G, D D, D)."""
+    """``T = sum_j s_j l'''_j x_j x_j x_j``, one of each symmetric pair, and that twice."""
     objective, layout = point.objective, point.objective.layout
     xp = array_namespace(point.theta)
 
@@ -165,7 +179,8 @@ def tensor_of(point: Point) -> Any:
         third = s[:, None, None, None, None] * objective.loss.third(y, u)
         third = xp.reshape(third, (block.shape[0], -1, 1)) * block[:, None, :]
         left = xp.reshape(third, (block.shape[0], -1))  # (b, G Kb**3 q)
-        return total + left.T @ xp.reshape(pairs, (block.shape[0], -1))
+        total += left.T @ xp.reshape(pairs, (block.shape[0], -1))
+        return total
 
     G, Kb, q = layout.n_groups, layout.group_size, layout.width
     shape = (G * Kb**3 * q, q**2)
@@ -173,7 +188,11 @@ def tensor_of(point: Point) -> Any:
     aligned = objective.targets, point.outputs, objective.weight
     total = sum_over_rows(add, start, objective.design, *aligned)
     total = xp.reshape(total, (G, Kb, Kb, Kb, q, q, q))
-    total = xp.permute_dims(
-        total, (0, 1, 4, 2, 5, 3, 6)
-    )  # outputs beside their columns
-    return xp.reshape(total, (G, layout.size**2, layout.size))
+    # Outputs beside their columns.
+    total = xp.permute_dims(total, (0, 1, 4, 2, 5, 3, 6))
+    total = xp.reshape(total, (G, layout.size, layout.size, layout.size))
+    parts = [
+        xp.concat([total[:, a, a : a + 1, :], 2 * total[:, a, a + 1 :, :]], axis=1)
+        for a in range(layout.size)
+    ]
+    return xp.concat(parts, axis=1)

@@ -4,25 +4,47 @@ from collections.abc import Callable
 from typing import Any
 
 from skinfluence._array import array_namespace
-from skinfluence._rows import iterate
+from skinfluence._layout import Layout
+from skinfluence._rows import iterate, row_blocks
 from skinfluence.solvers import Point
 
+# Candidates times rows of a block, in float64: they must stay in the cache.
+_PAIRS = 2**17
+_LEAST_CANDIDATES, _MOST_CANDIDATES, _LEAST_ROWS = 32, 256, 128
 
-def summed_over_rows(point: Point, slopes: Callable[..., Any], *vectors: Any) -> Any:
+
+def n_together(layout: Layout) -> int:
+    """Candidates to take through one pass."""
+    most = _PAIRS // (2 * _LEAST_ROWS * layout.n_outputs)
+    return min(max(most, _LEAST_CANDIDATES), _MOST_CANDIDATES)
+
+
+def summed_over_rows(
+    point: Point, slopes: Callable[..., Any], *vectors: Any, single: bool = False
+) -> Any:
     """``sum_j X~_j' slopes(y_j, u_j, s_j, X~_j v, ...)``, one for each candidate.
 
     ``vectors`` are (b, G, D), one or more for each of b candidates, and so is the sum.
     ``slopes`` gets targets, outputs, weights and moves (rows, K, b) of a block of rows,
-    and returns (rows, K, b). Cost: ``2 n D b`` flops for each of vectors and sum.
+    which it may overwrite, and returns (rows, K, b). ``single``: rows and moves are
+    float32, and so are sums over a block. Cost: ``2 n D b`` flops for each of vectors
+    and sum.
     """
     objective, layout = point.objective, point.objective.layout
     xp, n_candidates = array_namespace(point.theta), vectors[0].shape[0]
+    dtype = xp.float32 if single else xp.float64
     flat = [layout.side_by_side(xp.permute_dims(v, (1, 2, 0))) for v in vectors]
-    shape = (-1, layout.n_outputs, n_candidates)
     total = xp.zeros_like(flat[0].T)  # (K b, q)
+    flat = [xp.astype(columns, dtype, copy=False) for columns in flat]
+    shape = (-1, layout.n_outputs, n_candidates)
     aligned = objective.targets, point.outputs, objective.weight
-    for _, (block, y, u, s) in iterate(objective.design, *aligned):
+    place, n_pairs = objective.design.centre, layout.n_outputs * n_candidates
+    width = max(n_pairs // (4 if single else 2), 1)  # 1 MiB in either type
+    blocks = row_blocks(objective.n_rows, width, _LEAST_ROWS, place)
+    rows = iterate(objective.design, *aligned, most_rows=blocks[0].stop)
+    for _, (block, y, u, s) in rows:
+        block = block if not single else xp.astype(block, dtype)
         moves = [xp.reshape(block @ columns, shape) for columns in flat]
-        found = slopes(y, u, s, *moves)
-        total += xp.reshape(found, (found.shape[0], -1)).T @ block
+        found = xp.astype(slopes(y, u, s, *moves), dtype, copy=False)
+        total += xp.astype(xp.reshape(found, (-1, n_pairs)).T @ block, xp.float64)
     return xp.permute_dims(layout.stacked(total), (2, 0, 1))

@@ -9,6 +9,26 @@ from skinfluence._array import array_namespace, device_of
 # weight adds nothing; so high that no step is taken there, and no deletion certified.
 WALL, WALL_SLOPE = 1e200, 1e100
 
+# Moves up to which the changes of a gradient have a form of their own.
+_MOST_MOVE, _MOST_CURVED_MOVE = 2.0, 0.5
+_FACTORIALS = 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0
+
+
+def are_small(moves: Any, *, curved: bool = False) -> bool:
+    """Whether no move is too long for ``expm1``, or for ``curved_exp``."""
+    xp, most = array_namespace(moves), _MOST_CURVED_MOVE if curved else _MOST_MOVE
+    return bool((xp.max(moves) <= most) & (xp.min(moves) >= -most))
+
+
+def curved_exp(moves: Any) -> Any:
+    """``exp(move) - 1 - move`` of small moves, to the last digits of float32."""
+    total = moves / _FACTORIALS[0]
+    for factorial in _FACTORIALS[1:]:
+        total += 1 / factorial
+        total *= moves
+    total *= moves
+    return total
+
 
 class AbstractLoss(abc.ABC):
     """Loss of one row, never weighted, as a function of its linear outputs.
@@ -27,6 +47,7 @@ class AbstractLoss(abc.ABC):
     )
 
     has_third: ClassVar[bool] = False  # ``third`` is there
+    curves_in_single: ClassVar[bool] = False  # ``curved_change``, of small moves
     convex: ClassVar[bool] = True  # no second derivative is ever negative
     bounded_domain: ClassVar[bool] = False  # not every output has a finite loss
 
@@ -74,6 +95,22 @@ class AbstractLoss(abc.ABC):
         right_lm = xp.reshape(right, shape)[..., None, None, :, :]
         product = self.third(y, u)[..., None] * left_lm * right_lm
         return xp.reshape(xp.sum(product, axis=(-3, -2)), left.shape)
+
+    def gradient_change(self, y: Any, u: Any, moves: Any) -> Any:
+        """``gradient(y, u + move) - gradient(y, u)`` for m moves, (..., K, m)."""
+        turned = array_namespace(u).matrix_transpose
+        change = turned(self.gradient(y[..., None, :], u[..., None, :] + turned(moves)))
+        return change - self.gradient(y, u)[..., None]
+
+    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+        """The same less its linear part, the ``hessian_product``.
+
+        If ``curves_in_single``, small float32 moves have it in float32, with an error
+        that is rounding relative to the result: no digits are lost in the difference.
+        """
+        moves = array_namespace(u).astype(moves, u.dtype, copy=False)
+        change = self.gradient_change(y, u, moves)
+        return change - self.hessian_product(y, u, moves)
 
     def within_domain(self, u: Any) -> Any:
         """Whether outputs have a finite loss, ``(...)`` bool."""

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from skinfluence._array import array_namespace
-from skinfluence.losses._base import WALL, WALL_SLOPE, AbstractLoss
+from skinfluence.losses._base import (
+    WALL,
+    WALL_SLOPE,
+    AbstractLoss,
+    are_small,
+    curved_exp,
+)
 
 # exp of this times any target is finite, and so is a sum over rows.
 _LARGEST_EXPONENT = 600.0
@@ -87,12 +93,26 @@ class HalfTweedieLoss(AbstractHalfTweedie):
     """
 
     power: float = 1.0
+    curves_in_single: ClassVar[bool] = True
 
     def antiderivative(self, u: Any, k: float, order: int) -> Any:
         if k == 0:
             limits = (u, array_namespace(u).ones_like(u))  # log(mu), and its slope
             return limits[order] if order < 2 else array_namespace(u).zeros_like(u)
         return k ** (order - 1) * _exp(k * u)
+
+    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+        p, xp = self.power, array_namespace(u)
+        if not are_small(max(abs(2 - p), abs(1 - p)) * moves, curved=True):
+            return super().curved_change(y, u, moves)
+
+        def change(k: float, factor: Any) -> Any:
+            if k == 0:
+                return 0.0
+            start = (factor * _exp(k * u))[..., None]
+            return xp.astype(start, moves.dtype) * curved_exp(k * moves)
+
+        return change(2 - p, 1.0) - change(1 - p, y)
 
     def response(self, u: Any) -> Any:
         """Mean of y, ``exp(u)``."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from skinfluence._array import array_namespace, device_of, logsumexp
-from skinfluence.losses._base import AbstractLoss
+from skinfluence.losses._base import AbstractLoss, are_small, curved_exp
 
 
 @final
@@ -13,7 +13,7 @@ class HalfBinomialLoss(AbstractLoss):
     """``loss = log(1 + exp(u)) - y u`` for ``y`` in {0, 1} (or a share in between)."""
 
     has_third: ClassVar[bool] = True
-
+    curves_in_single: ClassVar[bool] = True
     exponential_family: ClassVar[bool] = True
 
     def n_groups(self, n_outputs: int) -> int:
@@ -33,6 +33,31 @@ class HalfBinomialLoss(AbstractLoss):
     def third(self, y: Any, u: Any) -> Any:
         skew = 1 - 2 * self.response(u)
         return self.hessian(y, u)[..., None] * skew[..., None, None, None]
+
+    def gradient_change(self, y: Any, u: Any, moves: Any) -> Any:
+        if not are_small(moves):
+            return super().gradient_change(y, u, moves)
+        # M e / (1 + p e) with e = exp(move) - 1
+        change = array_namespace(u).expm1(moves)
+        below = self.response(u)[..., None] * change
+        below += 1
+        change /= below
+        change *= self.response_slope(u)[..., None]
+        return change
+
+    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+        if not are_small(moves, curved=True):
+            return super().curved_change(y, u, moves)
+        # M (c - p e move) / (1 + p e) with e = exp(move) - 1 = move + c
+        xp = array_namespace(u)
+        change = curved_exp(moves)
+        odd = change + moves
+        odd *= xp.astype(self.response(u)[..., None], moves.dtype)
+        change -= odd * moves
+        odd += 1
+        change /= odd
+        change *= xp.astype(self.response_slope(u)[..., None], moves.dtype)
+        return change
 
     def separates(self, y: Any, u: Any) -> bool:
         xp = array_namespace(u)
@@ -84,6 +109,7 @@ class HalfMultinomialLoss(AbstractLoss):
     """``loss = logsumexp(u) - sum_k y_k u_k`` for one-hot ``y``, one group of K."""
 
     has_third: ClassVar[bool] = True
+    curves_in_single: ClassVar[bool] = True
     shift_invariant: ClassVar[bool] = True
 
     def n_groups(self, n_outputs: int) -> int:
@@ -106,6 +132,35 @@ class HalfMultinomialLoss(AbstractLoss):
         p = self.response(u)[..., None]
         product = p * moves  # (diag(p) - p p') moves, K numbers a row and no K x K
         return product - p * array_namespace(u).sum(product, axis=-2, keepdims=True)
+
+    def gradient_change(self, y: Any, u: Any, moves: Any) -> Any:
+        if not are_small(moves):
+            return super().gradient_change(y, u, moves)
+        # p (e - p'e) / (1 + p'e) with e = exp(move) - 1
+        xp, p = array_namespace(u), self.response(u)[..., None]
+        change = xp.expm1(moves)
+        mean = xp.sum(p * change, axis=-2, keepdims=True, dtype=change.dtype)
+        change -= mean
+        change /= 1 + mean
+        change *= p
+        return change
+
+    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+        xp, p = array_namespace(u), self.response(u)[..., None]
+        p = xp.astype(p, moves.dtype)
+        mean = xp.sum(p * moves, axis=-2, keepdims=True, dtype=moves.dtype)
+        moves = moves - mean  # which changes nothing
+        if not are_small(moves, curved=True):
+            return super().curved_change(y, u, moves)
+        # p (c - p'c (1 + move)) / (1 + p'c) with exp(move) = 1 + move + c, p'move = 0
+        change = curved_exp(moves)
+        mean = xp.sum(p * change, axis=-2, keepdims=True, dtype=change.dtype)
+        moves += 1
+        moves *= mean
+        change -= moves
+        change /= 1 + mean
+        change *= p
+        return change
 
     def third(self, y: Any, u: Any) -> Any:
         """``p_k ((1_kl - p_l) (1_km - p_m) - M_lm)``, M the second derivatives."""

@@ -1,0 +1,94 @@
+"""Exact deletion of many rows: few passes, the first ones in float32, and certified."""
+
+import numpy as np
+import pytest
+from reference import relative_error
+from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegressor
+
+from skinfluence import InfluenceExplainer, refit_leave_one_out
+from skinfluence.deletion import _exact
+
+N = 1200
+ROWS = np.arange(0, N, 150)
+
+
+def problem(n_classes, p):
+    rng = np.random.default_rng(p)
+    X, weight = rng.normal(size=(N, p)), rng.uniform(0.5, 2.0, N)
+    scores = X @ rng.normal(size=(p, n_classes)) / p**0.5
+    y = np.argmax(scores + rng.gumbel(size=scores.shape), axis=1)
+    return X, y, weight
+
+
+def logistic():
+    return LogisticRegression(solver="newton-cholesky", tol=1e-10)
+
+
+# Model, number of classes, columns, passes in float32 and all passes.
+MODELS = {
+    "binary": (logistic, 2, 6, 1, 2),
+    "softmax": (logistic, 3, 5, 1, 2),
+    "softmax, no third derivatives": (logistic, 6, 15, 3, 5),
+    "Poisson": (lambda: PoissonRegressor(alpha=0.1, tol=1e-8), 3, 6, 1, 2),
+    "Gamma": (lambda: GammaRegressor(alpha=0.1, tol=1e-8), 3, 6, 1, 2),
+}
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Whether each pass was in float32."""
+    seen = []
+
+    def spied(*given, single=False):
+        seen.append(single)
+        return summed(*given, single=single)
+
+    summed = _exact.summed_over_rows
+    monkeypatch.setattr(_exact, "summed_over_rows", spied)
+    return seen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_few_passes_lead_to_the_refits(name, passes):
+    make, n_classes, p, n_single, n_passes = MODELS[name]
+    X, y, weight = problem(n_classes, p)
+    y = y + 1 if name in ("Poisson", "Gamma") else y
+    model = make().fit(X, y, sample_weight=weight)
+    explainer = InfluenceExplainer(model, deletion="exact", tol=1e-8)
+    found = explainer.fit(X, y, sample_weight=weight).loo_params(rows=ROWS)
+    assert passes == [True] * n_single + [False] * (n_passes - n_single)
+    assert np.all(found.n_steps <= n_passes)
+    refits = refit_leave_one_out(model, X, y, rows=ROWS, sample_weight=weight)
+    assert relative_error(found.coef, refits.coef) < 1e-8
+    assert relative_error(found.intercept, refits.intercept) < 1e-8
+
+
+def test_a_loose_tolerance_takes_one_pass_and_a_tight_one_three(passes):
+    X, y, _ = problem(2, 6)
+    model = logistic().fit(X, y)
+    for tol, expected in ((1e-4, [False]), (1e-12, [True, False, False])):
+        passes.clear()
+        explainer = InfluenceExplainer(model, deletion="exact", tol=tol).fit(X, y)
+        found = explainer.loo_params(rows=ROWS)
+        assert passes == expected
+        assert np.all(found.n_steps == len(expected))
+
+
+def test_float32_never_certifies(passes, monkeypatch):
+    """Where every step is called far, no row is ever done, and each is refitted."""
+    X, y, _ = problem(2, 6)
+    explainer = InfluenceExplainer(logistic().fit(X, y), deletion="exact").fit(X, y)
+    truth = explainer.loo_params(rows=ROWS).coef
+    monkeypatch.setattr(_exact, "_most_exceed", lambda candidates, times: True)
+    refitted, refit = [], _exact.Exact._refitted
+
+    def spied(self, at, step, n_steps):
+        refitted.extend(at.rows.tolist())
+        return refit(self, at, step, n_steps)
+
+    monkeypatch.setattr(_exact.Exact, "_refitted", spied)
+    passes.clear()
+    found = explainer.loo_params(rows=ROWS)
+    assert len(passes) > 2 and all(passes)
+    assert sorted(refitted) == ROWS.tolist()
+    assert relative_error(found.coef, truth) < 1e-7
