@@ -39,7 +39,8 @@ def summed_over_rows(
     shape = (-1, layout.n_outputs, n_candidates)
     aligned = objective.targets, point.outputs, objective.weight
     place, n_pairs = objective.design.centre, layout.n_outputs * n_candidates
-    width = max(n_pairs // (4 if single else 2), 1)  # 1 MiB in either type
+    # 1 MiB in either type; on a device as large as it has room for.
+    width = max(n_pairs // (4 if single else 2), objective.design.width)
     blocks = row_blocks(objective.n_rows, width, _LEAST_ROWS, place)
     rows = iterate(objective.design, *aligned, most_rows=blocks[0].stop)
     for _, (block, y, u, s) in rows:
