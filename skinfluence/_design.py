@@ -19,7 +19,7 @@ from skinfluence._array import (
     to_numpy,
 )
 from skinfluence._kernels import HostRows, ShiftedRows, SparseRows, kernels
-from skinfluence._kernels._sparse import as_csr, frequent_columns
+from skinfluence._kernels._sparse import as_csr, csr_rows, frequent_columns
 
 # Sparse rows of fewer columns than this are faster made dense, block by block.
 _NARROW = 256
@@ -134,9 +134,7 @@ class Design:
         return self.of(self.X[rows] if hasattr(self.X, "tocsr") else self.X[rows, :])
 
     def _sparse_rows(self, rows: Any) -> SparseRows:
-        X = self._csr
-        whole = isinstance(rows, slice) and rows.start == 0 and rows.stop >= X.shape[0]
-        part = X if whole else X[rows]
+        part = csr_rows(self._csr, rows)
         return SparseRows(part, self.centre, self.has_intercept, self._frequent)
 
     @cached_property

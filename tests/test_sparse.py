@@ -15,6 +15,7 @@ from test_solvers import TIGHT, agree, answers
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
 from skinfluence._kernels import SparseRows, kernels
+from skinfluence._kernels._sparse import as_csr, csr_rows
 from skinfluence._rows import iterate
 
 N, P = 50, 300  # more than 256 columns: rows stay sparse
@@ -255,3 +256,45 @@ def test_pipelines_that_make_sparse_features():
         for m in (model, dense)
     )
     np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-7 * np.abs(truth).max())
+
+
+def test_rows_of_a_slice_are_those_of_scipy():
+    X = as_csr(dense_rows())
+    for rows in (slice(0, N), slice(3, 20), slice(40, 90), slice(7, 7), slice(None)):
+        part = csr_rows(X, rows)
+        np.testing.assert_array_equal(part.toarray(), X.toarray()[rows])
+        assert part.has_canonical_format
+    for rows in (slice(1, 30, 3), [4, 2]):
+        np.testing.assert_array_equal(csr_rows(X, rows).toarray(), X.toarray()[rows])
+
+
+@pytest.mark.parametrize("name", ["ridge", "logistic", "mean form"])
+def test_entries_in_the_same_place_add_up_and_stay(name):
+    X = dense_rows()
+    y = targets(name, X)
+    model, truth = MODELS[name].fit(X, y), sparse.csr_array(X)
+    twice = sparse.csr_array(
+        (
+            np.concatenate([0.25 * truth.data, 0.75 * truth.data]),
+            np.concatenate([truth.indices, truth.indices]),
+            2 * truth.indptr,
+        ),
+        shape=X.shape,
+    )
+    # Rows hold their entries one after the other, each of them twice.
+    order = np.argsort(np.tile(np.repeat(np.arange(N), np.diff(truth.indptr)), 2))
+    twice = sparse.csr_array(
+        (twice.data[order], twice.indices[order], twice.indptr), shape=X.shape
+    )
+    before = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]
+    for solver in ("direct", "dual", "cg"):
+        explainers = [
+            InfluenceExplainer(model, solver=solver).fit(A, y) for A in (twice, X)
+        ]
+        found, expected = (answers(e, X, y) for e in explainers)
+        agree(found, expected, 1e-7 if solver == "cg" else 1e-10)
+        explainers[0].influence(twice[:5], y[:5])
+        for part, old in zip(
+            (twice.data, twice.indices, twice.indptr), before, strict=True
+        ):
+            np.testing.assert_array_equal(part, old)

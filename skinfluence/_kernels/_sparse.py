@@ -11,6 +11,7 @@ from skinfluence._kernels._sparse_grams import add_gram
 __all__ = [
     "add_gram",
     "as_csr",
+    "csr_rows",
     "frequent_columns",
     "row_gram",
     "squared_columns",
@@ -24,8 +25,29 @@ _FREQUENT = 1 / 16
 
 
 def as_csr(X: Any) -> Any:
-    """A float64 CSR array of any sparse X, sharing its memory where it can."""
-    return csr_array(X).astype(np.float64, copy=False)
+    """A float64 CSR array of any sparse X, sharing its memory where it can.
+
+    Its entries are sorted and unique: SciPy would make them so in place, and it is not
+    the only one who holds that memory.
+    """
+    found = csr_array(X).astype(np.float64, copy=False)
+    if not found.has_canonical_format:
+        found = found.copy()
+        found.sum_duplicates()
+    return found
+
+
+def csr_rows(X: Any, rows: Any) -> Any:
+    """Rows of what ``as_csr`` gives, without a search for those of a slice."""
+    if not isinstance(rows, slice) or rows.step not in (None, 1):
+        return X[rows]
+    first, last, _ = rows.indices(X.shape[0])
+    start = X.indptr[first : max(first, last) + 1]
+    own = slice(int(start[0]), int(start[-1]))
+    arrays = X.data[own], X.indices[own], start - start[0]
+    part = csr_array(arrays, shape=(len(start) - 1, X.shape[1]))
+    part.has_canonical_format = True
+    return part
 
 
 def frequent_columns(X: Any) -> Any:
