@@ -42,7 +42,7 @@ class SparseGrams(AbstractGrams):
         )
         self.centre = rows.centre
         self.n_rare = p - len(self.frequent)
-        self.totals = [np.zeros((q, q)) for _ in range(n_weights)]  # upper triangles
+        self.totals = [_numpy.empty_gram(q, rows.centre) for _ in range(n_weights)]
         n_dense = q - self.n_rare
         self.dense = [_numpy.empty_gram(n_dense, rows.centre) for _ in range(n_weights)]
         self._waiting: list[tuple[Any, Any]] = []  # rare columns (b, r), weights (b, T)
@@ -99,17 +99,17 @@ class SparseGrams(AbstractGrams):
             self._finished(*sums) for sums in zip(self.totals, self.dense, strict=True)
         ]
 
-    def _finished(self, total: Any, dense: Any) -> Any:
+    def _finished(self, whole: Any, dense: Any) -> Any:
+        """The total with its dense part, centred, in the total's own memory."""
         r = self.n_rare
-        whole = total.copy()
         whole[r:, r:] = dense
         if self.has_intercept:
             c = self.centre if self.rare is None else self.centre[self.rare]
             lean = whole[:r, -1] - 0.5 * dense[-1, -1] * c
-            for first in range(0, r, 256):
-                rows = slice(first, min(first + 256, r))
-                whole[rows, :r] -= np.multiply.outer(lean[rows], c)
-                whole[rows, :r] -= np.multiply.outer(c[rows], lean)
+            for columns in _numpy.mirrored_blocks(r):
+                above = slice(0, columns.stop)
+                whole[above, columns] -= np.multiply.outer(lean[above], c[columns])
+                whole[above, columns] -= np.multiply.outer(c[above], lean[columns])
             whole[:r, r:] -= np.multiply.outer(c, dense[:, -1])
         whole = _numpy.finished_gram(whole)
         if self.rare is None:

@@ -66,7 +66,10 @@ class Cholesky(AbstractSolver):
             ]
         roots = [_embedded(p.root, m) for p, m in zip(parts, masks, strict=True)]
         # Transposed twice: the column order that BLAS wants.
-        root = xp.matrix_transpose(xp.stack([root.T for root in _padded(roots)]))
+        stacked = [root.T[None, ...] for root in _padded(roots)]
+        root = xp.matrix_transpose(
+            stacked[0] if len(roots) == 1 else xp.concat(stacked)
+        )
         n_alike = objective.layout.n_groups / len(parts)
         n_free = sum(int(p.n_free) for p in parts) * n_alike
         rank = sum(p.rank for p in parts) * n_alike
@@ -265,7 +268,8 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
     if not bool(xp.all(diagonal > 0)):
         return None
     scale = xp.sqrt(diagonal)
-    scaled = H / scale[:, None] / scale[None, :]
+    scaled = H / scale[:, None]
+    scaled /= scale
     if gauge is not None:
         # On the gauge the curvature is zero: any positive value there leaves solutions
         # of right-hand sides orthogonal to it as they are, which all gradients are.
@@ -274,7 +278,8 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
     found = kernels(H).inverse_cholesky(scaled)
     if found is None or found[1] * _MOST_CONDITION < 1:
         return None
-    root = found[0] / scale[:, None]
+    root = found[0]
+    root /= scale[:, None]
     rank = H.shape[0]
     if gauge is not None:
         root = root - gauge @ (gauge.T @ root)
