@@ -151,10 +151,15 @@ def sum_over_rows(
 
 
 def _runs(blocks: list[slice], design: Design) -> list[list[slice]]:
-    """Blocks for each thread; products with sparse rows hold the interpreter's lock."""
-    if design.is_wide_sparse or not is_numpy_array(design.centre):
+    """Blocks for each thread."""
+    if not _is_shared(design):
         return [blocks]
     return _threads.runs(blocks, design.n_rows * design.width)
+
+
+def _is_shared(design: Design) -> bool:
+    """Whether threads overlap: products with sparse rows hold the interpreter's lock."""
+    return is_numpy_array(design.centre) and not design.is_wide_sparse
 
 
 def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -> Any:
@@ -186,6 +191,23 @@ def map_blocks(
     """``function(rows)`` of blocks of training rows, in order; ``alone``: one thread."""
     runs = [blocks] if alone else _runs(blocks, design)
     return _side_by_side(lambda run: [function(rows) for rows in run], runs)
+
+
+def stream_blocks(
+    function: Callable[[slice], Any],
+    blocks: list[slice],
+    design: Design,
+    *,
+    width: int,
+    alone: bool,
+) -> Iterator[Any]:
+    """The same one after the other, while threads make the next ones.
+
+    ``width`` numbers are read or made for each row.
+    """
+    shared = _is_shared(design) and not alone
+    n_threads = _threads.n_runs(design.n_rows * width) if shared else 1
+    return _threads.ordered(function, blocks, n_threads)
 
 
 def _side_by_side(

@@ -5,8 +5,9 @@ other; rows are independent, so the threads take rows instead.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
@@ -34,6 +35,23 @@ def each(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
             # NumPy's error state belongs to the context of its thread.
             found = [pool.submit(copy_context().run, function, *call) for call in calls]
             return [future.result() for future in found]
+
+
+def ordered(
+    function: Callable[[Any], Any], arguments: Sequence[Any], n_threads: int
+) -> Iterator[Any]:
+    """``function`` of each argument, in order; threads make the next ones meanwhile."""
+    if n_threads < 2:
+        yield from map(function, arguments)
+        return
+    waiting: deque[Future[Any]] = deque()
+    with _one_thread_in_blas(), ThreadPoolExecutor(n_threads) as pool:
+        for argument in arguments:
+            waiting.append(pool.submit(copy_context().run, function, argument))
+            if len(waiting) > n_threads:  # few results wait at a time
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def runs(blocks: list[slice], n_numbers: int) -> list[list[slice]]:

@@ -31,6 +31,8 @@ def asked(case):
         explainer._point.curvature.as_matrix(),
         explainer._loo_outputs()[0],
         explainer.self_influence(),
+        explainer.influence(data.X[:9], data.y[:9]),
+        explainer.loo_delta(data.X[:9], data.y[:9]),
     )
 
 
@@ -127,3 +129,32 @@ def test_no_rows_are_nothing():
     add_own_product(total, np.empty((0, 3)), 1.0)
     multiply_triangular(np.empty((0, 3)), np.eye(3))
     np.testing.assert_array_equal(total, 1.0)
+
+
+def test_results_come_in_order_and_few_wait_meanwhile():
+    started = []
+
+    def work(k):
+        started.append(k)
+        return k
+
+    found = _threads.ordered(work, range(20), 2)
+    assert next(found) == 0
+    assert len(started) <= 3
+    assert list(found) == list(range(1, 20))
+
+
+def test_work_that_is_given_up_gives_blas_its_threads_back():
+    with ThreadpoolController().limit(limits=2, user_api="blas"):
+        before = blas_threads()
+        found = _threads.ordered(lambda k: k, range(20), 2)
+        next(found)
+        assert max(_threads._blas_counts()) == 1
+        found.close()
+        assert blas_threads() == before
+
+
+def test_an_error_in_a_thread_is_raised():
+    found = _threads.ordered(lambda k: 1 // k, [1, 0], 2)
+    with pytest.raises(ZeroDivisionError):
+        list(found)

@@ -77,7 +77,7 @@ class PairwiseGrams(AbstractGrams):
             part = slice(first, min(first + size, block.shape[0]))
             products = self._products[:, : part.stop - first]
             _multiply_pairs(block[part].T.copy(), products)
-            self.total += weights[part].T @ products.T
+            self.total += np.dot(weights[part].T, products.T)
 
     def finished(self) -> list[Any]:
         full = np.empty((self.total.shape[0], self.width, self.width))

@@ -60,7 +60,7 @@ class ShiftedGrams(AbstractGrams):
                 np.multiply(X, factor[rows, None], out=scaled)
                 if sign:
                     add_own_product(self.totals[t], scaled, sign)
-                    self.pulls[t] += sign * (factor[rows] @ scaled)
+                    self.pulls[t] += sign * np.dot(factor[rows], scaled)
                 else:
                     self.totals[t] += X.T @ scaled
                     self.pulls[t] += scaled.sum(axis=0)
@@ -112,7 +112,7 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     constant = T[p, p] - block.centre @ T[:p, p]
     norms = np.empty(len(X))
     for rows in in_cache(X):
-        last, across = (X[rows] @ beside).T
+        last, across = np.dot(X[rows], beside).T
         norms[rows] = _numpy.squared_row_norms(X[rows], own, triangular=True)
         norms[rows] += (last + constant) ** 2 - 2 * across
     norms += shift @ shift

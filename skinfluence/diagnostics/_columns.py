@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from skinfluence._array import array_namespace
-from skinfluence._rows import row_blocks
+from skinfluence._rows import row_blocks, stream_blocks
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import Totals, over, totals_of
 from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms, taken
@@ -54,6 +54,7 @@ def diagnostic_blocks(
     expected: Point,
     deletions: Deletions,
     watch: Callable[[Any, Any], None] = lambda rows, found: None,
+    alone: bool = False,
 ) -> Iterator[tuple[slice, Diagnostics]]:
     """All columns: pairs of a slice of training rows and their values.
 
@@ -67,22 +68,33 @@ def diagnostic_blocks(
         What deletes a row, for each purpose.
     watch : callable
         Sees the deltas of each block of rows.
+    alone : bool
+        Whether deletions are to be asked for one block after the other.
     """
     found = residuals_of(point, expected)
     totals = totals_of(point, expected, found)
     measure = _metric(expected) if deletions.distance else None
-    layout = point.objective.layout
-    for rows in row_blocks(point.objective.n_rows, layout.n_groups * layout.size):
+    layout, design = point.objective.layout, point.objective.design
+
+    def columns(rows: slice) -> tuple[slice, Any, Diagnostics]:
         own, terms = found.at(rows), row_terms(expected, rows)
         deltas = _Deltas(deletions, terms, own)
-        watch(rows, deltas.effects)
         scale = _scale_without(point, expected, terms, own, totals, deltas)
         if measure is None:
             squared = own.pearson**2 * own.leverage / own.remainder**2
         else:
             squared = measure(deltas.of_distance)
-        delta = deltas.effects.theta
-        yield rows, _columns(point, terms, own, totals, scale, squared, delta)
+        effects = deltas.effects
+        made = _columns(point, terms, own, totals, scale, squared, effects.theta)
+        return rows, effects._replace(theta=None, last_step=None), made
+
+    width = layout.n_groups * layout.size
+    blocks = row_blocks(design.n_rows, width)
+    for rows, effects, made in stream_blocks(
+        columns, blocks, design, width=width, alone=alone
+    ):
+        watch(rows, effects)
+        yield rows, made
 
 
 class _Deltas:

@@ -51,7 +51,8 @@ def blocks_of(
     else:  # in mean form, one step has no closed form
         distance = textbook if point.objective.penalty.share else None
     deletions = Deletions(deletion, textbook, distance)
-    return diagnostic_blocks(point, expected, deletions, watch)
+    alone = kind == "exact"  # it reports progress, in order
+    return diagnostic_blocks(point, expected, deletions, watch, alone)
 
 
 def coefficient_names(model: Any, given: Any) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from skinfluence._array import array_namespace
 from skinfluence._design import Design
-from skinfluence._rows import iterate, row_blocks
+from skinfluence._rows import iterate, row_blocks, stream_blocks
 from skinfluence.influence._quantities import AbstractQuantity
 from skinfluence.solvers import Point, RowTerms, row_terms
 
@@ -74,18 +74,20 @@ def delta_blocks(
     *,
     entries: int = 2**22,
     watch: Callable[[Any, Any], None] = lambda rows, found: None,
+    alone: bool = False,
 ) -> Blocks:
     """The quantity without each training row minus with it, in the same blocks.
 
     The quantity is evaluated at the new parameters, unless the deletion is linear.
-    ``entries`` bounds the numbers of one temporary array; ``watch`` sees the deltas.
+    ``entries`` bounds the numbers of one temporary array; ``watch`` sees the deltas;
+    ``alone`` asks the deletion for one block after the other.
     """
     if deletion.linear:
         return _linear_blocks(
             point, design, quantity, aggregate, lambda t: deletion.coefficients(t)[0]
         )
     return _evaluated_blocks(
-        point, deletion, design, quantity, aggregate, entries, watch
+        point, deletion, design, quantity, aggregate, entries, watch, alone
     )
 
 
@@ -99,11 +101,16 @@ def _linear_blocks(
     layout = point.objective.layout
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
     width = max(design.row_entries, Q.shape[0] if design.is_wide_sparse else 0)
-    n_rows = point.objective.n_rows
-    for rows in row_blocks(n_rows, width, _EFFECT_ROWS, place=point.theta):
+
+    def effects(rows: slice) -> tuple[slice, Any]:
         terms = row_terms(point, rows)
         values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
-        yield rows, values if aggregate is None else values[0, :]
+        return rows, values if aggregate is None else values[0, :]
+
+    train = point.objective.design
+    blocks = row_blocks(train.n_rows, width, _EFFECT_ROWS, place=point.theta)
+    numbers = train.width + Q.shape[0]
+    return stream_blocks(effects, blocks, train, width=numbers, alone=False)
 
 
 def _evaluated_blocks(
@@ -114,15 +121,24 @@ def _evaluated_blocks(
     aggregate: str | None,
     entries: int,
     watch: Callable[[Any, Any], None],
+    alone: bool,
 ) -> Blocks:
     xp = array_namespace(point.theta)
-    layout = point.objective.layout
+    layout, train = point.objective.layout, point.objective.design
     width = layout.n_groups * layout.size
-    for rows in row_blocks(point.objective.n_rows, width, place=point.theta):
+
+    def effects(rows: slice) -> tuple[slice, Any, Any]:
         found = deletion.deltas(rows)
-        watch(rows, found)
         values = changes(point, found.theta, design, quantity, aggregate, entries)
-        yield rows, values if aggregate is None else xp.sum(values, axis=0)
+        values = values if aggregate is None else xp.sum(values, axis=0)
+        return rows, found._replace(theta=None, last_step=None), values
+
+    blocks = row_blocks(train.n_rows, width, place=point.theta)
+    numbers = width + design.n_rows
+    made = stream_blocks(effects, blocks, train, width=numbers, alone=alone)
+    for rows, found, values in made:
+        watch(rows, found)
+        yield rows, values
 
 
 def mean_gradient(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
