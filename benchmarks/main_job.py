@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 import sklearn
+from contests import exact
 from scipy.linalg import blas, lapack, solve_triangular
 from scipy.special import expit
 from sklearn import config_context
@@ -124,46 +125,33 @@ def audit(n: int, p: int, repeats: int) -> list[Line]:
 
 
 def deletions(n: int, p: int, repeats: int) -> list[Line]:
-    """Exact leave-one-out parameters beside three ways of refitting."""
-    X, y = binary_rows(n, p)
-    model = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(X, y)
-    explainer = InfluenceExplainer(model, deletion="exact", tol=1e-8).fit(X, y)
-    sample = range(0, n, n // 100)
-    theta = minimum(X, y, np.ones(n), np.zeros(p + 1), 1e-13)
-    truth = np.array([without(X, y, i, theta, 1e-13) for i in sample]) - theta
-    default = LogisticRegression().fit(X, y)
+    """Exact leave-one-out parameters beside four ways of refitting."""
+    given = exact.problem(n, p)
+    X, y, sample = given["X"], given["y"], exact.some_of(n)
+    truth = exact.definition(given)
+    explainer = InfluenceExplainer(given["model"], deletion="exact", tol=1e-8)
+    explainer.fit(X, y)
 
     def ours() -> Any:
         delta = explainer.loo_params()
-        return np.column_stack([delta.coef[:, 0], delta.intercept])[list(sample)]
+        return np.column_stack([delta.coef[:, 0], delta.intercept])[sample]
 
-    def newton() -> Any:
-        return np.array([without(X, y, i, theta, 1e-8) for i in sample]) - theta
-
-    def refits(estimator: Any) -> Any:
-        base = theta_of(estimator)
-        rest = np.ones(n, dtype=bool)
-        found = []
-        for i in sample:
-            rest[i] = False
-            refit = LogisticRegression(**estimator.get_params())
-            found.append(theta_of(refit.fit(X[rest], y[rest])) - base)
-            rest[i] = True
-        return np.array(found)
-
-    calls: dict[str, Callable[[], Any]] = {
-        "loo_params": ours,
-        "Newton refits in NumPy, warm start, step 1e-8": newton,
-        "LogisticRegression, newton-cholesky, tol=1e-10": lambda: refits(model),
-        "LogisticRegression, lbfgs, default tol": lambda: refits(default),
+    peers = {
+        "Newton's method in NumPy, warm start, tol=1e-8": exact.by_newton(given),
+        "LogisticRegression, newton-cholesky, tol=1e-10": exact.by_refits(
+            solver="newton-cholesky", tol=1e-10
+        )(given),
+        "LogisticRegression, newton-cholesky, default tol": exact.by_refits(
+            solver="newton-cholesky"
+        )(given),
+        "LogisticRegression, lbfgs, default tol": exact.by_refits()(given),
     }
-    seconds = paired(max(repeats // 2, 3), *calls.values())
-    errors = [relative_error(call(), truth) for call in calls.values()]
-    own, own_error = seconds[0], errors[0]
+    own, *seconds = paired(max(repeats // 2, 3), ours, *peers.values())
+    own_error = relative_error(ours(), truth)
+    target = ">= 50" if n >= 20_000 else "none"
     lines = []
-    for name, of_sample, error in zip(calls, seconds, errors, strict=True):
-        if name == "loo_params":
-            continue
+    for (name, refits), of_sample in zip(peers.items(), seconds, strict=True):
+        error = relative_error(refits(), truth)
         of_all = of_sample * n / len(sample)
         other = (
             f"{name}: {in_words(of_all)} (from {len(sample)} rows), error {error:.0e}"
@@ -174,34 +162,10 @@ def deletions(n: int, p: int, repeats: int) -> list[Line]:
                 f"{in_words(own)}, error {own_error:.0e}",
                 other,
                 f"{of_all / own:.1f} x faster",
-                ">= 5" if "NumPy" in name else ">= 50 at 20,000 x 50",
+                ">= 5" if "NumPy" in name else target,
             )
         )
     return lines
-
-
-def minimum(X: Any, y: Any, weight: Any, start: Any, enough: float) -> Any:
-    """Newton steps of a logistic regression with C = 1 and a free intercept."""
-    Z = np.column_stack([X, np.ones(len(X))])
-    ridge = np.append(np.ones(X.shape[1]), 0.0)
-    theta = start.copy()
-    for _ in range(50):
-        mu = expit(Z @ theta)
-        gradient = Z.T @ (weight * (mu - y)) + ridge * theta
-        scaled = Z * np.sqrt(weight * mu * (1 - mu))[:, None]
-        H = scaled.T @ scaled  # NumPy sees the symmetry: a dsyrk
-        step = np.linalg.solve(H + np.diag(ridge), gradient)
-        theta = theta - step
-        if np.abs(step).max() <= enough * np.abs(theta).max():
-            return theta
-    raise RuntimeError("no convergence")
-
-
-def without(X: Any, y: Any, row: int, start: Any, enough: float) -> Any:
-    """The minimum without one row, from the minimum of all rows."""
-    weight = np.ones(len(X))
-    weight[row] = 0.0
-    return minimum(X, y, weight, start, enough)
 
 
 # --- measuring ------------------------------------------------------------------------
@@ -238,11 +202,6 @@ def peak_of(call: Callable[[], Any]) -> int:
 def relative_error(found: Any, truth: Any) -> float:
     """Largest absolute error over the largest absolute delta."""
     return float(np.abs(found - truth).max() / np.abs(truth).max())
-
-
-def theta_of(model: Any) -> Any:
-    """Coefficients and intercept of a binary model as one vector."""
-    return np.append(model.coef_[0], model.intercept_)
 
 
 def in_mebibytes(n_bytes: float) -> str:

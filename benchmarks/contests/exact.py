@@ -6,6 +6,7 @@ Ours answers for all rows; those who refit answer for 100 and are extrapolated.
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
@@ -16,7 +17,6 @@ from contests._logistic import (
     ridge_of,
     theta_of,
     with_ones,
-    without,
 )
 from contests.deletion import parameters
 from skinfluence import InfluenceExplainer
@@ -36,14 +36,41 @@ def some_of(n: int) -> Any:
 
 
 def newton(given: dict[str, Any], tol: float) -> Any:
-    """Newton's method in NumPy without each of some rows, from the minimum of all."""
+    """Newton's method in NumPy without each of some rows, from the minimum of all.
+
+    As one would write it for speed: no copy of the rows, one array for the scaled ones,
+    and a symmetric product (NumPy sees that ``S.T @ S`` is one). A row is done after a
+    step so short that the next, by quadratic convergence, were below ``tol`` of its delta.
+    """
     Z, model = with_ones(given["X"]), given["model"]
-    theta, ridge, rows = theta_of(model), ridge_of(model), some_of(len(Z))
-    return np.array([without(Z, given["y"], ridge, i, theta, tol) for i in rows])
+    theta, ridge, rows = theta_of(model), np.diag(ridge_of(model)), some_of(len(Z))
+    scaled = np.empty_like(Z)
+    return np.array([refit(Z, given["y"], ridge, i, theta, tol, scaled) for i in rows])
+
+
+def refit(
+    Z: Any, y: Any, ridge: Any, row: int, start: Any, tol: float, scaled: Any
+) -> Any:
+    """Change of the parameters by Newton steps without one row; ``scaled`` is scratch."""
+    delta = np.zeros_like(start)
+    for _ in range(50):
+        theta = start + delta
+        mu = expit(Z @ theta)
+        slope, root = mu - y, np.sqrt(mu * (1 - mu))
+        slope[row] = root[row] = 0.0
+        np.multiply(Z, root[:, None], out=scaled)
+        H = scaled.T @ scaled
+        H += ridge
+        gradient = slope @ Z + ridge @ theta
+        step = np.linalg.solve(H, gradient)
+        delta -= step
+        if np.abs(step).max() <= tol**0.5 * np.abs(delta).max():
+            return delta
+    raise RuntimeError("Newton's method has not converged")
 
 
 def definition(given: dict[str, Any]) -> Any:
-    """To 1e-13."""
+    """To 1e-13 of each delta."""
     return newton(given, 1e-13)
 
 
@@ -109,6 +136,12 @@ CONTESTANTS = [
     Contestant(
         "scikit-learn, newton-cholesky, tol=1e-10",
         by_refits(solver="newton-cholesky", tol=1e-10),
+        note=NOTE,
+        extrapolate=share,
+    ),
+    Contestant(
+        "scikit-learn, newton-cholesky, default tol=1e-4",
+        by_refits(solver="newton-cholesky"),
         note=NOTE,
         extrapolate=share,
     ),
