@@ -1,6 +1,7 @@
 """Progress of long work: a line on standard error every few seconds, if asked for."""
 
 import sys
+import threading
 import time
 
 
@@ -16,10 +17,12 @@ class Progress:
         self.verbose = verbose
         self.interval = interval
         self.start = self.last = time.monotonic()
+        self._lock = threading.Lock()
 
     def __call__(self, n_more: int) -> None:
         """Take note of ``n_more`` finished rows."""
-        self.done += n_more
+        with self._lock:
+            self.done += n_more
         now = time.monotonic()
         if self.verbose and now - self.last >= self.interval:
             self.last = now

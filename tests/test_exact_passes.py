@@ -5,8 +5,9 @@ import pytest
 from reference import relative_error
 from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegressor
 
-from skinfluence import InfluenceExplainer, refit_leave_one_out
+from skinfluence import InfluenceExplainer, _threads, refit_leave_one_out
 from skinfluence.deletion import _exact
+from skinfluence.deletion._passes import in_runs
 
 N = 1200
 ROWS = np.arange(0, N, 150)
@@ -92,3 +93,26 @@ def test_float32_never_certifies(passes, monkeypatch):
     assert len(passes) > 2 and all(passes)
     assert sorted(refitted) == ROWS.tolist()
     assert relative_error(found.coef, truth) < 1e-7
+
+
+def test_threads_take_candidates_and_give_what_one_thread_gives(monkeypatch):
+    X, y, weight = problem(3, 5)
+    model = logistic().fit(X, y, sample_weight=weight)
+    explainer = InfluenceExplainer(model, deletion="exact")
+    explainer.fit(X, y, sample_weight=weight)
+    alone = explainer.loo_params()
+    monkeypatch.setattr(_threads, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(_threads, "_allowed", lambda: 3)
+    found = explainer.loo_params()
+    assert relative_error(found.coef, alone.coef) < 1e-9
+    # Candidates decide together whether the next pass is in float32.
+    assert np.max(np.abs(found.n_steps - alone.n_steps)) <= 1
+    for n_candidates in (0, 1, 2, 300, 1000):
+        runs = in_runs(explainer._point, n_candidates)
+        passes = [one for run in runs for one in run]
+        assert len(runs) == min(3, max(n_candidates, 1))
+        assert len({len(run) for run in runs}) == 1
+        assert np.all(
+            np.concatenate([np.arange(n_candidates)[one] for one in passes])
+            == np.arange(n_candidates)
+        )

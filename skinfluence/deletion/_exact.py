@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
+from skinfluence import _threads
 from skinfluence._array import array_namespace, device_of, masked
 from skinfluence._kernels import densified
 from skinfluence.deletion._base import AbstractDeletion, Deltas
@@ -14,7 +15,7 @@ from skinfluence.deletion._one_step import (
     downdated_inverse,
     downdated_rhs,
 )
-from skinfluence.deletion._passes import n_together, summed_over_rows
+from skinfluence.deletion._passes import in_runs, summed_over_rows
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
@@ -67,13 +68,24 @@ class Exact(AbstractDeletion):
         if self.point.objective.loss.quadratic:
             return Newton(self.point).deltas(rows)
         indices = indices_of(rows, self.point)
-        parts = []
-        size = n_together(self.point.objective.layout)
-        for first in range(0, indices.shape[0], size):
-            part = indices[first : min(first + size, indices.shape[0])]
-            parts.append(self._minima(part))
-            self.progress(part.shape[0])
-        return joined(parts)
+        self._prepare()
+
+        def minima(parts: list[slice]) -> Deltas:
+            found = []
+            for part in parts:
+                found.append(self._minima(indices[part]))
+                self.progress(part.stop - part.start)
+            return joined(found)
+
+        runs = in_runs(self.point, indices.shape[0])
+        return joined(_threads.each(minima, runs))
+
+    def _prepare(self) -> None:
+        """Make once what all threads read."""
+        if self._halley is not None:
+            _ = self._halley.third
+        if self._may_be_single:
+            _ = self._rows_hessian
 
     @cached_property
     def _halley(self) -> Halley | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
+from skinfluence import _threads
 from skinfluence._array import array_namespace, device_of
 from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
@@ -68,8 +69,10 @@ class Halley(AbstractDeletion):
         newton = Newton(self.point).deltas(rows)
         if self.point.objective.loss.quadratic:
             return newton
-        terms = row_terms(self.point, rows)
-        theta, settled = self.corrected(terms)
+        # The products are too small for threads inside BLAS.
+        [(theta, settled)] = _threads.each(
+            self.corrected, [row_terms(self.point, rows)]
+        )
         xp = array_namespace(theta)
         return newton._replace(
             theta=xp.where(settled[:, None, None], theta, newton.theta),

@@ -1,10 +1,11 @@
 """One pass over all pairs of rows and candidates: what the candidates do to each row."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
-from skinfluence._array import array_namespace
-from skinfluence._layout import Layout
+from skinfluence import _threads
+from skinfluence._array import array_namespace, is_numpy_array
 from skinfluence._rows import iterate, row_blocks
 from skinfluence.solvers import Point
 
@@ -13,10 +14,21 @@ _PAIRS = 2**17
 _LEAST_CANDIDATES, _MOST_CANDIDATES, _LEAST_ROWS = 32, 256, 128
 
 
-def n_together(layout: Layout) -> int:
-    """Candidates to take through one pass."""
-    most = _PAIRS // (2 * _LEAST_ROWS * layout.n_outputs)
-    return min(max(most, _LEAST_CANDIDATES), _MOST_CANDIDATES)
+def in_runs(point: Point, n_candidates: int) -> list[list[slice]]:
+    """Candidates to take through one pass, and these passes in a run for each thread."""
+    objective, n_outputs = point.objective, point.objective.layout.n_outputs
+    most = _PAIRS // (2 * _LEAST_ROWS * n_outputs)
+    most = min(max(most, _LEAST_CANDIDATES), _MOST_CANDIDATES)
+    design, n_threads = objective.design, 1
+    if is_numpy_array(design.centre) and not design.is_wide_sparse:
+        n_threads = _threads.n_runs(n_candidates * objective.n_rows * n_outputs)
+    # As many for one thread as for another.
+    n_threads = min(n_threads, max(n_candidates, 1))
+    share = max(-(-n_candidates // (most * n_threads)), 1)
+    n_passes = share * n_threads
+    ends = [n_candidates * k // n_passes for k in range(n_passes + 1)]
+    passes = [slice(a, b) for a, b in pairwise(ends)]
+    return [passes[k : k + share] for k in range(0, n_passes, share)]
 
 
 def summed_over_rows(
