@@ -55,6 +55,8 @@ def main() -> None:
         held[name] = hold(python, name, options.rounds, options.small)
         print(markdown([held[name]]), flush=True)
         write(options.out, facts, [held[each] for each in names if each in held])
+    if options.resume and held:  # nothing was left to run: the tables alone
+        write(options.out, facts, [held[each] for each in names if each in held])
 
 
 def arguments() -> argparse.Namespace:
@@ -253,15 +255,19 @@ def table(contest: dict[str, Any]) -> tuple[str, list[str], list[list[str]], lis
 
 
 def losses(results: list[dict[str, Any]]) -> list[str]:
-    """Where another contestant took less time."""
-    return [
-        f"{contest['title']}: {line['name']} takes {line['ratio']:.2g} of the CPU time"
-        + (f": {line['reason']}" if line.get("reason") else "")
-        for contest in results
-        for line in contest["lines"]
-        if (line.get("ratio") or 1.0) < 1.0
-        and not line["name"].startswith("skinfluence")
-    ]
+    """Where another contestant took less time, and why, each reason once."""
+    lost, said = [], {""}
+    for contest in results:
+        for line in contest["lines"]:
+            ratio, reason = line.get("ratio") or 1.0, line["reason"]
+            if ratio >= 1.0 or line["name"].startswith("skinfluence"):
+                continue
+            text = (
+                f"{contest['title']}: {line['name']} takes {ratio:.2g} of the CPU time"
+            )
+            lost.append(text if reason in said else f"{text}: {reason}")
+            said.add(reason)
+    return lost
 
 
 def markdown(results: list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from skinfluence._array import array_namespace
-from skinfluence._rows import row_blocks
+from skinfluence._rows import training_blocks
 from skinfluence.solvers import Point, row_terms, taken
 
 # Leverage this close to 1: what is left of the row's direction is rounding.
@@ -31,7 +31,7 @@ def residuals_of(point: Point, expected: Point) -> Residuals:
     xp, design = array_namespace(point.theta), point.objective.design
     parts = [
         _residuals(point, expected, rows)
-        for rows in row_blocks(design.n_rows, design.width)
+        for rows in training_blocks(design, design.width)
     ]
     return Residuals(
         *(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
