@@ -46,9 +46,10 @@ class GatheredForms:
         self.triangular = triangular
         self._spent = 0.0  # seconds of products in place of these forms
         self._entries: _Entries | None = None
+        self._raw: Any = None  # (G Kb, q, r) the root in coordinates [x, 1], in C order
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_entries": None}  # made again when it pays
+    def __getstate__(self) -> dict[str, Any]:  # both are made again when asked for
+        return {**vars(self), "_entries": None, "_raw": None}
 
     @property
     def _pairs(self) -> list[tuple[int, int]]:
@@ -94,6 +95,23 @@ class GatheredForms:
         product += entries.last[:, g]
         own = X @ entries.last[:, g] + entries.corner[g] + product @ block.centre
         return np.concatenate([product, own[:, None]], axis=1)
+
+    def halves(self, block: SparseRows) -> Any:
+        """Rows times the root, for each output, (G Kb, b, r)."""
+        p = block.X.shape[1]
+        if self._raw is None:  # centred, and in the order that SciPy multiplies, once
+            G, _, r = self.root.shape
+            shape = (G * self.n_outputs, block.shape[1], r)
+            self._raw = np.array(self.root.reshape(shape), order="C")
+            if block.has_intercept:
+                for part in self._raw:
+                    part[p] -= block.centre @ part[:p]
+        halves = np.empty((len(self._raw), len(block), self._raw.shape[2]))
+        for half, part in zip(halves, self._raw, strict=True):
+            half[...] = block.X @ part[:p]
+            if block.has_intercept:
+                half += part[p]
+        return halves
 
     def _worth(self, block: SparseRows, with_them: float, without: float) -> Any:
         """The matrices, if that many seconds with them are fewer than without."""

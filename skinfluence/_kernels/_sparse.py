@@ -15,7 +15,6 @@ __all__ = [
     "frequent_columns",
     "row_gram",
     "squared_columns",
-    "squared_row_norms",
 ]
 
 # Numbers of a dense temporary: 64 MiB.
@@ -66,16 +65,6 @@ def squared_columns(block: SparseRows, weight: Any) -> Any:
     mass = weight.sum(axis=0)[:, None]
     shift = centre * (mass * centre - 2 * (X.T @ weight).T)
     return np.concatenate([squares + shift, mass], axis=1)
-
-
-def squared_row_norms(block: SparseRows, T: Any, *, triangular: bool) -> Any:
-    """Squared norms of the rows of ``block @ T``, (b,)."""
-    size = max(_ENTRIES // T.shape[1], 16)
-    norms = np.empty(len(block))
-    for first in range(0, len(block), size):
-        product = block[first : first + size] @ T
-        norms[first : first + size] = np.einsum("ij,ij->i", product, product)
-    return norms
 
 
 def row_gram(X: Any, centre: Any, weight: Any, constant: float) -> Any:

@@ -181,13 +181,12 @@ class InverseRoot(AbstractFactor):
     def _by_few_products(self, block: SparseRows, layout: Layout, share: Any) -> Any:
         """Products of as many rows at a time as fit the memory."""
         size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * layout.size), 16)
-        parts = [slice(i, i + size) for i in range(0, max(len(block), 1), size)]
-        found = [
-            self._by_products(
-                block[part], layout, None if share is None else share[part]
-            )
-            for part in parts
-        ]
+        found, forms = [], self._forms_of(layout, None)
+        assert forms is not None
+        for first in range(0, max(len(block), 1), size):
+            part = slice(first, first + size)
+            kept = None if share is None else share[part]
+            found.append(self._from_halves(forms.halves(block[part]), layout, kept))
         return array_namespace(self.root).concat(found, axis=0)
 
     def _forms_of(self, layout: Layout, share: Any) -> GatheredForms | None:
@@ -212,7 +211,7 @@ class InverseRoot(AbstractFactor):
         return {}
 
     def _by_products(self, block: Any, layout: Layout, share: Any) -> Any:
-        """The same from the rows times the root."""
+        """The same from dense rows times the root."""
         xp = array_namespace(block)
         root, Kb = self.root, layout.group_size
         if (
@@ -224,17 +223,20 @@ class InverseRoot(AbstractFactor):
                 for g in range(root.shape[0])
             ]
             return xp.stack(columns, axis=1)[:, :, None, None]
-        dense = not isinstance(block, SparseRows)
-        if dense and Kb > 1 and share is None and self._forms_pay(block.shape[0]):
+        if Kb > 1 and share is None and self._forms_pay(block.shape[0]):
             if Kb not in self._pairs:
                 self._pairs[Kb] = PairForms.of(root, Kb)
             return self._pairs[Kb].of_rows(densified(block))
         parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
-        if dense:
-            half = xp.matmul(densified(block)[None, :, :], parts)  # (G Kb, b, r)
-        else:
-            half = xp.stack([block @ part for part in parts])
-        half = xp.reshape(half, (root.shape[0], Kb, *half.shape[1:]))
+        halves = xp.matmul(densified(block)[None, :, :], parts)
+        return self._from_halves(halves, layout, share)
+
+    def _from_halves(self, halves: Any, layout: Layout, share: Any) -> Any:
+        """From rows times the root, (G Kb, b, r)."""
+        xp, G = array_namespace(halves), self.root.shape[0]
+        if layout.group_size == 1 and share is None:
+            return xp.sum(halves**2, axis=2).T[:, :, None, None]
+        half = xp.reshape(halves, (G, layout.group_size, *halves.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
         other = half
         if share is not None:
