@@ -70,8 +70,8 @@ def refit(
 
 
 def definition(given: dict[str, Any]) -> Any:
-    """To 1e-13 of each delta."""
-    return newton(given, 1e-13)
+    """Until steps are below 1e-11 of each delta: the last one ends in rounding."""
+    return newton(given, 1e-22)
 
 
 def of_explainer(deletion: str) -> Any:
