@@ -28,7 +28,7 @@ from skinfluence.solvers import (
     taken,
 )
 
-# Columns up to which third derivatives, of this number cubed, are worth their memory.
+# Entries up to which third derivatives, of this number cubed, are worth their memory.
 _MOST_THIRD, _MOST_CONDITION = 128, 1e6
 # A float32 pass is right to 1e-9 of a delta or so, and half as dear: it serves while
 # most steps are this many times too long to be the last but one. Halley's start is this
