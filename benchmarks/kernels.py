@@ -7,6 +7,7 @@ timed in turns, one thread unless the line says two, and medians are compared.
 
 import argparse
 import datetime
+import pickle
 import platform
 import statistics
 import time
@@ -21,7 +22,7 @@ from scipy import sparse
 from scipy.linalg import blas
 from sklearn import config_context
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -243,6 +244,11 @@ def float32(full: bool, repeats: int) -> list[Line]:
 
 def wide(full: bool, repeats: int) -> list[Line]:
     """Fewer rows than columns, dense; and sparse rows."""
+    return [*dual(full, repeats), *sparse_rows(full, repeats), *one_hot(full, repeats)]
+
+
+def dual(full: bool, repeats: int) -> list[Line]:
+    """Fewer rows than columns beside the product of the rows."""
     n, p = (1000, 20_000) if full else (500, 10_000)
     X, _ = binary_rows(n, p)
     y = X[:, 0] + np.random.default_rng(2).normal(size=n)
@@ -253,27 +259,67 @@ def wide(full: bool, repeats: int) -> list[Line]:
         lambda: InfluenceExplainer(model, solver="dual").fit(X, y).loo_predict(),
     )
     what = f"{n:,} x {p}: Ridge, dual fit + loo_predict"
-    lines = [versus(what, both, "dsyrk of the rows", bare, "<= 1.4")]
+    return [versus(what, both, "dsyrk of the rows", bare, "<= 1.4")]
+
+
+def sparse_rows(full: bool, repeats: int) -> list[Line]:
+    """Few entries in each row, a dense Hessian, beside SciPy's product."""
     n, p = (50_000, 2000) if full else (10_000, 1000)
     S = sparse.random(n, p, density=0.01, format="csr", random_state=0)
-    y = (S @ np.random.default_rng(3).normal(size=p) > 0).astype(int)
-    model = LogisticRegression().fit(S, y)
-    explainer = InfluenceExplainer(model, solver="direct").fit(S, y)
-    H = explainer._point.curvature.as_matrix()[0]
-    D = H.shape[0]
-    gram, fit, loo, own = paired_ratios(
-        max(repeats // 2, 1),
-        lambda: (S.T @ S).toarray(),
-        lambda: InfluenceExplainer(model, solver="direct").fit(S, y),
-        explainer.loo_predict,
-        explainer.self_influence,
-    )
+    u = S @ np.random.default_rng(3).normal(size=p)
+    y, counts = (u > 0).astype(int), np.random.default_rng(4).poisson(np.exp(0.3 * u))
+    model, rates = LogisticRegression().fit(S, y), PoissonRegressor(alpha=0.01)
+    rates.fit(S, counts)
+    fitted = InfluenceExplainer(model, solver="direct").fit(S, y)
+    mean_form = InfluenceExplainer(rates, solver="direct").fit(S, counts)
+
+    def anew(explainer: Any) -> Any:
+        """The same without what its factor made on the way to earlier answers."""
+        return pickle.loads(pickle.dumps(explainer))
+
+    first = [anew(fitted) for _ in range(repeats + 1)]
+    asked = {
+        f"fit (direct, d = {p + 1}, n_iter_ {fitted.n_iter_})": lambda: (
+            InfluenceExplainer(model, solver="direct").fit(S, y)
+        ),
+        "first loo_predict": lambda: first.pop().loo_predict(),
+        "loo_predict again": fitted.loo_predict,
+        "self_influence": fitted.self_influence,
+        "PoissonRegressor, loo_predict": mean_form.loo_predict,
+    }
+    gram, *ours = paired_ratios(repeats, lambda: (S.T @ S).toarray(), *asked.values())
     shape = f"{n:,} x {p}, 1 % entries"
     return [
-        *lines,
-        versus(f"{shape}: fit (direct, d = {D})", fit, "scipy S'S", gram, "none"),
-        versus(f"{shape}: loo_predict", loo, "scipy S'S", gram, "none"),
-        versus(f"{shape}: self_influence", own, "scipy S'S", gram, "none"),
+        versus(f"{shape}: {name}", own, "scipy S'S", gram, "none")
+        for name, own in zip(asked, ours, strict=True)
+    ]
+
+
+def one_hot(full: bool, repeats: int) -> list[Line]:
+    """Ten columns of a row are one: conjugate gradients beside the fit and two products."""
+    n, p = (200_000, 20_000) if full else (20_000, 2000)
+    rng = np.random.default_rng(0)
+    share = np.cumsum(1 / np.arange(1, p // 10 + 1))  # of Zipf's frequencies
+    places = np.searchsorted(share / share[-1], rng.uniform(size=(n, 10)))
+    columns = (places + p // 10 * np.arange(10)).reshape(-1)
+    S = sparse.csr_array(
+        (np.ones(10 * n), columns, np.arange(0, 10 * n + 1, 10)), (n, p)
+    )
+    u = S @ rng.normal(size=p)
+    y, v = (u + rng.logistic(size=n) > np.median(u)).astype(int), rng.normal(size=p)
+    model = LogisticRegression(max_iter=1000).fit(S, y)
+    explainer = InfluenceExplainer(model, solver="cg").fit(S, y)
+    refit, fit, products, mean = paired_ratios(
+        max(repeats // 2, 1),
+        lambda: LogisticRegression(max_iter=1000).fit(S, y),
+        lambda: InfluenceExplainer(model, solver="cg").fit(S, y),
+        lambda: S.T @ (S @ v),
+        lambda: explainer.influence(S[:500], y[:500], aggregate="mean"),
+    )
+    shape = f"{n:,} x {p}, one-hot"
+    return [
+        versus(f"{shape}: fit (cg)", fit, "LogisticRegression().fit", refit, "none"),
+        versus(f"{shape}: influence, mean of 500", mean, "S'(S v)", products, "none"),
     ]
 
 

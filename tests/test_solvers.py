@@ -430,3 +430,23 @@ def test_a_large_matrix_is_factored_by_blocks(monkeypatch):
     np.testing.assert_allclose(T, whole[0], atol=1e-12 * np.abs(T).max())
     assert rcond == pytest.approx(whole[1], rel=0.5)  # estimates
     assert _numpy.inverse_cholesky(H - 1e4 * np.eye(70)) is None
+
+
+@pytest.mark.parametrize("name", ["ridge", "softmax", "mean form"])
+@pytest.mark.parametrize("solver", ["direct", "dual", "cg"])
+def test_aggregated_influence_is_one_solve(monkeypatch, name, solver):
+    X, y, _ = problem(name, WIDE)
+    explainer = explained(name, WIDE, solver)
+    columns, factor = [], type(explainer._point.factor)
+    steps = factor.steps
+
+    def counted(self, rows, share=None):
+        columns.append(rows.shape[0])
+        return steps(self, rows, share)
+
+    monkeypatch.setattr(factor, "steps", counted)
+    for aggregate in ("mean", "sum"):
+        explainer.influence(X[:6], y[:6], aggregate=aggregate)
+    assert columns == [1, 1]
+    explainer.influence(X[:6], y[:6])
+    assert columns == [1, 1, 6]
