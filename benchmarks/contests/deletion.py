@@ -268,7 +268,7 @@ def signs(found: Any, truth: Any) -> str:
 
 SHORT = (
     "some thirty rows take it no time; ours is the validation of the input, the distance "
-    "from the minimum and the steps there, a millisecond or two for any such data"
+    "from the minimum and the steps there, two milliseconds for any such data"
 )
 STEP = (
     "One Newton step is an approximation, whoever takes it; the error is that of the "
