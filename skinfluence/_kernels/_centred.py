@@ -73,14 +73,11 @@ class ShiftedRows(AbstractCentredRows):
         return np.dot(rows, self.X).T
 
     def dense(self) -> Any:
-        return self.written(np.empty(self.shape))
-
-    def written(self, out: Any) -> Any:
-        """The rows as an array (b, q) in given memory."""
+        dense = np.empty(self.shape)
+        dense[:, -1] = 1.0
         p = self.centre.shape[0]
-        np.subtract(self.X, self.centre, out=out[:, :p])
-        out[:, p:] = 1.0
-        return out
+        np.subtract(self.X, self.centre, out=dense[:, :p])
+        return dense
 
 
 @final

@@ -26,6 +26,8 @@ _LEAST_SHARE = 1e-2
 _ENTRIES = 2**22
 # Numbers of X that are squared at once.
 _SQUARED = 2**17
+# The shift of rows against the rows, squared: as many digits are lost.
+_MOST_SHIFT = 1e2
 
 
 @final
@@ -101,11 +103,21 @@ class ShiftedGrams(AbstractGrams):
 
 def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    norms = np.empty(len(block))
-    for rows in in_cache(block.X):  # centred on the way into the cache
-        part = block[rows]
-        dense = part.written(scratch(part.shape))
-        norms[rows] = _numpy.norms_of(dense, T, triangular=triangular)
+    X, p = block.X, block.centre.shape[0]
+    if not triangular:
+        return _numpy.squared_row_norms(block.dense(), T, triangular=False)
+    own = T[:p, :p]  # what is beside it multiplies into the last column alone
+    shift = block.centre @ own
+    beside = np.stack([T[:p, p], own @ shift], axis=1)  # (p, 2)
+    constant = T[p, p] - block.centre @ T[:p, p]
+    norms = np.empty(len(X))
+    for rows in in_cache(X):
+        last, across = np.dot(X[rows], beside).T
+        norms[rows] = _numpy.squared_row_norms(X[rows], own, triangular=True)
+        norms[rows] += (last + constant) ** 2 - 2 * across
+    norms += shift @ shift
+    if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
+        return _numpy.squared_row_norms(block.dense(), T, triangular=True)
     return norms
 
 
