@@ -19,8 +19,8 @@ _GATHERED, _MULTIPLIED, _DENSE = 8e-9, 1e-9, 2e-11
 _ENTRIES = 2**16
 # The terms of a form, against their sum: of more, four digits would be lost.
 _MOST_CANCELLED = 1e4
-# From here on LAPACK's threads crash (see ``_numpy``); a product takes their place.
-_MOST_LAPACK = 8192
+# Of larger matrices threads of OpenBLAS crash (see ``_numpy``); blocks take their place.
+_MOST_LAPACK, _BLOCK = 8192, 2048
 
 
 class _Entries(NamedTuple):
@@ -124,6 +124,7 @@ class GatheredForms:
         if without < with_them:
             return None
         if self._entries is None:
+            self._raw = None  # room for what takes its place
             self._entries = self._formed(block.centre, block.has_intercept)
         return self._entries
 
@@ -170,9 +171,18 @@ class GatheredForms:
 
     def _inverse(self, root: Any) -> Any:
         """``root root'``, symmetric."""
-        if not self.triangular or len(root) > _MOST_LAPACK:
-            return root @ root.T
-        return finished_gram(lapack.dlauum(root, lower=False)[0])
+        if self.triangular and len(root) <= _MOST_LAPACK:
+            return finished_gram(lapack.dlauum(root, lower=False)[0])
+        V = np.empty((len(root), len(root)))
+        for first in range(0, len(root), _BLOCK):
+            rows = slice(first, first + _BLOCK)
+            for start in range(first, len(root), _BLOCK):
+                columns = slice(start, start + _BLOCK)
+                # Nothing stands below the diagonal of a triangle.
+                inner = slice(start if self.triangular else 0, None)
+                V[rows, columns] = root[rows, inner] @ root[columns, inner].T
+                V[columns, rows] = V[rows, columns].T
+        return V
 
 
 def _forms(X: Any, entries: _Entries) -> tuple[Any, Any]:
