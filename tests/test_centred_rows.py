@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import ShiftedGrams, ShiftedRows, _shifted, kernels
+from skinfluence._kernels import ShiftedGrams, ShiftedRows, _blas, _shifted, kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(loc=[0, 1, -1, 2, 0.5, 0], size=(3000, 6))
@@ -101,3 +101,15 @@ def test_squared_columns_are_those_of_dense_rows(monkeypatch, at_once):
     weights = RNG.normal(size=(len(X), 2))
     found = kernels(ROWS).squared_columns(ROWS, weights)
     close(found, weights.T @ DENSE**2)
+
+
+def test_products_of_many_columns_or_rows_are_made_by_blocks(monkeypatch):
+    wide = np.ascontiguousarray(RNG.normal(size=(30, 50)))
+    total = np.asfortranarray(RNG.normal(size=(50, 50)))
+    before = total.copy()
+    monkeypatch.setattr(_blas, "_MOST_OWN", 20)
+    monkeypatch.setattr(_blas, "_OWN_BLOCK", 16)
+    monkeypatch.setattr(_blas, "_routine", None)  # not called
+    _blas.add_own_product(total, wide, -1.0)
+    close(np.triu(total), np.triu(before - wide.T @ wide))
+    close(_blas.products_of_rows(wide), wide @ wide.T)

@@ -13,6 +13,7 @@ from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
+    products_of_rows,
     scratch,
 )
 from skinfluence._kernels._centred import ShiftedRows
@@ -140,7 +141,7 @@ def row_gram(rows: ShiftedRows, weight: Any, constant: float) -> Any:
     """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, (n, n)."""
     X, c = rows.X, rows.centre
     if np.all(weight == weight[0]):
-        total = X @ X.T  # NumPy sees the symmetry
+        total = products_of_rows(X)
         total *= weight[0]
     else:
         total, size = np.zeros((len(X), len(X))), max(_ENTRIES // len(X), 16)
@@ -148,7 +149,7 @@ def row_gram(rows: ShiftedRows, weight: Any, constant: float) -> Any:
         for first in range(0, len(c), size):
             part = slice(first, first + size)
             scaled = X[:, part] * root[part]
-            total += scaled @ scaled.T
+            total += products_of_rows(scaled)
     pull = X @ (weight * c)  # (n,)
     total -= pull
     total += (c @ (weight * c) + constant - pull)[:, None]
