@@ -276,7 +276,8 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
         # On the gauge the curvature is zero: any positive value there leaves solutions
         # of right-hand sides orthogonal to it as they are, which all gradients are.
         Q, _ = xp.linalg.qr(scale[:, None] * gauge)
-        scaled = scaled + Q @ Q.T
+        # Times a copy: NumPy's product with itself crashes at 20,000 columns (_blas.py).
+        scaled = scaled + Q @ (1.0 * Q).T
     found = kernels(H).inverse_cholesky(scaled)
     if found is None or found[1] * _MOST_CONDITION < 1:
         return None

@@ -337,7 +337,8 @@ def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
     total, alike = None, bool(xp.all(scale == scale[:1, :]))
     if alike:  # one Gram matrix for all outputs: their roots' products stand before it
         flat = xp.reshape(xp.permute_dims(roots, (1, 0, 2)), (Kb, n * r))
-        total = flat.T @ flat
+        # Times a copy: NumPy's product with itself crashes at 20,000 rows (_blas.py).
+        total = flat.T @ (1.0 * flat)
         total *= _spread_out(design.row_gram(scale[0, :])[0], r)
     else:
         total = xp.zeros((n * r, n * r), dtype=roots.dtype, device=device_of(roots))
