@@ -206,7 +206,7 @@ def stream_blocks(
     ``width`` numbers are read or made for each row.
     """
     shared = _is_shared(design) and not alone
-    n_threads = _threads.n_runs(design.n_rows * width) if shared else 1
+    n_threads = _threads.n_runs(blocks[-1].stop * width) if shared else 1
     return _threads.ordered(function, blocks, n_threads)
 
 

@@ -40,8 +40,10 @@ def blocks_of(
     deletion: AbstractDeletion,
     kind: str,
     watch: Callable[[Any, Any], None],
+    *,
+    alone: bool,
 ) -> Iterator[tuple[slice, Diagnostics]]:
-    """The columns by a deletion of the given kind."""
+    """The columns by a deletion of the given kind; ``alone``: block after block."""
     expected = at_expected_information(point, solver)
     textbook: AbstractDeletion = Newton(expected)
     if kind == "newton" and expected is point:
@@ -51,7 +53,6 @@ def blocks_of(
     else:  # in mean form, one step has no closed form
         distance = textbook if point.objective.penalty.share else None
     deletions = Deletions(deletion, textbook, distance)
-    alone = kind == "exact"  # it reports progress, in order
     return diagnostic_blocks(point, expected, deletions, watch, alone)
 
 

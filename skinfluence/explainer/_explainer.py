@@ -454,6 +454,14 @@ class InfluenceExplainer(
         """Whether a prediction is one class, and not several labels."""
         return self._classifies and self._train_y.ndim == 1
 
+    @property
+    def _in_order(self) -> bool:
+        """Whether blocks of rows are asked for one after the other.
+
+        Exact deletions report progress, and iterations keep notes of their residuals.
+        """
+        return self.deletion == "exact" or self.solver_ != "direct"
+
     def _deletion(self, n_rows: int) -> AbstractDeletion:
         if self.deletion == "jackknife":
             return Jackknife(self._point)

@@ -138,9 +138,8 @@ class LeaveOneOutMixin:
             return rows, deletion.outputs(rows), deletion.missed_changes(rows)
 
         blocks = training_blocks(design, layout.n_outputs * layout.size)
-        alone = self.deletion == "exact"  # it reports progress, in order
         for rows, (u, unidentified, unbounded), missed in map_blocks(
-            asked, blocks, design, alone=alone
+            asked, blocks, design, alone=self._in_order
         ):
             verdicts.add(rows, unidentified, unbounded, changing=missed)
             parts.append((to_numpy(u), to_numpy(unidentified | unbounded)))

@@ -410,7 +410,7 @@ class TestPointsMixin:
             aggregate,
             entries=working_entries(),
             watch=verdicts.watch,
-            alone=self.deletion == "exact",  # it reports progress, in order
+            alone=self._in_order,
         )
 
     def _room_for(self: Any, design: Design, quantities: list[Any]) -> Any:

@@ -11,7 +11,7 @@ from skinfluence._array import (
     array_namespace,
     device_of,
 )
-from skinfluence._rows import row_blocks, training_blocks
+from skinfluence._rows import row_blocks, stream_blocks, training_blocks
 from skinfluence.deletion import Deltas
 from skinfluence.explainer._diagnostics import (
     blocks_of,
@@ -71,10 +71,11 @@ class TrainingRowsMixin:
 
         def influence(some: Any) -> Any:
             found = influence_on_parameters(self._point, some)
-            bounds.append(self._error_bound(found, xp.zeros_like(found)))
-            return found
+            return found, self._error_bound(found, xp.zeros_like(found))
 
-        theta = self._blockwise(self._rows(rows), influence)
+        theta = self._blockwise(
+            self._rows(rows), influence, lambda some, bound: bounds.append(bound)
+        )
         return Bunch(
             **self._parameters(theta),
             n_steps=self._here(np.zeros(theta.shape[0], dtype=np.int64)),
@@ -135,12 +136,15 @@ class TrainingRowsMixin:
 
         def deltas(some: Any) -> Any:
             found = deletion.deltas(some)
-            verdicts.watch(some, found)
-            bounds.append(self._error_bound(found.theta, found.last_step))
-            parts.append(found._replace(theta=None, last_step=None))
-            return found.theta
+            bound = self._error_bound(found.theta, found.last_step)
+            return found.theta, (found._replace(theta=None, last_step=None), bound)
 
-        theta = self._blockwise(chosen, deltas)
+        def note(some: Any, rest: tuple[Deltas, Any]) -> None:
+            verdicts.watch(some, rest[0])
+            parts.append(rest[0])
+            bounds.append(rest[1])
+
+        theta = self._blockwise(chosen, deltas, note)
         verdicts.speak(strict=rows is not None)
         speak_of_residuals(self._solver)
         return Bunch(
@@ -170,7 +174,9 @@ class TrainingRowsMixin:
         ((442,), True)
         """
         return self._blockwise(
-            self._rows(None), lambda some: self_influence(self._point, some)
+            self._rows(None),
+            lambda some: (self_influence(self._point, some), None),
+            lambda some, rest: None,
         )
 
     def diagnostics(self: Any) -> Any:
@@ -298,6 +304,7 @@ class TrainingRowsMixin:
             self._deletion(self.n_train_),
             self.deletion,
             verdicts.watch,
+            alone=self._in_order,
         )
         table, names = filled(
             blocks,
@@ -314,22 +321,38 @@ class TrainingRowsMixin:
         check_is_fitted(self)
         return None if rows is None else checks.indices(rows, self.n_train_)
 
-    def _blockwise(self: Any, rows: Any, function: Callable[[Any], Any]) -> Any:
-        """Values of indices, or of all rows for None, block by block in one array."""
-        layout, place = self._point.objective.layout, self._point.theta
+    def _blockwise(
+        self: Any,
+        rows: Any,
+        function: Callable[[Any], tuple[Any, Any]],
+        note: Callable[[Any, Any], None],
+    ) -> Any:
+        """Values of indices, or of all rows for None, block by block in one array.
+
+        ``function`` gives values and what ``note`` takes note of, in order.
+        """
+        design, place = self._point.objective.design, self._point.theta
+        layout = self._point.objective.layout
         n_rows = self.n_train_ if rows is None else len(rows)
         whole, width = None, layout.n_groups * layout.size
         blocks = row_blocks(max(n_rows, 1), width, place=place)
-        if rows is None and self._point.objective.design.is_wide_sparse:
-            blocks = training_blocks(self._point.objective.design, width)
-        for block in blocks:
-            part = function(block if rows is None else self._here(rows[block]))
+        if rows is None and design.is_wide_sparse:
+            blocks = training_blocks(design, width)
+
+        def found(block: slice) -> Any:
+            some = block if rows is None else self._here(rows[block])
+            return block, some, *function(some)
+
+        for block, some, part, rest in stream_blocks(
+            found, blocks, design, width=width, alone=self._in_order
+        ):
             if whole is None:
                 shape = (n_rows, *part.shape[1:])
                 whole = array_namespace(place).empty(
                     shape, dtype=part.dtype, device=device_of(part)
                 )
             whole[block, ...] = part
+            note(some, rest)
         return whole
 
     def _parameters(self: Any, theta: Any) -> dict[str, Any]:
