@@ -470,8 +470,11 @@ def test_everything_answers(entry):
     assert explainer.loo_delta(X[:4]).shape == (4, columns)
     assert np.all(explainer.self_influence() <= 1e-12)
     assert np.isfinite(explainer.loo_score())
-    again = pickle.loads(pickle.dumps(explainer))
-    np.testing.assert_array_equal(again.loo_predict(), explainer.loo_predict())
+    again, found = pickle.loads(pickle.dumps(explainer)), explainer.loo_predict()
+    if is_classifier(entry.estimator):
+        np.testing.assert_array_equal(again.loo_predict(), found)
+    else:  # in another order in memory, the same numbers are multiplied in another order
+        np.testing.assert_allclose(again.loo_predict(), found, rtol=1e-12)
 
 
 # --- published truths ---

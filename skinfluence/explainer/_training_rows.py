@@ -67,14 +67,15 @@ class TrainingRowsMixin:
         >>> pull.coef.shape, pull.intercept.shape
         ((2, 10), (2,))
         """
-        xp, bounds = array_namespace(self._point.theta), []
+        chosen, bounds = self._rows(rows), []
+        xp = array_namespace(self._point.theta)
 
         def influence(some: Any) -> Any:
             found = influence_on_parameters(self._point, some)
             return found, self._error_bound(found, xp.zeros_like(found))
 
         theta = self._blockwise(
-            self._rows(rows), influence, lambda some, bound: bounds.append(bound)
+            chosen, influence, lambda some, bound: bounds.append(bound)
         )
         return Bunch(
             **self._parameters(theta),

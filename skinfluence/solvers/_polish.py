@@ -11,8 +11,9 @@ from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 
-# A full step may raise F by rounding alone; anything above this is a failed step.
-_ROUNDING = 1e-13
+# A full step may raise F by rounding alone; anything above this is a failed step, unless
+# it led much closer: nearly dependent columns round F more coarsely.
+_ROUNDING, _COARSE = 1e-13, 1e-9
 _MOST_HALVINGS = 40
 _SAME_OUTPUTS = 1e-10
 # Steps with a factor from before that cost less than a new one.
@@ -204,10 +205,20 @@ def _descended(point: Point) -> RowwiseCurvature | None:
     for _ in range(_MOST_HALVINGS):
         theta = point.theta + step * point.newton_step
         curvature = replace(point.curvature, theta=theta)
-        if curvature.value <= before + _ROUNDING * abs(before):
+        rise = (curvature.value - before) / max(abs(before), 1e-300)
+        if rise <= _ROUNDING or (rise <= _COARSE and _is_closer(point, curvature)):
             return curvature
         step /= 2
     return None
+
+
+def _is_closer(point: Point, curvature: RowwiseCurvature) -> bool:
+    """Whether the next step by the same factor is half as long.
+
+    Where columns are nearly dependent, F hides that in the rounding of its outputs.
+    """
+    moved = replace(point, curvature=curvature)
+    return point.objective.loss.convex and moved.distance <= 0.5 * point.distance
 
 
 def _is_rounding(point: Point) -> bool:
