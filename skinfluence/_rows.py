@@ -23,7 +23,7 @@ from skinfluence.exceptions import DeviceMemoryError
 _BLOCK_ENTRIES = 2**16
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
 # Rows that are multiplied as they are are copied into the cache by their kernels only.
-_PLAIN_ENTRIES, _LEAST_PLAIN_ROWS, _MOST_PLAIN_ROWS = 2**19, 1024, 8192
+_PLAIN_ENTRIES, _LEAST_PLAIN_ROWS, _MOST_PLAIN_ROWS = 2**19, 2048, 8192
 # Not even the least number of rows may hold more numbers than this, 64 MiB.
 _MOST_ENTRIES = 2**23
 # Where a device has no room for blocks of so few rows, smaller ones will not help.

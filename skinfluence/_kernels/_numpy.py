@@ -176,16 +176,20 @@ def squared_row_norms(
     block: np.ndarray, T: np.ndarray, *, triangular: bool
 ) -> np.ndarray:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    norms, ones = np.empty(len(block)), np.ones(T.shape[1])
+    norms = np.empty(len(block))
     for rows in in_cache(block):
-        if triangular:  # half the work of a product
-            product = scratch_copy(block[rows])
-            multiply_triangular(product, T)
-        else:
-            product = block[rows] @ T
-        np.square(product, out=product)
-        np.matmul(product, ones, out=norms[rows])  # twice as fast as an einsum
+        part = scratch_copy(block[rows]) if triangular else block[rows]
+        norms[rows] = norms_of(part, T, triangular=triangular)
     return norms
+
+
+def norms_of(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:
+    """The same of few rows, overwritten where T is triangular."""
+    if triangular:  # half the work of a product
+        multiply_triangular(rows, T)
+    product = rows if triangular else np.dot(rows, T)
+    np.square(product, out=product)
+    return np.dot(product, np.ones(T.shape[1]))  # twice as fast as an einsum
 
 
 def times_inverse(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:

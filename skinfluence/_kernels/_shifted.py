@@ -15,6 +15,7 @@ from skinfluence._kernels._blas import (
     in_cache,
     products_of_rows,
     scratch,
+    scratch_copy,
 )
 from skinfluence._kernels._centred import ShiftedRows
 from skinfluence._kernels._grams import AbstractGrams
@@ -113,8 +114,9 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     constant = T[p, p] - block.centre @ T[:p, p]
     norms = np.empty(len(X))
     for rows in in_cache(X):
-        last, across = np.dot(X[rows], beside).T
-        norms[rows] = _numpy.squared_row_norms(X[rows], own, triangular=True)
+        part = scratch_copy(X[rows])
+        last, across = np.dot(part, beside).T  # while the copy is in the cache
+        norms[rows] = _numpy.norms_of(part, own, triangular=True)
         norms[rows] += (last + constant) ** 2 - 2 * across
     norms += shift @ shift
     if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
