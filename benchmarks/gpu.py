@@ -375,10 +375,10 @@ def main() -> None:
     """Check, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--library", choices=("cupy", "torch"), default=None)
+    parser.add_argument("--library", choices=("cupy", "torch"), dest="arrays")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    name = options.library or ("cupy" if options.device == "cuda" else "torch")
+    name = options.arrays or ("cupy" if options.device == "cuda" else "torch")
     if options.device == "cpu" and name == "cupy":
         parser.error("CuPy has no CPU: use --library torch")
     library = CuPy() if name == "cupy" else Torch(options.device)

@@ -110,7 +110,8 @@ class Design:
         Where a column's mean is far from zero, or arrays are not NumPy's, itself.
         """
         dense = self.width > self.has_intercept > 0 and not hasattr(self.X, "tocsr")
-        if self.by_formula or not dense or not is_numpy_namespace(self._namespace):
+        is_numpy = is_numpy_namespace(array_namespace(self.centre))
+        if self.by_formula or not dense or not is_numpy:
             return self
         n_sample = max(_SAMPLE_ENTRIES // self.width, _LEAST_SAMPLE)
         step = max(self.n_rows // n_sample, 1)
@@ -118,10 +119,6 @@ class Design:
         spread = ((sample - self.centre) ** 2).mean(axis=0)
         far = (spread > 0) & (self.centre**2 > _MOST_SHIFT * spread)
         return self if far.any() else replace(self, by_formula=True)
-
-    @property
-    def _namespace(self) -> Any:
-        return array_namespace(self.centre)
 
     def picked(self, rows: Any) -> "Design":
         """Some of the rows, by indices."""

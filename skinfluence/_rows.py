@@ -152,12 +152,12 @@ def sum_over_rows(
 
 def _runs(blocks: list[slice], design: Design) -> list[list[slice]]:
     """Blocks for each thread."""
-    if not _is_shared(design):
+    if not is_shared(design):
         return [blocks]
     return _threads.runs(blocks, design.n_rows * design.width)
 
 
-def _is_shared(design: Design) -> bool:
+def is_shared(design: Design) -> bool:
     """Whether threads overlap: products with sparse rows hold the interpreter's lock."""
     return is_numpy_array(design.centre) and not design.is_wide_sparse
 
@@ -181,18 +181,6 @@ def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -
     return array_namespace(parts[0]).concat(parts, axis=0)
 
 
-def map_blocks(
-    function: Callable[[slice], Any],
-    blocks: list[slice],
-    design: Design,
-    *,
-    alone: bool,
-) -> list[Any]:
-    """``function(rows)`` of blocks of training rows, in order; ``alone``: one thread."""
-    runs = [blocks] if alone else _runs(blocks, design)
-    return _side_by_side(lambda run: [function(rows) for rows in run], runs)
-
-
 def stream_blocks(
     function: Callable[[slice], Any],
     blocks: list[slice],
@@ -201,11 +189,12 @@ def stream_blocks(
     width: int,
     alone: bool,
 ) -> Iterator[Any]:
-    """The same one after the other, while threads make the next ones.
+    """``function(rows)`` of blocks of training rows, in order, as they are asked for.
 
-    ``width`` numbers are read or made for each row.
+    Threads make the next ones meanwhile, unless ``alone``. ``width`` numbers are read or
+    made for each row.
     """
-    shared = _is_shared(design) and not alone
+    shared = is_shared(design) and not alone
     n_threads = _threads.n_runs(blocks[-1].stop * width) if shared else 1
     return _threads.ordered(function, blocks, n_threads)
 

@@ -15,6 +15,7 @@ from skinfluence._kernels._generic import add_gram as _add_gram_by_product
 from skinfluence._kernels._generic import (
     framed_identity,
     norm1,
+    products_of_rows,
     squared_columns,
     squared_row_norms,
     times_inverse,
@@ -36,6 +37,7 @@ __all__ = [
     "place",
     "release",
     "sender",
+    "products_of_rows",
     "squared_columns",
     "squared_row_norms",
     "times_inverse",

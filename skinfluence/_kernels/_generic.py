@@ -73,6 +73,11 @@ def squared_row_norms(block: Any, T: Any, *, triangular: bool) -> Any:
     return xp.sum((block @ T) ** 2, axis=1)
 
 
+def products_of_rows(rows: Any) -> Any:
+    """``rows rows'``, (b, b)."""
+    return rows @ rows.T
+
+
 def times_inverse(rows: Any, T: Any, *, triangular: bool) -> Any:
     """``rows @ T @ T'``; T may be upper triangular."""
     return (rows @ T) @ T.T

@@ -8,6 +8,7 @@ from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
     multiply_triangular,
+    products_of_rows,
     scratch,
     scratch_copy,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "inverse_root_in_place",
     "largest",
     "out_of_memory",
+    "products_of_rows",
     "squared_columns",
     "squared_row_norms",
     "times_inverse",
@@ -47,6 +49,7 @@ def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
 # OpenBLAS crashes in a threaded Cholesky of 20,000 columns (seen in 0.3.31 at 2 threads).
 _MOST_LAPACK = 8192
 _BLOCK = 2048
+# Rows of a triangle that are mirrored at a time.
 _MIRRORED = 256
 
 
@@ -73,11 +76,16 @@ def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.nda
 def finished_gram(total: np.ndarray) -> np.ndarray:
     """The total as a full symmetric matrix; it is overwritten."""
     whole = total.T if total.flags.f_contiguous else total.T.copy()
+    mirror(whole)
+    return whole
+
+
+def mirror(whole: np.ndarray) -> None:
+    """Write the lower triangle above the diagonal too, in place."""
     for rows in mirrored_blocks(len(whole)):
         own = np.tril(whole[rows, rows])
         whole[rows, rows] = own + np.tril(own, -1).T
         whole[: rows.start, rows] = whole[rows, : rows.start].T
-    return whole
 
 
 def mirrored_blocks(size: int) -> list[slice]:

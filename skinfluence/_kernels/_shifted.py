@@ -94,10 +94,8 @@ class ShiftedGrams(AbstractGrams):
         for rows in _numpy.mirrored_blocks(p):
             before, c_own, half_own = slice(rows.stop), c[rows, None], half[rows, None]
             part = total[before, rows].T - c_own * half[before] - half_own * c[before]
-            own = np.tril(part[:, rows])
-            whole[rows, : rows.start] = part[:, : rows.start]
-            whole[: rows.start, rows] = part[:, : rows.start].T
-            whole[rows, rows] = own + np.tril(own, -1).T
+            whole[rows, before] = part
+        _numpy.mirror(whole[:p, :p])
         whole[:p, p] = whole[p, :p] = pull - mass * c
         whole[p, p] = mass
         return whole

@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from skinfluence import _threads
-from skinfluence._array import array_namespace, is_numpy_array
-from skinfluence._rows import iterate, row_blocks
+from skinfluence._array import array_namespace
+from skinfluence._rows import is_shared, iterate, row_blocks
 from skinfluence.solvers import Point
 
 # Candidates times rows of a block, in float64: they must stay in the cache.
@@ -19,8 +19,8 @@ def in_runs(point: Point, n_candidates: int) -> list[list[slice]]:
     objective, n_outputs = point.objective, point.objective.layout.n_outputs
     most = _PAIRS // (2 * _LEAST_ROWS * n_outputs)
     most = min(max(most, _LEAST_CANDIDATES), _MOST_CANDIDATES)
-    design, n_threads = objective.design, 1
-    if is_numpy_array(design.centre) and not design.is_wide_sparse:
+    n_threads = 1
+    if is_shared(objective.design):
         n_threads = _threads.n_runs(n_candidates * objective.n_rows * n_outputs)
     # As many for one thread as for another.
     n_threads = min(n_threads, max(n_candidates, 1))

@@ -7,7 +7,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._array import to_numpy
-from skinfluence._rows import map_blocks, training_blocks
+from skinfluence._rows import stream_blocks, training_blocks
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.explainer._verdicts import Verdicts
 from skinfluence.support import checks
@@ -138,8 +138,8 @@ class LeaveOneOutMixin:
             return rows, deletion.outputs(rows), deletion.missed_changes(rows)
 
         blocks = training_blocks(design, layout.n_outputs * layout.size)
-        for rows, (u, unidentified, unbounded), missed in map_blocks(
-            asked, blocks, design, alone=self._in_order
+        for rows, (u, unidentified, unbounded), missed in stream_blocks(
+            asked, blocks, design, width=design.width, alone=self._in_order
         ):
             verdicts.add(rows, unidentified, unbounded, changing=missed)
             parts.append((to_numpy(u), to_numpy(unidentified | unbounded)))

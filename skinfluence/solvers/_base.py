@@ -47,6 +47,7 @@ class AbstractFactor(abc.ABC):
     """
 
     affordable: ClassVar[int] = 1000  # solves to spend on an estimate
+    has_leverages: ClassVar[bool] = False  # ``row_blocks_of_inverse`` without a solve
     condition: float  # of H with unit diagonal, gauge apart
     effective_dof: float  # sum of the leverages, trace of inv(H) (H - penalty'')
     rank_deficient: bool  # unpenalised directions that the rows do not determine
@@ -63,6 +64,9 @@ class AbstractFactor(abc.ABC):
 
     def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
         """``norm`` of ``X~_i' c`` for slopes c (b, G, Kb) of training rows, (b,)."""
+        if self.has_leverages and layout.group_size == 1:
+            squared = self.squared_lengths(block, slope, layout, rows)
+            return array_namespace(slope).sqrt(squared)
         lifted = layout.lifted(block, slope)  # (b, G, D)
         return self.norm(array_namespace(slope).permute_dims(lifted, (1, 2, 0)))
 

@@ -96,6 +96,7 @@ class Cholesky(AbstractSolver):
 class InverseRoot(AbstractFactor):
     """``inv(H) = root root'``, with one root for all groups if they are equal."""
 
+    has_leverages: ClassVar[bool] = True
     root: Any  # (G or 1, D, r)
     triangular: bool
     condition: float
@@ -139,12 +140,6 @@ class InverseRoot(AbstractFactor):
         xp = array_namespace(vectors)
         half = xp.matmul(xp.matrix_transpose(self.root), vectors)  # (G, r, m)
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
-
-    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
-        if layout.group_size > 1:
-            return super().row_norms(block, slope, layout, rows)
-        squared = self.squared_lengths(block, slope, layout, rows)
-        return array_namespace(slope).sqrt(squared)
 
     def row_blocks_of_inverse(
         self, block: Any, layout: Layout, share: Any = None, rows: Any = None
@@ -276,8 +271,7 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
         # On the gauge the curvature is zero: any positive value there leaves solutions
         # of right-hand sides orthogonal to it as they are, which all gradients are.
         Q, _ = xp.linalg.qr(scale[:, None] * gauge)
-        # Times a copy: NumPy's product with itself crashes at 20,000 columns (_blas.py).
-        scaled = scaled + Q @ (1.0 * Q).T
+        scaled = scaled + kernels(Q).products_of_rows(Q)
     found = kernels(H).inverse_cholesky(scaled)
     if found is None or found[1] * _MOST_CONDITION < 1:
         return None

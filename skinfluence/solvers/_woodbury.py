@@ -112,6 +112,7 @@ class DualFactor(AbstractFactor):
     curvature: RowwiseCurvature
     groups: list[_Group]  # G of them, or one for all
     affordable: ClassVar[int] = 100
+    has_leverages: ClassVar[bool] = True
 
     @cached_property
     def condition(self) -> float:  # type: ignore[override]
@@ -169,12 +170,6 @@ class DualFactor(AbstractFactor):
             squared = squared + own - xp.sum(part.moves * part.slope, axis=(0, 1))
             squared = squared + xp.sum(part.border * part.x_U, axis=0)
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
-
-    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
-        if layout.group_size > 1:
-            return super().row_norms(block, slope, layout, rows)
-        squared = self.squared_lengths(block, slope, layout, rows)
-        return array_namespace(slope).sqrt(squared)
 
     def solve(self, rhs: Any) -> Solution:
         xp = array_namespace(rhs)
@@ -337,8 +332,7 @@ def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
     total, alike = None, bool(xp.all(scale == scale[:1, :]))
     if alike:  # one Gram matrix for all outputs: their roots' products stand before it
         flat = xp.reshape(xp.permute_dims(roots, (1, 0, 2)), (Kb, n * r))
-        # Times a copy: NumPy's product with itself crashes at 20,000 rows (_blas.py).
-        total = flat.T @ (1.0 * flat)
+        total = kernels(flat).products_of_rows(flat.T)
         total *= _spread_out(design.row_gram(scale[0, :])[0], r)
     else:
         total = xp.zeros((n * r, n * r), dtype=roots.dtype, device=device_of(roots))
