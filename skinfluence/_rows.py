@@ -194,8 +194,9 @@ def stream_blocks(
     Threads make the next ones meanwhile, unless ``alone``. ``width`` numbers are read or
     made for each row.
     """
-    shared = is_shared(design) and not alone
-    n_threads = _threads.n_runs(blocks[-1].stop * width) if shared else 1
+    if alone or not is_shared(design):  # the function may have threads of its own
+        return map(function, blocks)
+    n_threads = _threads.n_runs(blocks[-1].stop * width)
     return _threads.ordered(function, blocks, n_threads)
 
 

@@ -41,17 +41,18 @@ def ordered(
     function: Callable[[Any], Any], arguments: Sequence[Any], n_threads: int
 ) -> Iterator[Any]:
     """``function`` of each argument, in order; threads make the next ones meanwhile."""
-    if n_threads < 2:
-        yield from map(function, arguments)
-        return
-    waiting: deque[Future[Any]] = deque()
-    with _one_thread_in_blas(), ThreadPoolExecutor(n_threads) as pool:
-        for argument in arguments:
-            waiting.append(pool.submit(copy_context().run, function, argument))
-            if len(waiting) > n_threads:  # few results wait at a time
+    with _one_thread_in_blas():
+        if n_threads < 2:
+            yield from map(function, arguments)
+            return
+        waiting: deque[Future[Any]] = deque()
+        with ThreadPoolExecutor(n_threads) as pool:
+            for argument in arguments:
+                waiting.append(pool.submit(copy_context().run, function, argument))
+                if len(waiting) > n_threads:  # few results wait at a time
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def runs(blocks: list[slice], n_numbers: int) -> list[list[slice]]:
