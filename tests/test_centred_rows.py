@@ -107,8 +107,8 @@ def test_products_of_many_columns_or_rows_are_made_by_blocks(monkeypatch):
     wide = np.ascontiguousarray(RNG.normal(size=(30, 50)))
     total = np.asfortranarray(RNG.normal(size=(50, 50)))
     before = total.copy()
-    monkeypatch.setattr(_blas, "_MOST_OWN", 20)
-    monkeypatch.setattr(_blas, "_OWN_BLOCK", 16)
+    monkeypatch.setattr(_blas, "MOST_WHOLE", 20)
+    monkeypatch.setattr(_blas, "BLOCK", 16)
     monkeypatch.setattr(_blas, "_routine", None)  # not called
     _blas.add_own_product(total, wide, -1.0)
     close(np.triu(total), np.triu(before - wide.T @ wide))

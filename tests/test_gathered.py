@@ -10,7 +10,7 @@ from test_solvers import TIGHT, agree, answers
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import GatheredForms, _gathered
+from skinfluence._kernels import GatheredForms, _blas
 
 N, P = 60, 300
 
@@ -102,8 +102,8 @@ def test_products_with_the_root_are_those_of_dense_rows(n_groups, n_outputs, int
 
 @pytest.mark.parametrize("triangular", [True, False])
 def test_large_inverses_are_formed_by_blocks(monkeypatch, triangular):
-    monkeypatch.setattr(_gathered, "_MOST_LAPACK", 100)
-    monkeypatch.setattr(_gathered, "_BLOCK", 64)
+    monkeypatch.setattr(_blas, "MOST_WHOLE", 100)
+    monkeypatch.setattr(_blas, "BLOCK", 64)
     root = roots_of(1, P, triangular=triangular)
     V = GatheredForms(root, 1, triangular=triangular)._inverse(root[0])
     np.testing.assert_allclose(V, root[0] @ root[0].T, atol=1e-13 * np.abs(V).max())

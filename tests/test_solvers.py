@@ -17,7 +17,7 @@ from sklearn.linear_model import (
 
 from skinfluence import InfluenceExplainer
 from skinfluence._array import array_namespace
-from skinfluence._kernels import _numpy, kernels
+from skinfluence._kernels import _blas, _numpy, kernels
 from skinfluence.exceptions import InvalidParameterError, NotConvergedWarning
 from skinfluence.solvers import ConjugateGradient, Dual, Lissa, expand
 from skinfluence.solvers._choose import TABLE, Sizes
@@ -391,8 +391,8 @@ def test_inverse_root_by_blocks_is_that_of_lapack(monkeypatch, order):
     A = rng.normal(size=(70, 70))
     A = A @ A.T + np.eye(70)
     truth = kernels(A).inverse_root_in_place(A.copy(order=order))
-    monkeypatch.setattr(kernels(A), "_BLOCK", 16)
-    monkeypatch.setattr(kernels(A), "_MOST_LAPACK", 32)
+    monkeypatch.setattr(_blas, "BLOCK", 16)
+    monkeypatch.setattr(_blas, "MOST_WHOLE", 32)
     matrix = A.copy(order=order)
     found = kernels(A).inverse_root_in_place(matrix)
     np.testing.assert_allclose(found, truth, atol=1e-12)
@@ -422,8 +422,8 @@ def test_a_large_matrix_is_factored_by_blocks(monkeypatch):
     A = np.random.default_rng(0).normal(size=(120, 70))
     H = A.T @ A + np.diag(np.logspace(-2, 2, 70))
     whole = _numpy.inverse_cholesky(H)
-    monkeypatch.setattr(_numpy, "_MOST_LAPACK", 30)
-    monkeypatch.setattr(_numpy, "_BLOCK", 16)
+    monkeypatch.setattr(_blas, "MOST_WHOLE", 30)
+    monkeypatch.setattr(_blas, "BLOCK", 16)
     before = H.copy()
     T, rcond = _numpy.inverse_cholesky(H)
     np.testing.assert_array_equal(H, before)

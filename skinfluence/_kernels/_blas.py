@@ -18,9 +18,9 @@ from scipy.linalg import cython_blas
 # Numbers that a thread keeps between blocks, 16 MiB: memory that is in the cache already
 # is written twice as fast as new memory.
 _MOST_KEPT = 2**21
-# OpenBLAS crashes in a threaded symmetric product of 20,000 columns (seen in 0.3.31 at 2
-# threads): from here on products of blocks take its place.
-_MOST_OWN, _OWN_BLOCK = 8192, 2048
+# OpenBLAS crashes in a threaded Cholesky or symmetric product of 20,000 columns (seen in
+# 0.3.31 at 2 threads): from here on blocks take their place.
+MOST_WHOLE, BLOCK = 8192, 2048
 # Numbers that fit the second-level cache, and rows enough for BLAS to be at its speed.
 _CACHED = 2**17
 _LEAST_ROWS, _MOST_ROWS = 512, 2048
@@ -66,8 +66,8 @@ def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
     b, q = rows.shape
     if b == 0 or q == 0:
         return
-    if q > _MOST_OWN:
-        for columns in _own_blocks(q):
+    if q > MOST_WHOLE:
+        for columns in blocks_of(q):
             above = slice(0, columns.stop)
             total[above, columns] += sign * (rows[:, above].T @ rows[:, columns])
         return
@@ -88,18 +88,19 @@ def add_own_product(total: np.ndarray, rows: np.ndarray, sign: float) -> None:
 
 def products_of_rows(rows: np.ndarray) -> np.ndarray:
     """``rows rows'``, (b, b)."""
-    if len(rows) <= _MOST_OWN:
+    if len(rows) <= MOST_WHOLE:
         return rows @ rows.T  # NumPy sees the symmetry
     products = np.empty((len(rows), len(rows)), dtype=rows.dtype)
-    for own in _own_blocks(len(rows)):
+    for own in blocks_of(len(rows)):
         before = slice(0, own.stop)
         products[own, before] = rows[own] @ rows[before].T
         products[before, own] = products[own, before].T
     return products
 
 
-def _own_blocks(size: int) -> list[slice]:
-    return [slice(k, min(k + _OWN_BLOCK, size)) for k in range(0, size, _OWN_BLOCK)]
+def blocks_of(size: int) -> list[slice]:
+    """Rows or columns of a matrix that is too large for BLAS as a whole."""
+    return [slice(k, min(k + BLOCK, size)) for k in range(0, size, BLOCK)]
 
 
 def multiply_triangular(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from scipy.linalg import lapack
 
+from skinfluence._kernels import _blas
 from skinfluence._kernels._centred import SparseRows
 from skinfluence._kernels._numpy import finished_gram
 
@@ -19,8 +20,6 @@ _GATHERED, _MULTIPLIED, _DENSE = 8e-9, 1e-9, 2e-11
 _ENTRIES = 2**16
 # The terms of a form, against their sum: of more, four digits would be lost.
 _MOST_CANCELLED = 1e4
-# Of larger matrices threads of OpenBLAS crash (see ``_numpy``); blocks take their place.
-_MOST_LAPACK, _BLOCK = 8192, 2048
 
 
 class _Entries(NamedTuple):
@@ -171,15 +170,14 @@ class GatheredForms:
 
     def _inverse(self, root: Any) -> Any:
         """``root root'``, symmetric."""
-        if self.triangular and len(root) <= _MOST_LAPACK:
+        if self.triangular and len(root) <= _blas.MOST_WHOLE:
             return finished_gram(lapack.dlauum(root, lower=False)[0])
         V = np.empty((len(root), len(root)))
-        for first in range(0, len(root), _BLOCK):
-            rows = slice(first, first + _BLOCK)
-            for start in range(first, len(root), _BLOCK):
-                columns = slice(start, start + _BLOCK)
+        blocks = _blas.blocks_of(len(root))
+        for k, rows in enumerate(blocks):
+            for columns in blocks[k:]:
                 # Nothing stands below the diagonal of a triangle.
-                inner = slice(start if self.triangular else 0, None)
+                inner = slice(columns.start if self.triangular else 0, None)
                 V[rows, columns] = root[rows, inner] @ root[columns, inner].T
                 V[columns, rows] = V[rows, columns].T
         return V

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.linalg import lapack, qr
 from scipy.sparse.linalg import LinearOperator, onenormest
 
+from skinfluence._kernels import _blas
 from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
@@ -46,9 +47,6 @@ def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
     return np.zeros((width, width), order="F")
 
 
-# OpenBLAS crashes in a threaded Cholesky of 20,000 columns (seen in 0.3.31 at 2 threads).
-_MOST_LAPACK = 8192
-_BLOCK = 2048
 # Rows of a triangle that are mirrored at a time.
 _MIRRORED = 256
 
@@ -101,7 +99,7 @@ def with_diagonal(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
     """``(T, rcond)``, T upper triangular, ``T T' = inv(matrix)``; None if not definite."""
-    if len(matrix) > _MOST_LAPACK:
+    if len(matrix) > _blas.MOST_WHOLE:
         return _inverse_cholesky_by_blocks(matrix)
     L, info = lapack.dpotrf(matrix, lower=True)
     if info != 0:
@@ -142,7 +140,7 @@ def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
 
     None unless it is positive definite.
     """
-    if len(matrix) > _MOST_LAPACK:
+    if len(matrix) > _blas.MOST_WHOLE:
         return _inverse_root_by_blocks(matrix)
     # A symmetric matrix in C order is the same in Fortran's, without a copy.
     own = matrix if matrix.flags.f_contiguous else matrix.T
@@ -156,7 +154,7 @@ def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
 def _inverse_root_by_blocks(matrix: np.ndarray) -> np.ndarray | None:
     """The same from matrix products and LAPACK on blocks of the diagonal."""
     L = matrix
-    blocks = [slice(i, min(i + _BLOCK, len(L))) for i in range(0, len(L), _BLOCK)]
+    blocks = _blas.blocks_of(len(L))
     inverses = []
     for k, own in enumerate(blocks):  # Cholesky: L L' = matrix, in the lower triangle
         found = inverse_cholesky(L[own, own])
