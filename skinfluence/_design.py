@@ -12,6 +12,8 @@ from typing import Any, final
 import numpy as np
 
 from skinfluence._array import (
+    Array,
+    Rows,
     array_namespace,
     device_of,
     is_numpy_namespace,
@@ -79,7 +81,7 @@ class Design:
         """Other rows in the same coordinates."""
         return replace(self, X=X)
 
-    def block(self, rows: Any, scratch: Any = None) -> Any:
+    def block(self, rows: Rows, scratch: Any = None) -> Any:
         """Working rows ``x~`` of a slice or index array in float64, (b, q).
 
         Dense, or ``SparseRows`` where X is sparse and wide.
@@ -120,7 +122,7 @@ class Design:
         far = (spread > 0) & (self.centre**2 > _MOST_SHIFT * spread)
         return self if far.any() else replace(self, by_formula=True)
 
-    def picked(self, rows: Any) -> "Design":
+    def picked(self, rows: Rows) -> "Design":
         """Some of the rows, by indices."""
         if hasattr(self.X, "tocsr"):
             return self.of(self.X.tocsr()[rows])
@@ -143,7 +145,7 @@ class Design:
         X = as_csr(self.X)
         return X if self.columns is None else X[:, self.columns]
 
-    def row_gram(self, weight: Any) -> tuple[Any, bool]:
+    def row_gram(self, weight: Array) -> tuple[Any, bool]:
         """``X~ diag(weight) X~'``, (n, n), for weights of the working columns (q,).
 
         And whether it is kept, for the next weights alike, and must not be changed.
@@ -165,7 +167,7 @@ class Design:
         made = ("_csr", "_frequent", "_grams", "centred_by_formula")
         return {name: part for name, part in vars(self).items() if name not in made}
 
-    def _row_gram(self, weight: Any) -> Any:
+    def _row_gram(self, weight: Array) -> Any:
         constant = float(weight[-1]) if self.has_intercept else 0.0
         features = weight[: self.centre.shape[0]]
         if self.is_wide_sparse:
@@ -176,14 +178,14 @@ class Design:
             return kernels(rows).row_gram(rows, features, constant)
         return _row_gram(self, features, constant)
 
-    def centred_by(self, weight: Any) -> "Design":
+    def centred_by(self, weight: Array) -> "Design":
         """The same rows, centred by a weighted mean where the intercept is free."""
         centre = weighted_mean(self.X, weight)
         if self.columns is not None:
             centre = array_namespace(centre).take(centre, self.columns, axis=0)
         return replace(self, centre=centre)
 
-    def to_working(self, coef: Any, intercept: Any) -> Any:
+    def to_working(self, coef: Array, intercept: Array) -> Any:
         """Parameters of the estimator, (K, p) and (K,), as ``B`` (q, K)."""
         xp = array_namespace(self.centre)
         if self.columns is not None:
@@ -192,7 +194,7 @@ class Design:
             return coef.T
         return xp.concat([coef.T, (intercept + coef @ self.centre)[None, :]], axis=0)
 
-    def to_estimator(self, B: Any) -> tuple[Any, Any]:
+    def to_estimator(self, B: Array) -> tuple[Any, Any]:
         """``(..., K, q)`` to coefficients ``(..., K, p)`` and intercepts ``(..., K)``."""
         xp = array_namespace(B)
         if not self.has_intercept:
@@ -201,7 +203,7 @@ class Design:
         coef = B[..., :-1]
         return self._scattered(coef), B[..., -1] - coef @ self.centre
 
-    def _scattered(self, coef: Any) -> Any:
+    def _scattered(self, coef: Array) -> Any:
         """Coefficients of the features in use among zeros for the others."""
         if self.columns is None:
             return coef
@@ -215,7 +217,7 @@ class Design:
         return xp.take(padded, like(place, coef, xp.int64), axis=-1)
 
 
-def weighted_mean(X: Any, weight: Any) -> Any:
+def weighted_mean(X: Any, weight: Array) -> Any:
     """Weighted mean of the columns, (p,); plain mean where all weights are zero.
 
     Of many dense rows about ``_MEAN_ROWS`` are read, evenly spaced: a centre is a choice
@@ -238,7 +240,7 @@ def weighted_mean(X: Any, weight: Any) -> Any:
     return xp.sum(xp.stack(means), axis=0)
 
 
-def _row_gram(design: Design, weight: Any, constant: float) -> Any:
+def _row_gram(design: Design, weight: Array, constant: float) -> Any:
     """Columns play the part of rows: a Gram of X transposed, by blocks of columns."""
     n = design.n_rows
     kernel = kernels(design.centre)
@@ -264,7 +266,7 @@ def _column_block(design: Design, part: slice, xp: Any) -> Any:
     return xp.asarray(columns.T, copy=True)
 
 
-def _dense_rows(X: Any, rows: Any, columns: Any, reference: Any) -> Any:
+def _dense_rows(X: Any, rows: Rows, columns: Array, reference: Array) -> Any:
     if hasattr(X, "tocsr"):
         part = X.tocsr()[rows]
         return (part if columns is None else part[:, columns]).toarray()
@@ -274,7 +276,7 @@ def _dense_rows(X: Any, rows: Any, columns: Any, reference: Any) -> Any:
     return array_namespace(reference).take(part, columns, axis=1)
 
 
-def _picked(X: Any, rows: Any, reference: Any) -> Any:
+def _picked(X: Any, rows: Any, reference: Array) -> Any:
     """Rows of a dense X, by indices."""
     if isinstance(X, HostRows):
         return X.picked(rows)

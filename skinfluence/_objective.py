@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of, like
+from skinfluence._array import Array, array_namespace, device_of, like
 from skinfluence._design import Design
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
@@ -34,7 +34,7 @@ class FirstOrderSum:
         shape = (layout.n_outputs, layout.width)
         return cls(xp.zeros(shape, dtype=xp.float64, device=device_of(weight)), [])
 
-    def add(self, block: Any, outputs: Any, slopes: Any) -> None:
+    def add(self, block: Array, outputs: Array, slopes: Array) -> None:
         """Take a block (b, q), its outputs and weighted slopes, (b, K) each."""
         self.gradient = self.gradient + slopes.T @ block
         self.outputs.append(outputs)
@@ -44,7 +44,7 @@ class FirstOrderSum:
             self.gradient + other.gradient, [*self.outputs, *other.outputs]
         )
 
-    def finished(self, objective: "Objective", theta: Any) -> FirstOrder:
+    def finished(self, objective: "Objective", theta: Array) -> FirstOrder:
         """Penalty added, outputs in one array."""
         gradient = objective.layout.pack(self.gradient.T)
         return FirstOrder(
@@ -104,7 +104,7 @@ class Objective:
             wider=None if self.wider is None else self.wider.without(row),
         )
 
-    def narrowed(self, theta: Any) -> tuple["Objective", Any]:
+    def narrowed(self, theta: Array) -> tuple["Objective", Any]:
         """On the active set of theta, (G, D), and theta there."""
         if self.penalty.corners is None:
             return self, theta
@@ -157,7 +157,7 @@ class Objective:
         xp = array_namespace(self.weight)
         return self.design.has_intercept and bool(xp.any(self.design.centre != 0))
 
-    def recentred(self, theta: Any, outputs: Any) -> tuple["Objective", Any]:
+    def recentred(self, theta: Array, outputs: Array) -> tuple["Objective", Any]:
         """The same objective and theta, columns centred by the curvature at ``outputs``.
 
         Then the intercept is orthogonal to the columns, wherever the curvature sits.
@@ -174,18 +174,18 @@ class Objective:
             wider = replace(wider, design=wide)
         return replace(self, design=design, wider=wider), moved
 
-    def outputs(self, theta: Any) -> Any:
+    def outputs(self, theta: Array) -> Any:
         """Linear outputs u of all rows, (n, K)."""
         B = self.layout.unpack(theta).T
         return map_over_rows(lambda block: block @ B, self.rows)
 
-    def moves(self, vectors: Any) -> Any:
+    def moves(self, vectors: Array) -> Any:
         """Outputs of all rows by m vectors (G, D, m) each: ``X~ V``, (n, K, m)."""
         xp, flat = array_namespace(vectors), self.layout.side_by_side(vectors)
         shape = (-1, self.layout.n_outputs, vectors.shape[-1])
         return map_over_rows(lambda block: xp.reshape(block @ flat, shape), self.rows)
 
-    def lifted_sum(self, slopes: Any) -> Any:
+    def lifted_sum(self, slopes: Array) -> Any:
         """``sum_i X~_i' slope_i`` for m slopes of each row, (n, K, m) to (G, D, m)."""
         xp, width = array_namespace(slopes), slopes.shape[1] * slopes.shape[2]
         flat = xp.reshape(slopes, (slopes.shape[0], width))
@@ -195,11 +195,13 @@ class Objective:
         )
         return self.layout.stacked(total)
 
-    def first_order(self, theta: Any) -> FirstOrder:
+    def first_order(self, theta: Array) -> FirstOrder:
         """Gradient and outputs at theta, in one pass over the rows."""
         B = self.layout.unpack(theta).T
 
-        def add(total: FirstOrderSum, block: Any, y: Any, s: Any) -> FirstOrderSum:
+        def add(
+            total: FirstOrderSum, block: Array, y: Array, s: Array
+        ) -> FirstOrderSum:
             u = block @ B
             total.add(block, u, s[:, None] * self.loss.gradient(y, u))
             return total
@@ -208,13 +210,13 @@ class Objective:
         total = sum_over_rows(add, start, self.rows, self.targets, self.weight)
         return total.finished(self, theta)
 
-    def value(self, theta: Any, outputs: Any) -> float:
+    def value(self, theta: Array, outputs: Array) -> float:
         """The objective at theta, where the outputs of the rows are known."""
         xp = array_namespace(outputs)
         losses = self.weight * self.loss.value(self.targets, outputs)
         return float(xp.sum(losses)) + float(self.penalty.value(theta))
 
-    def pulled_back(self, slopes: Any) -> Any:
+    def pulled_back(self, slopes: Array) -> Any:
         """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""
         start = _zeros((slopes.shape[1], self.design.width), slopes)
         total = sum_over_rows(
@@ -226,6 +228,6 @@ class Objective:
         return self.layout.pack(total.T)
 
 
-def _zeros(shape: tuple[int, int], reference: Any) -> Any:
+def _zeros(shape: tuple[int, int], reference: Array) -> Any:
     xp = array_namespace(reference)
     return xp.zeros(shape, dtype=reference.dtype, device=device_of(reference))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 
 
 @final
@@ -23,18 +23,18 @@ class Corners:
         """Entries that have a corner, bool."""
         return (self.up > 0) | (self.down > 0)
 
-    def slope(self, sign: Any) -> Any:
+    def slope(self, sign: Array) -> Any:
         """Derivative on the side of zero that ``sign`` says; 0 for 0."""
         xp = array_namespace(self.up)
         falling = xp.where(sign < 0, -self.down, xp.zeros_like(self.up))
         return xp.where(sign > 0, self.up, falling)
 
-    def value(self, theta: Any) -> Any:
+    def value(self, theta: Array) -> Any:
         """The sum over the last two axes."""
         xp = array_namespace(theta)
         return xp.sum(self.slope(xp.sign(theta)) * theta, axis=(-2, -1))
 
-    def pull(self, gradient: Any) -> Any:
+    def pull(self, gradient: Array) -> Any:
         """What moves an entry off zero, signed: 0 where the corner holds it.
 
         ``gradient`` is that of everything but the corners. At a minimum it lies in
@@ -68,14 +68,14 @@ class Penalty:
     share: float = 0.0  # per unit of weight: 1 / S in mean form, 0 in sum form
     corners: Corners | None = None
 
-    def value(self, theta: Any) -> Any:
+    def value(self, theta: Array) -> Any:
         """Penalty at theta (G, D) or, for many candidates, ``(..., G, D)``."""
         xp = array_namespace(theta)
         density = (self.slope + 0.5 * self.strength * theta) * theta
         smooth = xp.sum(density, axis=(-2, -1))
         return smooth if self.corners is None else smooth + self.corners.value(theta)
 
-    def gradient(self, theta: Any) -> Any:
+    def gradient(self, theta: Array) -> Any:
         """Gradient at theta, of its shape; of a corner that theta sits in, 0."""
         smooth = self.slope + self.strength * theta
         if self.corners is None:
@@ -96,7 +96,7 @@ class Penalty:
             return bounded
         return bounded | ((self.corners.up > 0) & (self.corners.down > 0))
 
-    def held(self, theta: Any) -> "Penalty":
+    def held(self, theta: Array) -> "Penalty":
         """The penalty where every sign stays as it is, without corners."""
         if self.corners is None:
             return self

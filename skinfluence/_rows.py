@@ -14,7 +14,7 @@ from typing import Any
 from sklearn import get_config
 
 from skinfluence import _threads
-from skinfluence._array import array_namespace, is_numpy_array
+from skinfluence._array import Array, array_namespace, is_numpy_array
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence.exceptions import DeviceMemoryError
@@ -136,7 +136,7 @@ def sum_over_rows(
     threads take runs of rows, and ``+`` puts their totals together, in order.
     """
 
-    def fold(blocks: list[slice], total: Any) -> Any:
+    def fold(blocks: list[slice], total: Array) -> Any:
         for _, block in _over(blocks, design, aligned):
             total = function(total, *block)
         return total

@@ -8,7 +8,7 @@ from typing import Any
 
 from array_api_compat import is_cupy_array, is_torch_array
 
-from skinfluence._array import is_numpy_array
+from skinfluence._array import Array, is_numpy_array
 from skinfluence._kernels import _generic, _numpy, _shifted, _sparse
 from skinfluence._kernels._centred import ShiftedRows, SparseRows, densified
 from skinfluence._kernels._gathered import GatheredForms
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def kernels(array: Any) -> ModuleType:
+def kernels(array: Array) -> ModuleType:
     """The kernels that suit ``array``."""
     if isinstance(array, SparseRows):
         return _sparse
@@ -78,7 +78,9 @@ def _load_torch() -> ModuleType:
     return _torch
 
 
-def weighted_grams(n_weights: int, width: int, like: Any, rows: Any) -> AbstractGrams:
+def weighted_grams(
+    n_weights: int, width: int, like: Array, rows: Array
+) -> AbstractGrams:
     """Zero totals (width, width) for so many weights of each row.
 
     ``like`` is an array of the namespace, ``rows`` some of the rows to come.

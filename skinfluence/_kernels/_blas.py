@@ -15,6 +15,8 @@ import numpy as np
 from scipy import LowLevelCallable
 from scipy.linalg import cython_blas
 
+from skinfluence._array import Array
+
 # Numbers that a thread keeps between blocks, 16 MiB: memory that is in the cache already
 # is written twice as fast as new memory.
 _MOST_KEPT = 2**21
@@ -33,7 +35,7 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def in_cache(rows: Any) -> Iterator[slice]:
+def in_cache(rows: Array) -> Iterator[slice]:
     """Slices of rows (b, q) that fit the cache and still keep BLAS busy."""
     n, width = rows.shape
     size = min(max(_CACHED // max(width, 1), _LEAST_ROWS), _MOST_ROWS)

@@ -18,7 +18,7 @@ class AbstractCentredRows(abc.ABC):
     __array_ufunc__ = None  # ndarray @ rows: NumPy is to leave that to __rmatmul__
     ndim = 2
 
-    def __init__(self, X: Any, centre: Any, has_intercept: bool) -> None:
+    def __init__(self, X: Any, centre: np.ndarray, has_intercept: bool) -> None:
         self.X = X
         self.centre = centre  # (p,)
         self.has_intercept = has_intercept
@@ -38,13 +38,13 @@ class AbstractCentredRows(abc.ABC):
         rows = key[0] if isinstance(key, tuple) else key
         return type(self)(self.X[rows], self.centre, self.has_intercept)
 
-    def __matmul__(self, vectors: Any) -> Any:
+    def __matmul__(self, vectors: np.ndarray) -> Any:
         if not self.has_intercept:
             return self.X @ vectors
         features = vectors[:-1]
         return self.X @ features + (vectors[-1] - self.centre @ features)
 
-    def __rmatmul__(self, rows: Any) -> Any:
+    def __rmatmul__(self, rows: np.ndarray) -> Any:
         product = self._pulled_back(rows)  # (p,) or (p, m)
         if not self.has_intercept:
             return product.T
@@ -55,7 +55,7 @@ class AbstractCentredRows(abc.ABC):
         whole[-1] = total
         return whole.T
 
-    def _pulled_back(self, rows: Any) -> Any:
+    def _pulled_back(self, rows: np.ndarray) -> Any:
         """``X' rows'``, by what is fastest."""
         return self.X.T @ np.ascontiguousarray(rows.T)
 
@@ -68,7 +68,7 @@ class AbstractCentredRows(abc.ABC):
 class ShiftedRows(AbstractCentredRows):
     """Dense NumPy rows, for columns whose spread is not far below their mean."""
 
-    def _pulled_back(self, rows: Any) -> Any:
+    def _pulled_back(self, rows: np.ndarray) -> Any:
         # Threads overlap in np.dot; where a row is multiplied by @, they do not.
         return np.dot(rows, self.X).T
 
@@ -89,7 +89,7 @@ class SparseRows(AbstractCentredRows):
     """
 
     def __init__(
-        self, X: Any, centre: Any, has_intercept: bool, frequent: Any = None
+        self, X: Any, centre: np.ndarray, has_intercept: bool, frequent: Any = None
     ) -> None:
         super().__init__(X, centre, has_intercept)
         self.frequent = frequent

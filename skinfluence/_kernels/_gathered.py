@@ -39,7 +39,7 @@ class GatheredForms:
     terms of that sum cancel are left to the caller.
     """
 
-    def __init__(self, root: Any, n_outputs: int, *, triangular: bool) -> None:
+    def __init__(self, root: np.ndarray, n_outputs: int, *, triangular: bool) -> None:
         self.root = root  # (G, Kb q, r)
         self.n_outputs = n_outputs  # Kb
         self.triangular = triangular
@@ -68,7 +68,7 @@ class GatheredForms:
         entries = self._worth(block, gathered, multiplied)
         return None if entries is None else self._matrices(*_forms(block.X, entries))
 
-    def steps(self, block: SparseRows, slope: Any) -> Any:
+    def steps(self, block: SparseRows, slope: np.ndarray) -> Any:
         """``inv(H) X~_i' c_i`` for slopes c (b, G, 1), (b, G, D); None and NaN as above."""
         if self.n_outputs > 1:
             return None
@@ -138,7 +138,7 @@ class GatheredForms:
         A[np.any(bounds > _MOST_CANCELLED * own, axis=1)] = np.nan
         return A
 
-    def _formed(self, centre: Any, has_intercept: bool) -> _Entries:
+    def _formed(self, centre: np.ndarray, has_intercept: bool) -> _Entries:
         p, parts, sizes = len(centre), [], []
         for root in self.root:
             V = self._inverse(root)
@@ -168,7 +168,7 @@ class GatheredForms:
         shift = size[p] + np.abs(centre) @ size[:p]
         return _Entries(table, last, corner, size[:p], shift)
 
-    def _inverse(self, root: Any) -> Any:
+    def _inverse(self, root: np.ndarray) -> Any:
         """``root root'``, symmetric."""
         if self.triangular and len(root) <= _blas.MOST_WHOLE:
             return finished_gram(lapack.dlauum(root, lower=False)[0])
@@ -209,7 +209,7 @@ def _pair_sums(X: Any, table: Any) -> Any:
     return sums
 
 
-def _padded_sums(columns: Any, values: Any, table: Any, p: int) -> Any:
+def _padded_sums(columns: np.ndarray, values: np.ndarray, table: Any, p: int) -> Any:
     """The same of rows of k columns and values, (k, b) each."""
     own = np.einsum("kb,kbj->bj", values**2, table[columns * (p + 1)])
     if table.shape[1] == 1:

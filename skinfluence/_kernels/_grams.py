@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence._kernels._centred import densified
 
 # Weights from which all products of two columns are worth forming, and the most columns.
@@ -19,7 +19,7 @@ class AbstractGrams(abc.ABC):
     """T weighted Gram matrices (q, q), added up block by block."""
 
     @abc.abstractmethod
-    def add(self, block: Any, weights: Any) -> None:
+    def add(self, block: Array, weights: Array) -> None:
         """Add the rows (b, q) of a block with their weights (b, T)."""
 
     @abc.abstractmethod
@@ -38,7 +38,7 @@ class SeparateGrams(AbstractGrams):
     def __init__(self, totals: list[Any], kernel: Any) -> None:
         self.totals, self.kernel = totals, kernel
 
-    def add(self, block: Any, weights: Any) -> None:
+    def add(self, block: Array, weights: Array) -> None:
         add_gram = self.kernel(block).add_gram
         columns = array_namespace(weights).asarray(weights.T, copy=True)  # contiguous
         for t, total in enumerate(self.totals):
@@ -47,7 +47,7 @@ class SeparateGrams(AbstractGrams):
     def finished(self) -> list[Any]:
         return [self.kernel(total).finished_gram(total) for total in self.totals]
 
-    def __add__(self, other: "SeparateGrams") -> "SeparateGrams":
+    def __add__(self, other: Any) -> "SeparateGrams":
         pairs = zip(self.totals, other.totals, strict=True)
         return SeparateGrams([a + b for a, b in pairs], self.kernel)
 
@@ -60,7 +60,7 @@ class PairwiseGrams(AbstractGrams):
     all T weights. Dense NumPy rows.
     """
 
-    def __init__(self, total: Any, width: int) -> None:
+    def __init__(self, total: Array, width: int) -> None:
         self.total, self.width = total, width  # (T, Q)
         size = max(_PRODUCTS // total.shape[1], 32)
         self._products = np.empty((total.shape[1], size))
@@ -70,7 +70,7 @@ class PairwiseGrams(AbstractGrams):
         """Zero totals."""
         return cls(np.zeros((n_weights, width * (width + 1) // 2)), width)
 
-    def add(self, block: Any, weights: Any) -> None:
+    def add(self, block: Array, weights: Array) -> None:
         block = densified(block)
         size = self._products.shape[1]
         for first in range(0, block.shape[0], size):
@@ -88,11 +88,11 @@ class PairwiseGrams(AbstractGrams):
             first += self.width - i
         return list(full)
 
-    def __add__(self, other: "PairwiseGrams") -> "PairwiseGrams":
+    def __add__(self, other: Any) -> "PairwiseGrams":
         return PairwiseGrams(self.total + other.total, self.width)
 
 
-def _multiply_pairs(columns: Any, out: Any) -> None:
+def _multiply_pairs(columns: Array, out: Any) -> None:
     """``x_a x_b`` for a <= b of columns (q, b), into (Q, b)."""
     first = 0
     for i in range(columns.shape[0]):

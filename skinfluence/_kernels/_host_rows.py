@@ -4,7 +4,7 @@ from typing import Any, Protocol, final
 
 import numpy as np
 
-from skinfluence._array import moved, to_numpy
+from skinfluence._array import Array, moved, to_numpy
 
 
 class Sender(Protocol):
@@ -69,7 +69,7 @@ class HostRows:
             return self._expected[1]
         return self._sender.send(self.host[rows])
 
-    def picked(self, rows: Any) -> Any:
+    def picked(self, rows: Array) -> Any:
         """Some of the rows, by indices."""
         return moved(self.host[to_numpy(rows)], self.place)
 

@@ -36,19 +36,21 @@ _MOST_SHIFT = 1e2
 class ShiftedGrams(AbstractGrams):
     """Weighted Gram matrices (q, q), from sums over the rows of X as they are."""
 
-    def __init__(self, totals: list[Any], pulls: Any, masses: Any, centre: Any) -> None:
+    def __init__(
+        self, totals: list[Any], pulls: Any, masses: Any, centre: np.ndarray
+    ) -> None:
         self.totals = totals  # of each weight, (p, p), the upper triangle
         self.pulls, self.masses = pulls, masses  # (T, p), (T,)
         self.centre = centre  # (p,)
 
     @classmethod
-    def empty(cls, n_weights: int, centre: Any) -> "ShiftedGrams":
+    def empty(cls, n_weights: int, centre: np.ndarray) -> "ShiftedGrams":
         """Zero totals."""
         p = len(centre)
         totals = [np.zeros((p, p), order="F") for _ in range(n_weights)]
         return cls(totals, np.zeros((n_weights, p)), np.zeros(n_weights), centre)
 
-    def add(self, block: ShiftedRows, weights: Any) -> None:
+    def add(self, block: Any, weights: Any) -> None:
         columns = weights.T.copy()  # (T, b)
         signs = [_numpy.sign_of(w) for w in columns]
         factors = [
@@ -79,7 +81,7 @@ class ShiftedGrams(AbstractGrams):
         sums = zip(self.totals, self.pulls, self.masses, strict=True)
         return [self._finished(*parts) for parts in sums]
 
-    def __add__(self, other: "ShiftedGrams") -> "ShiftedGrams":
+    def __add__(self, other: Any) -> "ShiftedGrams":
         pairs = zip(self.totals, other.totals, strict=True)
         return ShiftedGrams(
             [a + b for a, b in pairs],
@@ -88,7 +90,7 @@ class ShiftedGrams(AbstractGrams):
             self.centre,
         )
 
-    def _finished(self, total: Any, pull: Any, mass: float) -> Any:
+    def _finished(self, total: np.ndarray, pull: np.ndarray, mass: float) -> Any:
         p, c = len(pull), self.centre
         whole, half = np.empty((p + 1, p + 1)), pull - 0.5 * mass * c
         for rows in _numpy.mirrored_blocks(p):
@@ -101,7 +103,7 @@ class ShiftedGrams(AbstractGrams):
         return whole
 
 
-def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
+def squared_row_norms(block: ShiftedRows, T: np.ndarray, *, triangular: bool) -> Any:
     """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
     X, p = block.X, block.centre.shape[0]
     if not triangular:
@@ -122,7 +124,7 @@ def squared_row_norms(block: ShiftedRows, T: Any, *, triangular: bool) -> Any:
     return norms
 
 
-def squared_columns(block: ShiftedRows, weight: Any) -> Any:
+def squared_columns(block: ShiftedRows, weight: np.ndarray) -> Any:
     """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
     X, c = block.X, block.centre
     size = max(_SQUARED // len(c), 1)  # X is read once, its squares stay in the cache
@@ -137,7 +139,7 @@ def squared_columns(block: ShiftedRows, weight: Any) -> Any:
     return np.concatenate([squares + c * (mass * c - 2 * pulls), mass], axis=1)
 
 
-def row_gram(rows: ShiftedRows, weight: Any, constant: float) -> Any:
+def row_gram(rows: ShiftedRows, weight: np.ndarray, constant: float) -> Any:
     """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, (n, n)."""
     X, c = rows.X, rows.centre
     if np.all(weight == weight[0]):

@@ -36,7 +36,7 @@ def as_csr(X: Any) -> Any:
     return found
 
 
-def csr_rows(X: Any, rows: Any) -> Any:
+def csr_rows(X: Any, rows: np.ndarray) -> Any:
     """Rows of what ``as_csr`` gives, without a search for those of a slice."""
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         return X[rows]
@@ -56,7 +56,7 @@ def frequent_columns(X: Any) -> Any:
     return frequent if frequent.any() else None
 
 
-def squared_columns(block: SparseRows, weight: Any) -> Any:
+def squared_columns(block: SparseRows, weight: np.ndarray) -> Any:
     """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
     X, centre = block.X, block.centre
     squares = (X.multiply(X).T @ weight).T
@@ -67,7 +67,7 @@ def squared_columns(block: SparseRows, weight: Any) -> Any:
     return np.concatenate([squares + shift, mass], axis=1)
 
 
-def row_gram(X: Any, centre: Any, weight: Any, constant: float) -> Any:
+def row_gram(X: Any, centre: np.ndarray, weight: np.ndarray, constant: float) -> Any:
     """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, dense (n, n).
 
     Frequent columns are centred before they are multiplied, the others afterwards.

@@ -47,7 +47,7 @@ class SparseGrams(AbstractGrams):
         self.dense = [_numpy.empty_gram(n_dense, rows.centre) for _ in range(n_weights)]
         self._waiting: list[tuple[Any, Any]] = []  # rare columns (b, r), weights (b, T)
 
-    def add(self, block: SparseRows, weights: Any) -> None:
+    def add(self, block: Any, weights: Any) -> None:
         rare = block.X if self.rare is None else block.X[:, self.rare]
         if self.totals[0].shape[0] > self.n_rare:
             self._add_dense(block, rare, weights)
@@ -57,7 +57,7 @@ class SparseGrams(AbstractGrams):
         ):
             self._flush()
 
-    def _add_dense(self, block: SparseRows, rare: Any, weights: Any) -> None:
+    def _add_dense(self, block: SparseRows, rare: Any, weights: np.ndarray) -> None:
         """Products with frequent columns and the intercept's, (b, c)."""
         r = self.n_rare
         size = max(_ENTRIES // len(self.dense[0]), 256)
@@ -118,7 +118,7 @@ class SparseGrams(AbstractGrams):
         places = np.argsort(order[: len(whole)])
         return whole[np.ix_(places, places)]
 
-    def __add__(self, other: "SparseGrams") -> "SparseGrams":
+    def __add__(self, other: Any) -> "SparseGrams":
         for grams in (self, other):
             grams._flush()
         for t in range(len(self.totals)):
@@ -127,7 +127,7 @@ class SparseGrams(AbstractGrams):
         return self
 
 
-def add_gram(total: Any, block: SparseRows, weight: Any) -> Any:
+def add_gram(total: np.ndarray, block: SparseRows, weight: np.ndarray) -> Any:
     """``total + block' diag(weight) block``."""
     grams = SparseGrams(block, 1)
     grams.add(block, weight[:, None])
@@ -143,7 +143,7 @@ def _column_blocks(X: Any) -> list[tuple[slice, Any]]:
     return [(place, by_columns[:, place]) for place in places]
 
 
-def _scaled(X: Any, weight: Any) -> Any:
+def _scaled(X: Any, weight: np.ndarray) -> Any:
     """``diag(weight) X`` of CSR rows, their structure shared."""
     data = X.data * np.repeat(weight, np.diff(X.indptr))
     return csr_array((data, X.indices, X.indptr), shape=X.shape)

@@ -3,6 +3,8 @@
 import abc
 from typing import Any
 
+from skinfluence._array import Array
+
 
 class AbstractCurvature(abc.ABC):
     """A symmetric operator on vectors of G groups, ``H`` of the objective in sum form."""
@@ -13,7 +15,7 @@ class AbstractCurvature(abc.ABC):
         """Entries D of one group."""
 
     @abc.abstractmethod
-    def matvec(self, vectors: Any) -> Any:
+    def matvec(self, vectors: Array) -> Any:
         """``H @ vectors`` for vectors (G, D, m)."""
 
     @abc.abstractmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._design import Design
 from skinfluence._kernels import AbstractGrams, ShiftedGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
@@ -59,13 +59,13 @@ class RowwiseCurvature(AbstractCurvature):
             tilt = tilt + xp.astype(penalty.corners.present, tilt.dtype)
         return gauge_basis(self.diagonal_part + tilt, layout, shift, free)
 
-    def matvec(self, vectors: Any) -> Any:
+    def matvec(self, vectors: Array) -> Any:
         objective, layout = self.objective, self.objective.layout
         xp = array_namespace(vectors)
         flat = layout.side_by_side(vectors)  # (q, K m)
         shape = (-1, layout.n_outputs, vectors.shape[-1])
 
-        def product(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+        def product(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
             moves = xp.reshape(block @ flat, shape)  # (b, K, m)
             slopes = s[:, None, None] * objective.loss.hessian_product(y, u, moves)
             return total + xp.reshape(slopes, (moves.shape[0], -1)).T @ block
@@ -80,7 +80,7 @@ class RowwiseCurvature(AbstractCurvature):
         objective, layout = self.objective, self.objective.layout
         xp = array_namespace(self.theta)
 
-        def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+        def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
             bends = xp.linalg.diagonal(
                 self._weighted_hessian(y, u, s)
             )  # (b, G or 1, Kb)
@@ -97,7 +97,7 @@ class RowwiseCurvature(AbstractCurvature):
         objective, layout = self.objective, self.objective.layout
         g, part = divmod(k, layout.group_size)
 
-        def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+        def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
             M = self._weighted_hessian(y, u, s)
             bend = M[:, min(g, M.shape[1] - 1), part, part]
             return kernels(block).add_gram(total, block, bend)
@@ -128,7 +128,9 @@ class RowwiseCurvature(AbstractCurvature):
         known = vars(self).get("first_order")
         B = layout.unpack(self.theta).T
 
-        def add(total: _Expansion, block: Any, y: Any, s: Any, *u: Any) -> _Expansion:
+        def add(
+            total: _Expansion, block: Array, y: Array, s: Array, *u: Array
+        ) -> _Expansion:
             outputs = u[0] if u else block @ B
             M = self._weighted_hessian(y, outputs, s)
             if len(pairs) > 1:
@@ -209,7 +211,7 @@ class RowwiseCurvature(AbstractCurvature):
         y = self.objective.targets[one, ...]
         return self.objective.loss.hessian(y, u).shape[1]
 
-    def _weighted_hessian(self, y: Any, u: Any, s: Any) -> Any:
+    def _weighted_hessian(self, y: Array, u: Array, s: Array) -> Any:
         return s[:, None, None, None] * self.objective.loss.hessian(y, u)
 
 
@@ -256,7 +258,7 @@ def _assembled(parts: Any, pairs: list[tuple[int, int]], group_size: int) -> Any
     return whole
 
 
-def _diagonal_rows(ridge: Any, group: int) -> Any:
+def _diagonal_rows(ridge: Array, group: int) -> Any:
     """Rows whose Gram matrix is the ridge of a group, (D, D)."""
     xp = array_namespace(ridge)
     values = ridge[min(group, ridge.shape[0] - 1), :]
@@ -264,7 +266,7 @@ def _diagonal_rows(ridge: Any, group: int) -> Any:
     return eye * xp.sqrt(values)
 
 
-def _root_rows(block: Any, M: Any) -> Any:
+def _root_rows(block: Array, M: Array) -> Any:
     """Rows (b Kb, D) whose Gram matrix is ``sum_i X~_i' M_i X~_i``."""
     xp = array_namespace(block)
     values, vectors = xp.linalg.eigh(M)  # (b, Kb), (b, Kb, Kb)

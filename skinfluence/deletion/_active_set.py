@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners
+from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._exact import Exact, indices_of, joined, taken_deltas
 from skinfluence.deletion._one_step import product
@@ -39,8 +40,6 @@ _ENTRIES = 2**21
 _MARGIN = 0.04
 # Rows whose gradients are computed at once.
 _CANDIDATES = 128
-# A row whose steps shrink less than this is handed to steps with its own curvature.
-_LEAST_CONTRACTION = 0.5
 _MOST_STEPS = 100
 
 
@@ -154,7 +153,7 @@ class Followed(AbstractDeletion):
             active_set_changes=xp.zeros_like(found.converged),
         )
 
-    def _changes(self, rows: Any, theta: Any) -> Any:
+    def _changes(self, rows: Any, theta: Array) -> Any:
         if self.point.objective.loss.quadratic:
             return self._test.changes(rows, theta)
         share = row_terms(self.point, rows).share
@@ -177,7 +176,7 @@ class Followed(AbstractDeletion):
             if found.converged and (quadratic or length <= enough):
                 last = xp.zeros_like(step) if quadratic else step
                 return self._ended(x, last, n_steps, True)
-            if length > _LEAST_CONTRACTION * before or not found.converged:
+            if length > LEAST_CONTRACTION * before or not found.converged:
                 break
             before = length
             theta = xp.reshape(x, point.theta.shape)
@@ -199,7 +198,7 @@ class Followed(AbstractDeletion):
         theta = xp.where(lost[:, None, None], xp.nan, found.theta)
         return found._replace(theta=theta, unbounded=lost)
 
-    def _ended(self, x: Any, last: Any, n_steps: int, converged: bool) -> Deltas:
+    def _ended(self, x: Array, last: Any, n_steps: int, converged: bool) -> Deltas:
         shape, xp = self.point.theta.shape, array_namespace(x)
         start = xp.reshape(self.point.theta, (-1,))
         corners = self._test.at.corners
@@ -232,7 +231,7 @@ class _Test:
         self.free = xp.nonzero((self.start != 0) | ~self.at.corners.present)[0]
         self.floor, self.gauge = self.at.floor, point.curvature.gauge
 
-    def changes(self, rows: Any, theta: Any) -> Any:
+    def changes(self, rows: Any, theta: Array) -> Any:
         """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
         xp = array_namespace(theta)
         n_rows = theta.shape[0]
@@ -246,7 +245,7 @@ class _Test:
         ]
         return xp.concat(parts, axis=0)
 
-    def _changes(self, rows: Any, theta: Any) -> Any:
+    def _changes(self, rows: Any, theta: Array) -> Any:
         terms = row_terms(self.point, rows)
         terms = terms._replace(block=densified(terms.block))
         found = self.breaks(self._gradient(terms, theta), theta, terms.share)
@@ -257,7 +256,7 @@ class _Test:
             found = found | self.breaks(gradient, part * theta, terms.share)
         return found
 
-    def _gradient(self, terms: RowTerms, theta: Any) -> Any:
+    def _gradient(self, terms: RowTerms, theta: Array) -> Any:
         """Of the quadratic model without each row, right for entries at zero, (b, N)."""
         xp, layout = array_namespace(theta), self.point.objective.layout
         flat = xp.reshape(theta, (theta.shape[0], -1))
@@ -267,7 +266,7 @@ class _Test:
         own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
         return self.at.gradient + change - own
 
-    def breaks(self, gradient: Any, theta: Any, share: Any) -> Any:
+    def breaks(self, gradient: Array, theta: Array, share: Array) -> Any:
         """Whether an entry off zero has passed it, or one at zero is pulled off, (b,)."""
         xp = array_namespace(theta)
         gradient = xp.reshape(gradient, (theta.shape[0], -1))
@@ -311,7 +310,7 @@ class _Model(NamedTuple):
     hessian: "_Downdated"
     corners: Corners
 
-    def length(self, step: Any) -> float:
+    def length(self, step: Array) -> float:
         """Length of a step, measured by the curvature."""
         xp = array_namespace(step)
         entries = xp.nonzero(step)[0]
@@ -329,13 +328,13 @@ class _Downdated(AbstractSquare):
     M: Any  # (K, K) weighted second derivatives of its loss
     shared: Any  # (N,) the penalty's curvature that leaves with it
 
-    def square(self, entries: Any) -> Any:
+    def square(self, entries: Array) -> Any:
         xp = array_namespace(self.J)
         J, shared = xp.take(self.J, entries, axis=1), xp.take(self.shared, entries)
         eye = xp.eye(entries.shape[0], dtype=J.dtype, device=device_of(J))
         return self.full.square(entries) - J.T @ (self.M @ J) - eye * shared
 
-    def product(self, entries: Any, vectors: Any) -> Any:
+    def product(self, entries: Array, vectors: Array) -> Any:
         moves = self.M @ (self.J @ vectors)
         return (
             self.full.product(entries, vectors)

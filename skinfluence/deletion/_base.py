@@ -3,6 +3,7 @@
 import abc
 from typing import Any, ClassVar, NamedTuple
 
+from skinfluence._array import Rows
 from skinfluence.solvers import Point, own_outputs, row_terms
 
 
@@ -26,10 +27,10 @@ class AbstractDeletion(abc.ABC):
     linear: ClassVar[bool] = False  # a derivative: effects on losses are linear too
 
     @abc.abstractmethod
-    def deltas(self, rows: Any) -> Deltas:
+    def deltas(self, rows: Rows) -> Deltas:
         """Deltas of the parameters for the rows of a slice or index array."""
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         """Linear outputs of each row by the model without it.
 
         Returns ``u`` (b, K), NaN where they do not exist, and the masks
@@ -42,7 +43,7 @@ class AbstractDeletion(abc.ABC):
         u = terms.outputs + layout.ungrouped(moves)
         return u, found.unidentified, found.unbounded
 
-    def missed_changes(self, rows: Any) -> Any:
+    def missed_changes(self, rows: Rows) -> Any:
         """Rows whose deletion changes the active set, which ``outputs`` does not follow.
 
         A mask (b,); None where it follows, or where the penalty has no corners.

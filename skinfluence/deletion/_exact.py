@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence import _threads
-from skinfluence._array import array_namespace, device_of, masked
+from skinfluence._array import Array, Rows, array_namespace, device_of, masked
 from skinfluence._kernels import densified
+from skinfluence._tolerances import LEAST_CONTRACTION, MOST_CONDITION
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._one_step import (
@@ -29,14 +30,12 @@ from skinfluence.solvers import (
 )
 
 # Entries up to which third derivatives, of this number cubed, are worth their memory.
-_MOST_THIRD, _MOST_CONDITION = 128, 1e6
+_MOST_THIRD = 128
 # A float32 pass is right to 1e-9 of a delta or so, and half as dear: it serves while
 # most steps are this many times too long to be the last but one. Halley's start is this
 # much shorter than the step before it; and steps below 1e-5 of a delta are too fine.
 _FAR, _HALLEY_GAIN, _LEAST_SINGLE = 1e3, 1e4, 1e-5
 _LEAST_SINGLE_ROWS, _MOST_SINGLE, _MOST_SINGLE_CONDITION = 1000, 1024, 1e4
-# A row whose steps shrink less than this is handed to Newton steps of its own.
-_LEAST_CONTRACTION = 0.5
 
 
 @final
@@ -64,7 +63,7 @@ class Exact(AbstractDeletion):
     max_iter: int = 50
     progress: Callable[[int], None] = lambda n_rows: None
 
-    def deltas(self, rows: Any) -> Deltas:
+    def deltas(self, rows: Rows) -> Deltas:
         if self.point.objective.loss.quadratic:
             return Newton(self.point).deltas(rows)
         indices = indices_of(rows, self.point)
@@ -94,7 +93,7 @@ class Exact(AbstractDeletion):
         small = layout.size <= _MOST_THIRD and layout.size**2 <= n
         has_third = self.point.objective.loss.has_third
         # Nearly dependent columns lose three times their digits in a cube.
-        harmless = self.point.factor.condition <= _MOST_CONDITION
+        harmless = self.point.factor.condition <= MOST_CONDITION
         return Halley(self.point) if small and has_third and harmless else None
 
     @cached_property
@@ -117,7 +116,7 @@ class Exact(AbstractDeletion):
         eye = xp.eye(H.shape[-1], dtype=H.dtype, device=device_of(H))
         return H - curvature.diagonal_part[..., None] * eye
 
-    def _minima(self, rows: Any) -> Deltas:
+    def _minima(self, rows: Rows) -> Deltas:
         xp = array_namespace(rows)
         active, finished = self._started(rows)
         for n_steps in range(1, self.max_iter + 1):
@@ -130,7 +129,7 @@ class Exact(AbstractDeletion):
             single = self._may_be_single and _most_exceed(active, far)
             step, length = self._next_step(active, single=single)
             done = (length <= active.enough) & (not single)  # float64 certifies
-            hard = ~done & ~(length <= _LEAST_CONTRACTION * active.length)
+            hard = ~done & ~(length <= LEAST_CONTRACTION * active.length)
             active = active._replace(theta=active.theta - step, length=length)
             ended = _selected(active, done)
             finished.append(
@@ -145,7 +144,7 @@ class Exact(AbstractDeletion):
         back = xp.take(order, xp.argsort(xp.argsort(rows)), axis=0)
         return taken_deltas(found, back)
 
-    def _started(self, rows: Any) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
+    def _started(self, rows: Rows) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
         """Candidates after one Newton step, and the rows that cannot be deleted."""
         objective, factor = self.point.objective, self.point.factor
         xp = array_namespace(self.point.theta)
@@ -185,7 +184,7 @@ class Exact(AbstractDeletion):
             rhs = downdated_rhs(self.point, at, at.inverse, r - bent)
         return factor.steps(rhs, at.share), length
 
-    def gradients(self, rows: Any, theta: Any) -> Any:
+    def gradients(self, rows: Rows, theta: Array) -> Any:
         """Of the objective without each row, at its delta theta (b, G, D)."""
         terms = row_terms(self.point, rows)
         terms = terms._replace(block=densified(terms.block))
@@ -197,7 +196,7 @@ class Exact(AbstractDeletion):
         xp = array_namespace(at.theta)
         loss, penalty = objective.loss, objective.penalty
 
-        def slopes(y: Any, u: Any, s: Any, moves: Any) -> Any:
+        def slopes(y: Array, u: Array, s: Array, moves: Array) -> Any:
             change = loss.curved_change if single else loss.gradient_change
             found = change(y, u, moves)
             found *= xp.astype(s, found.dtype, copy=False)[:, None, None]
@@ -218,7 +217,7 @@ class Exact(AbstractDeletion):
         return total - layout.lifted(at.block, own) + pull
 
     def _refitted(
-        self, at: "_Candidates", step: Any, n_steps: int
+        self, at: "_Candidates", step: Array, n_steps: int
     ) -> list[tuple[Any, Deltas]]:
         """Damped Newton steps of its own for each of these rows."""
         xp = array_namespace(at.theta)
@@ -290,13 +289,13 @@ def _most_exceed(candidates: _Candidates, times: float) -> bool:
     return bool(2 * xp.count_nonzero(far) > far.shape[0])
 
 
-def _selected(candidates: _Candidates, mask: Any) -> _Candidates:
+def _selected(candidates: _Candidates, mask: Array) -> _Candidates:
     return _Candidates(
         *(None if column is None else masked(column, mask) for column in candidates)
     )
 
 
-def _certified(theta: Any, last_step: Any, n_steps: int) -> Deltas:
+def _certified(theta: Array, last_step: Array, n_steps: int) -> Deltas:
     xp = array_namespace(theta)
     device = device_of(theta)
     no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
@@ -327,7 +326,7 @@ def taken_deltas(found: Deltas, order: Any) -> Deltas:
     )
 
 
-def indices_of(rows: Any, point: Point) -> Any:
+def indices_of(rows: Rows, point: Point) -> Any:
     """Rows of a slice or index array as indices."""
     if not isinstance(rows, slice):
         return rows

@@ -7,10 +7,11 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, to_numpy
+from skinfluence._array import Array, Rows, array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
+from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.curvature import AbstractCurvature, RowwiseCurvature
 from skinfluence.solvers import (
     AbstractFactor,
@@ -21,11 +22,8 @@ from skinfluence.solvers import (
     taken,
 )
 
-# An inverse this large: what is left of some direction is rounding.
-_LEAST_REMAINDER = 1e-10
 
-
-def without_rows(objective: Objective, rows: Any) -> Objective:
+def without_rows(objective: Objective, rows: Rows) -> Objective:
     """The objective when rows, and their share of the penalty, have left."""
     xp, kept = array_namespace(objective.weight), np.ones(objective.n_rows, dtype=bool)
     kept[to_numpy(rows)] = False
@@ -39,7 +37,7 @@ def without_rows(objective: Objective, rows: Any) -> Objective:
     )
 
 
-def leaving(objective: Objective, rows: Any) -> Objective:
+def leaving(objective: Objective, rows: Rows) -> Objective:
     """What leaves with rows: the sum of their losses, and their share of the penalty."""
     design, penalty = objective.design, objective.penalty
     share = penalty.share * _counted(objective, rows)
@@ -54,7 +52,7 @@ def leaving(objective: Objective, rows: Any) -> Objective:
     )
 
 
-def _counted(objective: Objective, rows: Any) -> float:
+def _counted(objective: Objective, rows: Rows) -> float:
     xp = array_namespace(objective.weight)
     return float(xp.sum(taken(objective.counted, rows)))
 
@@ -65,7 +63,7 @@ class AbstractRest(abc.ABC):
     unidentified: bool  # the other rows do not determine the model
 
     @abc.abstractmethod
-    def solve(self, rhs: Any) -> Any:
+    def solve(self, rhs: Array) -> Any:
         """``inv(H_-G) rhs`` for one vector (G, D)."""
 
 
@@ -80,7 +78,7 @@ class Rests:
     def __init__(self, point: Point, solver: AbstractSolver) -> None:
         self.point, self.solver = point, solver
 
-    def without(self, rows: Any) -> AbstractRest:
+    def without(self, rows: Array) -> AbstractRest:
         """The curvature without these rows (indices)."""
         layout = self.point.objective.layout
         if rows.shape[0] * layout.group_size <= layout.size:
@@ -91,7 +89,7 @@ class Rests:
     def _matrix(self) -> Any:
         return self.point.curvature.as_matrix()
 
-    def _factored(self, rows: Any) -> "Factored":
+    def _factored(self, rows: Rows) -> "Factored":
         point = self.point
         rest = without_rows(point.objective, rows)
         damping = point.curvature.damping
@@ -137,7 +135,7 @@ class _Difference(AbstractCurvature):
         """Penalty and damping of the rows left."""
         return self.rest.diagonal_part
 
-    def matvec(self, vectors: Any) -> Any:
+    def matvec(self, vectors: Array) -> Any:
         return self.rest.matvec(vectors)
 
     def as_matrix(self) -> Any:
@@ -156,7 +154,7 @@ class Factored(AbstractRest):
     factor: AbstractFactor
     unidentified: bool
 
-    def solve(self, rhs: Any) -> Any:
+    def solve(self, rhs: Array) -> Any:
         return self.factor.solve(rhs[..., None]).value[..., 0]
 
 
@@ -183,7 +181,7 @@ class Downdated(AbstractRest):
     unidentified: bool
 
     @classmethod
-    def of(cls, point: Point, rows: Any) -> "Downdated":
+    def of(cls, point: Point, rows: Rows) -> "Downdated":
         """The curvature at a point without rows (indices)."""
         terms = row_terms(point, rows)
         xp, share, block = array_namespace(rows), None, densified(terms.block)
@@ -196,7 +194,7 @@ class Downdated(AbstractRest):
         inverse, lost = _inverse(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
         return cls(point, block, terms.bend, share, inverse, lost)
 
-    def solve(self, rhs: Any) -> Any:
+    def solve(self, rhs: Array) -> Any:
         layout, xp = self.point.objective.layout, array_namespace(rhs)
         first = self.point.factor.steps(rhs[None, ...], self.share)[0, ...]
         inner = layout.grouped(self.block @ layout.unpack(first).T)  # (m, G, Kb)
@@ -209,7 +207,7 @@ class Downdated(AbstractRest):
         return first + more[0, ...]
 
 
-def pair_blocks(point: Point, block: Any, share: Any = None) -> Any:
+def pair_blocks(point: Point, block: Array, share: Array | None = None) -> Any:
     """``X~_i inv(H) X~_j'`` of all pairs of rows (m, q), (G, m, Kb, m, Kb)."""
     layout, xp = point.objective.layout, array_namespace(block)
     m, G, Kb = block.shape[0], layout.n_groups, layout.group_size
@@ -224,17 +222,17 @@ def pair_blocks(point: Point, block: Any, share: Any = None) -> Any:
     return xp.permute_dims(xp.stack(columns), (2, 4, 3, 1, 0))
 
 
-def bent(bend: Any, values: Any) -> Any:
+def bent(bend: Array, values: Array) -> Any:
     """``M_i v_i`` for bends (m, G or 1, Kb, Kb) and values (G, m, Kb, c)."""
     xp = array_namespace(values)
     return xp.matmul(xp.permute_dims(bend, (1, 0, 2, 3)), values)
 
 
-def _inverse(matrices: Any) -> tuple[Any, bool]:
+def _inverse(matrices: Array) -> tuple[Any, bool]:
     """Inverses, and whether one of them is lost to rounding."""
     xp = array_namespace(matrices)
     sign, _ = xp.linalg.slogdet(matrices)
     if bool(xp.any(sign == 0)):
         return matrices, True
     inverse = xp.linalg.inv(matrices)
-    return inverse, not bool(xp.max(xp.abs(inverse)) * _LEAST_REMAINDER <= 1)
+    return inverse, not bool(xp.max(xp.abs(inverse)) * LEAST_REMAINDER <= 1)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._objective import Objective
+from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion._base import Deltas
 from skinfluence.deletion._exact import joined
@@ -31,9 +32,6 @@ from skinfluence.solvers import (
     settle,
     taken,
 )
-
-# A group whose steps shrink less than this gets Newton steps with its own curvature.
-_LEAST_CONTRACTION = 0.5
 
 
 def group_gradients(point: Point, groups: Sequence[Any]) -> Any:
@@ -60,7 +58,7 @@ class AbstractGroupDeletion(abc.ABC):
         return joined([self.delta(rows) for rows in groups])
 
     @abc.abstractmethod
-    def delta(self, rows: Any) -> Deltas:
+    def delta(self, rows: Array) -> Deltas:
         """The delta of one group, (1, G, D)."""
 
 
@@ -77,7 +75,7 @@ class GroupJackknife(AbstractGroupDeletion):
     point: Point
     linear: ClassVar[bool] = True
 
-    def delta(self, rows: Any) -> Deltas:
+    def delta(self, rows: Array) -> Deltas:
         gone = leaving(self.point.objective, rows)
         gradient = gone.first_order(self.point.theta).gradient
         theta = self.point.factor.steps(gradient[None, ...])
@@ -104,7 +102,7 @@ class GroupNewton(AbstractGroupDeletion):
         """Curvatures without groups."""
         return Rests(self.point, self.solver)
 
-    def delta(self, rows: Any) -> Deltas:
+    def delta(self, rows: Array) -> Deltas:
         point = self.point
         rest = self.rests.without(rows)
         unbounded = _is_unbounded(point, rows)
@@ -115,13 +113,13 @@ class GroupNewton(AbstractGroupDeletion):
         n_steps = 1
         if self.corrected and not quadratic:
             step, length = chord_step(point, rest, rows, theta)
-            if length <= _LEAST_CONTRACTION * before:
+            if length <= LEAST_CONTRACTION * before:
                 theta, n_steps = theta + step, 2
         xp = array_namespace(theta)
         last = xp.full_like(theta, 0.0 if quadratic else float("inf"))
         return self._tested(rows, _deltas(theta[None, ...], last[None, ...], n_steps))
 
-    def _tested(self, rows: Any, found: Deltas) -> Deltas:
+    def _tested(self, rows: Array, found: Deltas) -> Deltas:
         """Whether the active set, which the step has held, would change."""
         if self.point.objective.wider is None:
             return found
@@ -154,12 +152,12 @@ class GroupExact(AbstractGroupDeletion):
         """Where the steps start."""
         return GroupNewton(on_active_set(self.point), self.solver)
 
-    def delta(self, rows: Any) -> Deltas:
+    def delta(self, rows: Array) -> Deltas:
         found = self._delta(rows)
         self.progress(1)
         return found
 
-    def _delta(self, rows: Any) -> Deltas:
+    def _delta(self, rows: Array) -> Deltas:
         if on_active_set(self.point).objective.wider is not None:
             return self._followed(rows)
         if self.point.objective.loss.quadratic:
@@ -175,12 +173,12 @@ class GroupExact(AbstractGroupDeletion):
             if length <= enough:
                 moved = theta + step
                 return _deltas(moved[None, ...], step[None, ...], n_steps)
-            if not length <= _LEAST_CONTRACTION * before:
+            if not length <= LEAST_CONTRACTION * before:
                 break
             theta, before = theta + step, length
         return self._polished(rows, theta, enough)
 
-    def _polished(self, rows: Any, theta: Any, enough: float) -> Deltas:
+    def _polished(self, rows: Array, theta: Array, enough: float) -> Deltas:
         """Damped Newton steps from the better of the candidate and the full minimum."""
         point = self.point
         objective = without_rows(point.objective, rows)
@@ -199,7 +197,7 @@ class GroupExact(AbstractGroupDeletion):
         last = -end.point.newton_step[None, ...]
         return _deltas(moved, last, end.n_steps, end.converged)
 
-    def _followed(self, rows: Any) -> Deltas:
+    def _followed(self, rows: Array) -> Deltas:
         """The minimum over all features, whatever the active set becomes."""
         wide, xp = self.point, array_namespace(self.point.theta)
         objective = without_rows(wide.objective, rows)
@@ -221,7 +219,7 @@ class GroupExact(AbstractGroupDeletion):
         )
 
 
-def newton_step(point: Point, rest: AbstractRest, rows: Any) -> tuple[Any, float]:
+def newton_step(point: Point, rest: AbstractRest, rows: Array) -> tuple[Any, float]:
     """``inv(H_-G) (sum_i s_i g_i + share)`` (G, D), and its length."""
     gradient = leaving(point.objective, rows).first_order(point.theta).gradient
     step = rest.solve(gradient)
@@ -229,7 +227,7 @@ def newton_step(point: Point, rest: AbstractRest, rows: Any) -> tuple[Any, float
 
 
 def chord_step(
-    point: Point, rest: AbstractRest, rows: Any, theta: Any
+    point: Point, rest: AbstractRest, rows: Array, theta: Array
 ) -> tuple[Any, float]:
     """The next step from a candidate delta, by the same curvature, and its length."""
     objective: Objective = without_rows(point.objective, rows)
@@ -238,19 +236,19 @@ def chord_step(
     return step, _length(gradient, step)
 
 
-def _is_unbounded(point: Point, rows: Any) -> bool:
+def _is_unbounded(point: Point, rows: Array) -> bool:
     """Whether the rows left are known to have no finite optimum: a class is absent."""
     if point.objective.loss.quadratic:
         return False
     return has_no_minimum(without_rows(point.objective, rows), point.outputs)
 
 
-def _length(gradient: Any, step: Any) -> float:
+def _length(gradient: Array, step: Array) -> float:
     """Length of a step by the curvature that gave it."""
     return abs(float(array_namespace(step).sum(gradient * step))) ** 0.5
 
 
-def _breaks(point: Point, rows: Any, theta: Any) -> bool:
+def _breaks(point: Point, rows: Array, theta: Array) -> bool:
     """Whether an entry has passed zero, or one at zero would be pulled off it."""
     objective, xp = point.objective, array_namespace(theta)
     assert objective.wider is not None
@@ -264,7 +262,9 @@ def _breaks(point: Point, rows: Any, theta: Any) -> bool:
     return bool(xp.any(at.corners.present & (passed | pulled)))
 
 
-def _deltas(theta: Any, last_step: Any, n_steps: int, converged: bool = True) -> Deltas:
+def _deltas(
+    theta: Array, last_step: Array, n_steps: int, converged: bool = True
+) -> Deltas:
     xp = array_namespace(theta)
     device = device_of(theta)
     no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)

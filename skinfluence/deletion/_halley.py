@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, final
 
 from skinfluence import _threads
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._one_step import (
@@ -65,7 +65,7 @@ class Halley(AbstractDeletion):
             )
         return cls(point)
 
-    def deltas(self, rows: Any) -> Deltas:
+    def deltas(self, rows: Rows) -> Deltas:
         newton = Newton(self.point).deltas(rows)
         if self.point.objective.loss.quadratic:
             return newton
@@ -89,7 +89,7 @@ class Halley(AbstractDeletion):
         slope = terms.weight[:, None, None] * terms.slope
         start = row_gradients(point, terms, slope)
 
-        def length(rhs: Any) -> Any:
+        def length(rhs: Array) -> Any:
             return factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
 
         newton = rhs = downdated_rhs(point, terms, inverse, start)
@@ -129,7 +129,7 @@ class ThirdDerivative:
         is_cheap = size <= MOST_ENTRIES and size**2 <= _ROWS_A_TENSOR_IS_WORTH * n_rows
         return cls(point, tensor_of(point) if is_cheap else None)
 
-    def product(self, terms: Any, left: Any, right: Any) -> Any:
+    def product(self, terms: Any, left: Array, right: Array) -> Any:
         """``T_-i[left_i, right_i]`` for vectors (b, G, D), of their shape."""
         objective, layout = self.point.objective, self.point.objective.layout
         y = taken(objective.targets, terms.rows)
@@ -139,7 +139,7 @@ class ThirdDerivative:
         own = layout.grouped(terms.weight[:, None] * own)
         return self._whole(left, right) - layout.lifted(terms.block, own)
 
-    def _whole(self, left: Any, right: Any) -> Any:
+    def _whole(self, left: Array, right: Array) -> Any:
         """``T[left_i, right_i]`` with every row."""
         xp, loss = array_namespace(left), self.point.objective.loss
         if self.tensor is not None:
@@ -148,13 +148,13 @@ class ThirdDerivative:
             found = [_times(self.tensor, *(v[p, ...] for v in both)) for p in parts]
             return xp.concat(found, axis=0)
 
-        def slopes(y: Any, u: Any, s: Any, *moves: Any) -> Any:
+        def slopes(y: Array, u: Array, s: Array, *moves: Array) -> Any:
             return s[:, None, None] * loss.third_product(y, u, *moves)
 
         return summed_over_rows(self.point, slopes, left, right)
 
 
-def _times(tensor: Any, left: Any, right: Any = None) -> Any:
+def _times(tensor: Any, left: Array, right: Array | None = None) -> Any:
     """``T[left_i, right_i]``; of one and the same vector if there is no other."""
     xp = array_namespace(tensor)
     if right is None:
@@ -165,7 +165,7 @@ def _times(tensor: Any, left: Any, right: Any = None) -> Any:
     return xp.permute_dims(xp.matmul(pairs, tensor), (1, 0, 2))
 
 
-def _pairs(left: Any, right: Any) -> Any:
+def _pairs(left: Array, right: Array) -> Any:
     """``left_a right_b`` for all pairs of entries a <= b, (b, G, D (D + 1) / 2)."""
     entries = range(left.shape[-1])
     parts = [left[..., a : a + 1] * right[..., a:] for a in entries]
@@ -177,7 +177,7 @@ def tensor_of(point: Point) -> Any:
     objective, layout = point.objective, point.objective.layout
     xp = array_namespace(point.theta)
 
-    def add(total: Any, block: Any, y: Any, u: Any, s: Any) -> Any:
+    def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
         pairs = block[:, :, None] * block[:, None, :]
         third = s[:, None, None, None, None] * objective.loss.third(y, u)
         third = xp.reshape(third, (block.shape[0], -1, 1)) * block[:, None, :]

@@ -37,11 +37,11 @@ class AbstractTarget(abc.ABC):
     linear: ClassVar[bool]
 
     @abc.abstractmethod
-    def value(self, theta: Any) -> float:
+    def value(self, theta: np.ndarray) -> float:
         """The number at theta (G, D)."""
 
     @abc.abstractmethod
-    def gradient(self, theta: Any) -> Any:
+    def gradient(self, theta: np.ndarray) -> Any:
         """Its gradient, (G, D)."""
 
 
@@ -53,10 +53,10 @@ class LinearTarget(AbstractTarget):
     direction: Any  # (G, D)
     linear: ClassVar[bool] = True
 
-    def value(self, theta: Any) -> float:
+    def value(self, theta: np.ndarray) -> float:
         return float(array_namespace(theta).sum(self.direction * theta))
 
-    def gradient(self, theta: Any) -> Any:
+    def gradient(self, theta: np.ndarray) -> Any:
         return self.direction
 
 
@@ -68,10 +68,10 @@ class LossTarget(AbstractTarget):
     objective: Objective  # of these rows, each weighing 1 / m, without a penalty
     linear: ClassVar[bool] = False
 
-    def value(self, theta: Any) -> float:
+    def value(self, theta: np.ndarray) -> float:
         return self.objective.value(theta, self.objective.outputs(theta))
 
-    def gradient(self, theta: Any) -> Any:
+    def gradient(self, theta: np.ndarray) -> Any:
         return self.objective.first_order(theta).gradient
 
 
@@ -158,10 +158,10 @@ class SetSearch:
     def _start(self) -> "_State":
         return self._at(self.point, np.arange(0))
 
-    def _at(self, point: Point, removed: Any) -> "_State":
+    def _at(self, point: Point, removed: np.ndarray) -> "_State":
         return _State(point, removed, self.sign * self.target.value(point.theta))
 
-    def _state(self, removed: Any) -> "_State":
+    def _state(self, removed: np.ndarray) -> "_State":
         """The model without rows; of infinite value where there is none."""
         xp = array_namespace(self.point.theta)
         removed = np.unique(removed)
@@ -227,7 +227,7 @@ class SetSearch:
                 kept.append(int(rows[0]))
         return state
 
-    def _with(self, state: "_State", rows: Any) -> "_State":
+    def _with(self, state: "_State", rows: np.ndarray) -> "_State":
         """Further rows taken out."""
         return self._state(np.concatenate([state.removed, rows]))
 
@@ -239,7 +239,7 @@ class SetSearch:
         return self._state(order[:k])
 
     def _chosen(
-        self, state: "_State", effects: Any, need: int, left: int, flips: bool
+        self, state: "_State", effects: np.ndarray, need: int, left: int, flips: bool
     ) -> Any:
         """The next rows to take out."""
         if flips and not np.min(effects) < 0:
@@ -280,7 +280,7 @@ class SetSearch:
         found[to_numpy(objective.weight) == 0] = np.inf
         return found
 
-    def _pool(self, state: "_State", rows: Any) -> Pool:
+    def _pool(self, state: "_State", rows: np.ndarray) -> Pool:
         """The rows given and those that are out, weighed against each other."""
         rows = np.union1d(rows, state.removed)
         objective, point = self.point.objective, state.point
@@ -372,7 +372,7 @@ def _value(state: _State) -> float:
     return state.value
 
 
-def _needed(value: float, effects: Any, most: int) -> int:
+def _needed(value: float, effects: np.ndarray, most: int) -> int:
     """How many of the best rows the additive ranking takes to flip the sign."""
     falling = np.sort(effects[effects < 0])
     n = int(np.searchsorted(-np.cumsum(falling), value)) + 1

@@ -8,7 +8,8 @@ import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of
+from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.solvers import (
     Point,
@@ -18,25 +19,22 @@ from skinfluence.solvers import (
     row_terms,
 )
 
-# Leverage this close to 1: what is left of the row's direction is rounding.
-_LEAST_REMAINDER = 1e-10
-
 
 class AbstractOneStep(AbstractDeletion):
     """Deltas that are one solve away from coefficients of the row."""
 
     @abc.abstractmethod
-    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
+    def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
 
     @abc.abstractmethod
-    def certified(self, theta: Any) -> tuple[Any, Any]:
+    def certified(self, theta: Array) -> tuple[Any, Any]:
         """``(n_steps, last_step)`` of these deltas."""
 
-    def deltas(self, rows: Any) -> Deltas:
+    def deltas(self, rows: Rows) -> Deltas:
         return self.deltas_of(row_terms(self.point, rows))
 
-    def deltas_of(self, terms: RowTerms, A: Any = None) -> Deltas:
+    def deltas_of(self, terms: RowTerms, A: Array | None = None) -> Deltas:
         """The same where the terms of the rows, perhaps also A, are at hand."""
         c, unidentified = self.coefficients(terms, A)
         xp, theta = array_namespace(c), self._steps(terms, c)
@@ -54,7 +52,7 @@ class AbstractOneStep(AbstractDeletion):
         steps = factor.row_steps(terms.block, c, layout, share)
         return steps + penalty_steps(self.point, terms, share)
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows, by_formula=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
         A = self.point.factor.row_blocks_of_inverse(
@@ -85,7 +83,7 @@ class Jackknife(AbstractOneStep):
     point: Point
     linear: ClassVar[bool] = True
 
-    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
+    def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         xp = array_namespace(terms.slope)
         never = xp.zeros_like(terms.weight, dtype=xp.bool)
         return terms.weight[:, None, None] * terms.slope, never
@@ -93,7 +91,7 @@ class Jackknife(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
 
-    def certified(self, theta: Any) -> tuple[Any, Any]:
+    def certified(self, theta: Array) -> tuple[Any, Any]:
         xp = array_namespace(theta)
         steps = xp.zeros(theta.shape[0], dtype=xp.int64, device=device_of(theta))
         return steps, xp.full_like(theta, xp.inf)
@@ -119,7 +117,7 @@ class Newton(AbstractOneStep):
 
     point: Point
 
-    def coefficients(self, terms: RowTerms, A: Any = None) -> tuple[Any, Any]:
+    def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         if A is None:
             A = self.point.factor.row_blocks_of_inverse(
                 terms.block, self.point.objective.layout, terms.share, terms.rows
@@ -135,14 +133,14 @@ class Newton(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> Any:
         return terms.share
 
-    def certified(self, theta: Any) -> tuple[Any, Any]:
+    def certified(self, theta: Array) -> tuple[Any, Any]:
         xp = array_namespace(theta)
         steps = xp.ones(theta.shape[0], dtype=xp.int64, device=device_of(theta))
         exact = self.point.objective.loss.quadratic
         return steps, xp.full_like(theta, 0.0 if exact else xp.inf)
 
 
-def penalty_pull(point: Point, terms: RowTerms, share: Any) -> Any:
+def penalty_pull(point: Point, terms: RowTerms, share: Array) -> Any:
     """``X~_i inv(H) share_i penalty'``: a row's outputs moved by its share, (b, G, Kb)."""
     layout, steps = point.objective.layout, penalty_steps(point, terms, share)
     if not _alike(terms.share):
@@ -150,7 +148,7 @@ def penalty_pull(point: Point, terms: RowTerms, share: Any) -> Any:
     return layout.grouped(terms.block @ layout.unpack(steps)[0, ...].T)
 
 
-def penalty_steps(point: Point, terms: RowTerms, share: Any) -> Any:
+def penalty_steps(point: Point, terms: RowTerms, share: Array) -> Any:
     """``inv(H) share_i penalty'``, (b, G, D); one for all, (1, G, D), if shares agree."""
     shares = terms.share
     if _alike(shares):
@@ -159,17 +157,17 @@ def penalty_steps(point: Point, terms: RowTerms, share: Any) -> Any:
     return point.factor.steps(shares[:, None, None] * penalty, share)
 
 
-def _alike(shares: Any) -> bool:
+def _alike(shares: Array) -> bool:
     return bool(array_namespace(shares).all(shares == shares[:1]))
 
 
-def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
+def downdated_inverse(bend: Array, A: Array) -> tuple[Any, Any]:
     """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
     xp = array_namespace(A)
     nothing = xp.asarray(xp.nan, dtype=A.dtype, device=device_of(A))
     if A.shape[-1] == 1:  # plain division then, many times faster
         remainder = 1 - bend * A
-        lost = xp.abs(remainder) < _LEAST_REMAINDER
+        lost = xp.abs(remainder) < LEAST_REMAINDER
         inverse = 1 / xp.where(lost, nothing, remainder)
         return inverse, xp.any(lost[..., 0, 0], axis=1)
     eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
@@ -177,11 +175,11 @@ def downdated_inverse(bend: Any, A: Any) -> tuple[Any, Any]:
     singular = xp.linalg.det(remainder) == 0
     inverse = xp.linalg.inv(xp.where(singular[..., None, None], eye, remainder))
     largest = xp.max(xp.abs(inverse), axis=(-2, -1))
-    lost = singular | (largest * _LEAST_REMAINDER > 1)
+    lost = singular | (largest * LEAST_REMAINDER > 1)
     return xp.where(lost[..., None, None], nothing, inverse), xp.any(lost, axis=1)
 
 
-def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Any) -> Any:
+def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Array) -> Any:
     """What ``inv(H)`` has to be applied to for ``inv(H_-i) rhs_i``, (b, G, D).
 
     ``terms`` has the block, bend and share of each row; ``inverse`` is that of
@@ -193,7 +191,7 @@ def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Any) -> Any:
     return rhs + layout.lifted(terms.block, inner)
 
 
-def product(matrices: Any, vectors: Any) -> Any:
+def product(matrices: Array, vectors: Array) -> Any:
     """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
     if vectors.shape[-1] == 1:  # many times faster
         return matrices[..., 0] * vectors

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from skinfluence import _threads
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence._rows import is_shared, iterate, row_blocks
 from skinfluence.solvers import Point
 
@@ -32,7 +32,7 @@ def in_runs(point: Point, n_candidates: int) -> list[list[slice]]:
 
 
 def summed_over_rows(
-    point: Point, slopes: Callable[..., Any], *vectors: Any, single: bool = False
+    point: Point, slopes: Callable[..., Any], *vectors: Array, single: bool = False
 ) -> Any:
     """``sum_j X~_j' slopes(y_j, u_j, s_j, X~_j v, ...)``, one for each candidate.
 

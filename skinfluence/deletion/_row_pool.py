@@ -12,8 +12,8 @@ from typing import Any, final
 
 import numpy as np
 
-# What is left of a direction that a set of rows carries: below this it is rounding.
-_LEAST_REMAINDER = 1e-10
+from skinfluence._tolerances import LEAST_REMAINDER
+
 _BATCH = 2**15
 
 
@@ -80,7 +80,7 @@ class Pool:
         left_i = 1 + di * leverage[into][:, None]
         left_j = 1 + dj * leverage[out][None, :]
         det = left_i * left_j - di * dj * aij**2
-        lost = det < _LEAST_REMAINDER
+        lost = det < LEAST_REMAINDER
         det = np.where(lost, 1.0, det)
         yi, yj = left_j * wi - di * aij * wj, left_i * wj - dj * aij * wi
         effect = -(v[into][:, None] * yi + v[out][None, :] * yj) / det
@@ -166,7 +166,7 @@ class Pool:
         for g in range(len(self.A)):
             pairs = self.A[g][sets[:, :, None], sets[:, None, :]]
             left = eye - self.bend[g][sets][:, :, None] * pairs
-            gone = ~(np.linalg.det(left) > _LEAST_REMAINDER)
+            gone = ~(np.linalg.det(left) > LEAST_REMAINDER)
             left = np.where(gone[:, None, None], eye, left)
             inner = np.linalg.solve(left, self.slope[g][sets][:, :, None])[..., 0]
             total += np.sum(self.pull[g][sets] * inner, axis=1)
@@ -178,10 +178,16 @@ class Pool:
         return comb(int(self.inside.sum()), size)
 
 
-def _effects(sign: Any, pull: Any, slope: Any, bend: Any, leverage: Any) -> Any:
+def _effects(
+    sign: Any,
+    pull: np.ndarray,
+    slope: np.ndarray,
+    bend: np.ndarray,
+    leverage: np.ndarray,
+) -> Any:
     """``-pull sign slope / (1 + sign bend leverage)``, infinite for leverage 1, (P,)."""
     left = 1 + sign * bend * leverage
-    lost = (left < _LEAST_REMAINDER).any(axis=0)
+    lost = (left < LEAST_REMAINDER).any(axis=0)
     left = np.where(lost, 1.0, left)
     effect = -np.sum(pull * sign * slope / left, axis=0)
     return np.where(lost, np.inf, effect)

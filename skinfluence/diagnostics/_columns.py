@@ -12,7 +12,7 @@ References
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence._rows import row_blocks, stream_blocks
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import Totals, over, totals_of
@@ -130,8 +130,8 @@ def _columns(
     own: Residuals,
     totals: Totals,
     scale: Any,
-    squared: Any,
-    delta: Any,
+    squared: Array,
+    delta: Array,
 ) -> Diagnostics:
     """The formulas: ``scale`` without the row, ``squared`` length of its deletion."""
     design, layout, loss = _parts(point)
@@ -166,13 +166,13 @@ def _parts(point: Point) -> tuple[Any, Any, Any]:
     return point.objective.design, point.objective.layout, point.objective.loss
 
 
-def _ratio(top: Any, bottom: Any) -> Any:
+def _ratio(top: Array, bottom: Array) -> Any:
     """``top / bottom``, 0 where both are: a parameter, or a row, that cannot move."""
     xp = array_namespace(bottom)
     return top / xp.where(bottom == 0, xp.ones_like(bottom), bottom)
 
 
-def _determinant_ratio(ratio: Any, rank: Any) -> Any:
+def _determinant_ratio(ratio: Array, rank: Any) -> Any:
     """``ratio**(2 rank)``, finite where there are thousands of parameters."""
     xp = array_namespace(ratio)
     return xp.exp(xp.clip(2 * rank * xp.log(ratio), max=_LARGEST_EXPONENT))
@@ -200,7 +200,9 @@ def _scale_without(
     return xp.sqrt(over(left, dof))
 
 
-def _deviance_traded(point: Point, terms: RowTerms, own: Residuals, delta: Any) -> Any:
+def _deviance_traded(
+    point: Point, terms: RowTerms, own: Residuals, delta: Array
+) -> Any:
     """Deviance that a refit gives for a lower penalty, (b, K).
 
     Both are at the minimum of deviance plus twice the penalty ``R``, of which the share
@@ -247,7 +249,7 @@ def _metric(expected: Point) -> Callable[[Any], Any]:
     few = curvature.size <= curvature.objective.n_rows
     H = curvature.as_matrix() if few else None  # (G or 1, D, D)
 
-    def squared(delta: Any) -> Any:
+    def squared(delta: Array) -> Any:
         columns = xp.permute_dims(delta, (1, 2, 0))  # (G, D, b)
         image = curvature.matvec(columns) if H is None else xp.matmul(H, columns)
         return xp.sum(image * columns, axis=1).T

@@ -2,12 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence._rows import training_blocks
+from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.solvers import Point, row_terms, taken
-
-# Leverage this close to 1: what is left of the row's direction is rounding.
-_LEAST_REMAINDER = 1e-10
 
 
 class Residuals(NamedTuple):
@@ -52,7 +50,7 @@ def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
         pearson=xp.sqrt(s) * loss.pearson_residual(y, u),
         deviance=xp.sign(residual) * xp.sqrt(s * unit),
         leverage=leverage,
-        remainder=xp.where(leverage < 1 - _LEAST_REMAINDER, 1 - leverage, xp.nan),
+        remainder=xp.where(leverage < 1 - LEAST_REMAINDER, 1 - leverage, xp.nan),
         variance=A,
         self_influence=-point.objective.weight_sum
         * terms.slope[..., 0] ** 2
@@ -60,7 +58,7 @@ def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
     )
 
 
-def _own_variance(point: Point, block: Any, rows: slice) -> Any:
+def _own_variance(point: Point, block: Array, rows: slice) -> Any:
     """``x' inv(H) x`` of each row and model, (b, K)."""
     layout = point.objective.layout
     A = point.factor.row_blocks_of_inverse(block, layout, rows=rows)[..., 0, 0]

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence.diagnostics._residuals import Residuals
 from skinfluence.solvers import Point
 
@@ -42,7 +42,7 @@ def totals_of(point: Point, expected: Point, found: Residuals) -> Totals:
     )
 
 
-def over(total: Any, dof: Any) -> Any:
+def over(total: Array, dof: Array) -> Any:
     """Total over degrees of freedom; NaN where there are none or nothing is left."""
     xp = array_namespace(total)
     some = (total > 0) & (dof > 1e-8)

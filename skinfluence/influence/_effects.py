@@ -13,7 +13,7 @@ References
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._design import Design
 from skinfluence._rows import iterate, row_blocks, stream_blocks
 from skinfluence.influence._quantities import AbstractQuantity
@@ -25,14 +25,14 @@ Blocks = Iterator[tuple[slice, Any]]
 _EFFECT_ROWS = 1024
 
 
-def influence_on_parameters(point: Point, rows: Any) -> Any:
+def influence_on_parameters(point: Point, rows: Rows) -> Any:
     """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
     terms = row_terms(point, rows)
     slope = -point.objective.weight_sum * terms.slope
     return point.factor.row_steps(terms.block, slope, point.objective.layout)
 
 
-def self_influence(point: Point, rows: Any) -> Any:
+def self_influence(point: Point, rows: Rows) -> Any:
     """``I_up,loss(z_i, z_i) = -g_i' inv(H_bar) g_i`` of training rows, (b,)."""
     terms = row_terms(point, rows)
     return _self_influence(point, terms.block, terms.slope, rows)
@@ -149,7 +149,7 @@ def mean_gradient(point: Point, design: Design, quantity: AbstractQuantity) -> A
 
 def changes(
     point: Point,
-    deltas: Any,
+    deltas: Array,
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,
@@ -175,7 +175,7 @@ def changes(
     return xp.concat(values, axis=0)
 
 
-def _moved(block: Any, u: Any, flat: Any) -> Any:
+def _moved(block: Array, u: Array, flat: Array) -> Any:
     """Outputs of points (m, K) after the moves of parameters (q, K b): (m, b, K)."""
     xp = array_namespace(u)
     moves = xp.reshape(block @ flat, (*u.shape, -1))  # (m, K, b)
@@ -201,7 +201,7 @@ def _pulled_gradients(
     return _aggregated(xp.concat(parts, axis=0), aggregate, design.n_rows)
 
 
-def _aggregated(values: Any, aggregate: str | None, n_points: int) -> Any:
+def _aggregated(values: Array, aggregate: str | None, n_points: int) -> Any:
     """Values of points as they are, or their share of the mean or sum, (1, ...)."""
     if aggregate is None:
         return values
@@ -209,7 +209,9 @@ def _aggregated(values: Any, aggregate: str | None, n_points: int) -> Any:
     return total / n_points if aggregate == "mean" else total
 
 
-def _self_influence(point: Point, block: Any, slope: Any, rows: Any = None) -> Any:
+def _self_influence(
+    point: Point, block: Array, slope: Array, rows: Rows | None = None
+) -> Any:
     layout = point.objective.layout
     squared = point.factor.squared_lengths(block, slope, layout, rows)
     return -point.objective.weight_sum * squared

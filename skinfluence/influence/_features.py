@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Rows, array_namespace
 from skinfluence._design import Design
 from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
@@ -10,7 +10,7 @@ from skinfluence.solvers import Point, row_terms
 
 
 def feature_influence(
-    point: Point, design: Design, quantity: AbstractQuantity, rows: Any
+    point: Point, design: Design, quantity: AbstractQuantity, rows: Rows
 ) -> Any:
     """``d I_up(z_i) / d x_i`` for training rows by indices, (b, p).
 

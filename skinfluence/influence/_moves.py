@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._effects import mean_gradient
@@ -12,7 +12,7 @@ from skinfluence.solvers import Point
 
 def linear_changes(
     point: Point,
-    moves: Any,
+    moves: Array,
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,

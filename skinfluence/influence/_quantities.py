@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.losses import AbstractLoss
 
 
@@ -12,11 +12,11 @@ class AbstractQuantity(abc.ABC):
     """One number per test point, from outputs ``(..., K)`` whose first axis is points."""
 
     @abc.abstractmethod
-    def value(self, u: Any, points: slice) -> Any:
+    def value(self, u: Array, points: slice) -> Any:
         """The quantity for outputs (b, ..., K) of a slice of the points."""
 
     @abc.abstractmethod
-    def gradient(self, u: Any, points: slice) -> Any:
+    def gradient(self, u: Array, points: slice) -> Any:
         """Its derivative in the outputs (b, K) of a slice of the points."""
 
     @abc.abstractmethod
@@ -32,14 +32,14 @@ class Loss(AbstractQuantity):
     loss: AbstractLoss
     targets: Any  # (m, K_y)
 
-    def value(self, u: Any, points: slice) -> Any:
+    def value(self, u: Array, points: slice) -> Any:
         found = self.loss.value(_spread(self.targets[points, ...], u), u)
         if not self.loss.bounded_domain:
             return found
         xp = array_namespace(u)
         return xp.where(self.loss.within_domain(u), found, xp.inf)
 
-    def gradient(self, u: Any, points: slice) -> Any:
+    def gradient(self, u: Array, points: slice) -> Any:
         return self.loss.gradient(self.targets[points, ...], u)
 
     def at(self, points: slice) -> "Loss":
@@ -53,11 +53,11 @@ class Output(AbstractQuantity):
 
     indicator: Any  # (m, K) one-hot
 
-    def value(self, u: Any, points: slice) -> Any:
+    def value(self, u: Array, points: slice) -> Any:
         xp = array_namespace(u)
         return xp.sum(_spread(self.indicator[points, ...], u) * u, axis=-1)
 
-    def gradient(self, u: Any, points: slice) -> Any:
+    def gradient(self, u: Array, points: slice) -> Any:
         return self.indicator[points, ...]
 
     def at(self, points: slice) -> "Output":
@@ -72,12 +72,12 @@ class Response(AbstractQuantity):
     loss: AbstractLoss
     indicator: Any  # (m, K) one-hot
 
-    def value(self, u: Any, points: slice) -> Any:
+    def value(self, u: Array, points: slice) -> Any:
         xp = array_namespace(u)
         chosen = _spread(self.indicator[points, ...], u)
         return xp.sum(chosen * self.loss.response(u), axis=-1)
 
-    def gradient(self, u: Any, points: slice) -> Any:
+    def gradient(self, u: Array, points: slice) -> Any:
         return self.indicator[points, ...] * self.loss.response_slope(u)
 
     def at(self, points: slice) -> "Response":
@@ -95,17 +95,17 @@ class HeldOut(AbstractQuantity):
     inner: AbstractQuantity
     moves: Any  # (m, K)
 
-    def value(self, u: Any, points: slice) -> Any:
+    def value(self, u: Array, points: slice) -> Any:
         return self.inner.value(u + _spread(self.moves[points, ...], u), points)
 
-    def gradient(self, u: Any, points: slice) -> Any:
+    def gradient(self, u: Array, points: slice) -> Any:
         return self.inner.gradient(u + self.moves[points, ...], points)
 
     def at(self, points: slice) -> "HeldOut":
         return HeldOut(self.inner.at(points), self.moves[points, ...])
 
 
-def _spread(values: Any, u: Any) -> Any:
+def _spread(values: Array, u: Array) -> Any:
     """Values (b, K) with axes of length 1 added to broadcast against (b, ..., K)."""
     shape = (values.shape[0],) + (1,) * (u.ndim - 2) + (values.shape[-1],)
     return array_namespace(values).reshape(values, shape)

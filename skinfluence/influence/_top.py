@@ -2,7 +2,7 @@
 
 from typing import Any, final
 
-from skinfluence._array import array_namespace, device_of, like
+from skinfluence._array import Array, array_namespace, device_of, like
 from skinfluence._kernels import contenders, kernels
 from skinfluence.influence._effects import Blocks
 
@@ -32,7 +32,7 @@ class _Top:
     def __init__(self, k: int, direction: float) -> None:
         self.k, self.direction = k, direction
 
-    def add(self, first: int, block: Any) -> None:
+    def add(self, first: int, block: Array) -> None:
         """Take the values (m, b) of the rows from number ``first`` on."""
         full = self.values is not None and self.values.shape[1] == self.k
         # Among rows without a value, those that fill up would not be told apart.
@@ -43,7 +43,7 @@ class _Top:
         elif found[1].shape[1]:
             self._merge_some(first, block, *found)
 
-    def _merge_all(self, first: int, block: Any) -> None:
+    def _merge_all(self, first: int, block: Array) -> None:
         xp, place = array_namespace(block), device_of(block)
         own = xp.arange(first, first + block.shape[1], device=place)
         own = xp.broadcast_to(own[None, :], block.shape)
@@ -53,7 +53,9 @@ class _Top:
         self.values, self.indices, score = self._largest(block, own)
         self.least = xp.min(score, axis=1)
 
-    def _merge_some(self, first: int, block: Any, points: Any, columns: Any) -> None:
+    def _merge_some(
+        self, first: int, block: Array, points: Any, columns: Array
+    ) -> None:
         xp = array_namespace(block)
         values = block[points[:, None], columns]
         values = xp.where(columns < 0, xp.nan, values)
@@ -63,7 +65,7 @@ class _Top:
         self.values[points], self.indices[points] = kept, own
         self.least[points] = xp.min(score, axis=1)
 
-    def _largest(self, values: Any, indices: Any) -> tuple[Any, Any, Any]:
+    def _largest(self, values: Array, indices: Array) -> tuple[Any, Any, Any]:
         """Of each row the k with the largest scores, in any order."""
         xp, score = array_namespace(values), self._score(values)
         kept = kernels(values).largest(score, self.k)
@@ -80,7 +82,7 @@ class _Top:
             xp.take_along_axis(self.indices, ranks, axis=1),
         )
 
-    def _score(self, values: Any) -> Any:
+    def _score(self, values: Array) -> Any:
         xp = array_namespace(values)
         score = self.direction * values if self.direction else xp.abs(values)
         return xp.where(xp.isnan(score), like(-xp.inf, values), score)

@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import (
     WALL,
     WALL_SLOPE,
@@ -30,10 +30,10 @@ class AbstractHalfTweedie(AbstractLoss):
     power: float
 
     @abc.abstractmethod
-    def antiderivative(self, u: Any, k: float, order: int) -> Any:
+    def antiderivative(self, u: Array, k: float, order: int) -> Any:
         """Derivative of ``A(u, k)`` of an order from 0 to 3, of the shape of ``u``."""
 
-    def _derivative(self, y: Any, u: Any, order: int) -> Any:
+    def _derivative(self, y: Array, u: Array, order: int) -> Any:
         p = self.power
         of_targets = self.antiderivative(u, 1 - p, order)
         return self.antiderivative(u, 2 - p, order) - y * of_targets
@@ -41,19 +41,19 @@ class AbstractHalfTweedie(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         return array_namespace(u).sum(self._derivative(y, u, 0), axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return self._derivative(y, u, 1)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         return self._derivative(y, u, 2)[..., None, None]
 
-    def third(self, y: Any, u: Any) -> Any:
+    def third(self, y: Array, u: Array) -> Any:
         return self._derivative(y, u, 3)[..., None, None, None]
 
-    def one_sided(self, y: Any) -> bool:
+    def one_sided(self, y: Array) -> bool:
         xp = array_namespace(y)
         return 1 <= self.power < 2 and bool(xp.any(xp.max(y, axis=0) == 0))
 
@@ -61,11 +61,11 @@ class AbstractHalfTweedie(AbstractLoss):
     def dispersion_known(self) -> bool:
         return self.power == 1
 
-    def variance(self, mu: Any) -> Any:
+    def variance(self, mu: Array) -> Any:
         """``mu**p``."""
         return mu**self.power
 
-    def unit_deviance(self, y: Any, u: Any) -> Any:
+    def unit_deviance(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         p, mu = self.power, self.response(u)
         if p == 0:
@@ -95,13 +95,13 @@ class HalfTweedieLoss(AbstractHalfTweedie):
     power: float = 1.0
     curves_in_single: ClassVar[bool] = True
 
-    def antiderivative(self, u: Any, k: float, order: int) -> Any:
+    def antiderivative(self, u: Array, k: float, order: int) -> Any:
         if k == 0:
             limits = (u, array_namespace(u).ones_like(u))  # log(mu), and its slope
             return limits[order] if order < 2 else array_namespace(u).zeros_like(u)
         return k ** (order - 1) * _exp(k * u)
 
-    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
         p, xp = self.power, array_namespace(u)
         if not are_small(max(abs(2 - p), abs(1 - p)) * moves, curved=True):
             return super().curved_change(y, u, moves)
@@ -114,11 +114,11 @@ class HalfTweedieLoss(AbstractHalfTweedie):
 
         return change(2 - p, 1.0) - change(1 - p, y)
 
-    def response(self, u: Any) -> Any:
+    def response(self, u: Array) -> Any:
         """Mean of y, ``exp(u)``."""
         return _exp(u)
 
-    def response_slope(self, u: Any) -> Any:
+    def response_slope(self, u: Array) -> Any:
         return _exp(u)
 
     @property
@@ -142,7 +142,7 @@ class HalfTweedieIdentityLoss(AbstractHalfTweedie):
     power: float = 1.0
     bounded_domain: ClassVar[bool] = True
 
-    def antiderivative(self, u: Any, k: float, order: int) -> Any:
+    def antiderivative(self, u: Array, k: float, order: int) -> Any:
         xp = array_namespace(u)
         if order > 0:  # (k - 1) (k - 2) ... u**(k - order)
             factor = 1.0
@@ -151,14 +151,14 @@ class HalfTweedieIdentityLoss(AbstractHalfTweedie):
             return factor * u ** (k - order)
         return xp.log(u) if k == 0 else u**k / k
 
-    def _derivative(self, y: Any, u: Any, order: int) -> Any:
+    def _derivative(self, y: Array, u: Array, order: int) -> Any:
         xp = array_namespace(u)
         inside = u > 0
         found = super()._derivative(y, xp.where(inside, u, xp.ones_like(u)), order)
         outside = (WALL, -WALL_SLOPE, 0.0, 0.0)[order]
         return xp.where(inside, found, outside * xp.ones_like(found))
 
-    def within_domain(self, u: Any) -> Any:
+    def within_domain(self, u: Array) -> Any:
         return array_namespace(u).all(u > 0, axis=-1)
 
     @property

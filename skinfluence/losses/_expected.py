@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from skinfluence._array import Array
 from skinfluence.losses._base import AbstractLoss
 
 
@@ -20,11 +21,11 @@ class ExpectedInformation(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return self.loss.n_groups(n_outputs)
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         return self.loss.value(y, u)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return self.loss.gradient(y, u)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         return self.loss.fisher_weight(u)[..., None, None]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import AbstractLoss
 
 
@@ -18,13 +18,13 @@ class SquaredHinge(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         return array_namespace(u).sum(_lack(y, u) ** 2, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return -2 * y * _lack(y, u)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         return 2 * _indicator(y * u < 1, u)[..., None, None]
 
 
@@ -44,24 +44,24 @@ class ModifiedHuber(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         lack = _lack(y, u)
         return xp.sum(xp.where(lack > 2, 4 * (lack - 1), lack**2), axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return -2 * y * xp.clip(_lack(y, u), max=2.0)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         margin = y * u
         return 2 * _indicator((margin < 1) & (margin >= -1), u)[..., None, None]
 
 
-def _lack(y: Any, u: Any) -> Any:
+def _lack(y: Array, u: Array) -> Any:
     """What is missing to a margin of 1."""
     return array_namespace(u).clip(1 - y * u, min=0.0)
 
 
-def _indicator(mask: Any, u: Any) -> Any:
+def _indicator(mask: Array, u: Array) -> Any:
     return array_namespace(u).astype(mask, u.dtype)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import WALL, WALL_SLOPE, AbstractLoss
 
 
@@ -20,17 +20,17 @@ class HuberLoss(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         r = xp.abs(u - y)
         straight = self.epsilon * (r - self.epsilon / 2)
         return xp.sum(xp.where(r <= self.epsilon, r**2 / 2, straight), axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return xp.clip(u - y, min=-self.epsilon, max=self.epsilon)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return xp.astype(xp.abs(u - y) <= self.epsilon, u.dtype)[..., None, None]
 
@@ -55,7 +55,7 @@ class HuberScaleLoss(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return 1
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         r, sigma, inlier, _ = self._parts(y, u)
         square = r**2 / sigma
@@ -63,7 +63,7 @@ class HuberScaleLoss(AbstractLoss):
         found = sigma + xp.where(inlier, square, straight)
         return xp.where(self.within_domain(u), found, WALL * xp.ones_like(found))
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         r, sigma, _, _ = self._parts(y, u)
         z = xp.clip(r / sigma, min=-self.epsilon, max=self.epsilon)
@@ -71,7 +71,7 @@ class HuberScaleLoss(AbstractLoss):
         wall = xp.stack([xp.zeros_like(r), -WALL_SLOPE * xp.ones_like(r)], axis=-1)
         return xp.where(self.within_domain(u)[..., None], found, wall)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         r, sigma, _, weight = self._parts(y, u)
         z = r / sigma
@@ -79,10 +79,10 @@ class HuberScaleLoss(AbstractLoss):
         bend = 2 * weight / sigma
         return (bend[..., None, None] * xp.stack(rows, axis=-2))[..., None, :, :]
 
-    def within_domain(self, u: Any) -> Any:
+    def within_domain(self, u: Array) -> Any:
         return u[..., 1] > 0
 
-    def _parts(self, y: Any, u: Any) -> tuple[Any, Any, Any, Any]:
+    def _parts(self, y: Array, u: Array) -> tuple[Any, Any, Any, Any]:
         """Residual, scale (1 where there is none), and who is within ``epsilon``."""
         xp = array_namespace(u)
         inside = self.within_domain(u)

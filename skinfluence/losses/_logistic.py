@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace, device_of, logsumexp
+from skinfluence._array import Array, array_namespace, device_of, logsumexp
 from skinfluence.losses._base import AbstractLoss, are_small, curved_exp
 
 
@@ -19,22 +19,22 @@ class HalfBinomialLoss(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         return array_namespace(u).sum(_softplus(u) - y * u, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return self.response(u) - y
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         decay = xp.exp(-xp.abs(u))
         return (decay / (1 + decay) ** 2)[..., None, None]
 
-    def third(self, y: Any, u: Any) -> Any:
+    def third(self, y: Array, u: Array) -> Any:
         skew = 1 - 2 * self.response(u)
         return self.hessian(y, u)[..., None] * skew[..., None, None, None]
 
-    def gradient_change(self, y: Any, u: Any, moves: Any) -> Any:
+    def gradient_change(self, y: Array, u: Array, moves: Array) -> Any:
         if not are_small(moves):
             return super().gradient_change(y, u, moves)
         # M e / (1 + p e) with e = exp(move) - 1
@@ -45,7 +45,7 @@ class HalfBinomialLoss(AbstractLoss):
         change *= self.response_slope(u)[..., None]
         return change
 
-    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
         if not are_small(moves, curved=True):
             return super().curved_change(y, u, moves)
         # M (c - p e move) / (1 + p e) with e = exp(move) - 1 = move + c
@@ -59,21 +59,21 @@ class HalfBinomialLoss(AbstractLoss):
         change *= xp.astype(self.response_slope(u)[..., None], moves.dtype)
         return change
 
-    def separates(self, y: Any, u: Any) -> bool:
+    def separates(self, y: Array, u: Array) -> bool:
         xp = array_namespace(u)
         return bool(xp.all((2 * y - 1) * u > 0))
 
-    def one_sided(self, y: Any) -> bool:
+    def one_sided(self, y: Array) -> bool:
         xp = array_namespace(y)
         return bool(xp.any(xp.min(y, axis=0) == xp.max(y, axis=0)))
 
-    def response(self, u: Any) -> Any:
+    def response(self, u: Array) -> Any:
         """Probability of the second class, ``1 / (1 + exp(-u))``."""
         xp = array_namespace(u)
         decay = xp.exp(-xp.abs(u))  # exp(u) would overflow
         return xp.where(u < 0, decay, xp.ones_like(u)) / (1 + decay)
 
-    def response_slope(self, u: Any) -> Any:
+    def response_slope(self, u: Array) -> Any:
         return self.hessian(u, u)[..., 0, 0]
 
     @property
@@ -84,20 +84,20 @@ class HalfBinomialLoss(AbstractLoss):
     def dispersion_known(self) -> bool:
         return True
 
-    def variance(self, mu: Any) -> Any:
+    def variance(self, mu: Array) -> Any:
         """``mu (1 - mu)``."""
         return mu * (1 - mu)
 
-    def fisher_weight(self, u: Any) -> Any:
+    def fisher_weight(self, u: Array) -> Any:
         return self.response_slope(u)  # no 0 / 0 far out
 
-    def pearson_residual(self, y: Any, u: Any) -> Any:
+    def pearson_residual(self, y: Array, u: Array) -> Any:
         # The same as (y - mu) / sqrt(mu (1 - mu)), without 0 / 0 far out.
         xp = array_namespace(u)
         odds = xp.exp(xp.clip(u, min=-1400.0, max=1400.0) / 2)
         return y / odds - (1 - y) * odds
 
-    def unit_deviance(self, y: Any, u: Any) -> Any:
+    def unit_deviance(self, y: Array, u: Array) -> Any:
         # y softplus(-u) + (1 - y) softplus(u) is softplus(u) - y u, digits kept.
         loss = y * _softplus(-u) + (1 - y) * _softplus(u)
         return 2 * (loss - _entropy(y))
@@ -115,25 +115,25 @@ class HalfMultinomialLoss(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return 1
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return logsumexp(u)[..., 0] - xp.sum(y * u, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return self.response(u) - y
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         p = self.response(u)
         eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
         return (p[..., :, None] * (eye - p[..., None, :]))[..., None, :, :]
 
-    def hessian_product(self, y: Any, u: Any, moves: Any) -> Any:
+    def hessian_product(self, y: Array, u: Array, moves: Array) -> Any:
         p = self.response(u)[..., None]
         product = p * moves  # (diag(p) - p p') moves, K numbers a row and no K x K
         return product - p * array_namespace(u).sum(product, axis=-2, keepdims=True)
 
-    def gradient_change(self, y: Any, u: Any, moves: Any) -> Any:
+    def gradient_change(self, y: Array, u: Array, moves: Array) -> Any:
         if not are_small(moves):
             return super().gradient_change(y, u, moves)
         # p (e - p'e) / (1 + p'e) with e = exp(move) - 1
@@ -145,7 +145,7 @@ class HalfMultinomialLoss(AbstractLoss):
         change *= p
         return change
 
-    def curved_change(self, y: Any, u: Any, moves: Any) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
         xp, p = array_namespace(u), self.response(u)[..., None]
         p = xp.astype(p, moves.dtype)
         mean = xp.sum(p * moves, axis=-2, keepdims=True, dtype=moves.dtype)
@@ -162,7 +162,7 @@ class HalfMultinomialLoss(AbstractLoss):
         change *= p
         return change
 
-    def third(self, y: Any, u: Any) -> Any:
+    def third(self, y: Array, u: Array) -> Any:
         """``p_k ((1_kl - p_l) (1_km - p_m) - M_lm)``, M the second derivatives."""
         xp = array_namespace(u)
         p, M = self.response(u), self.hessian(y, u)
@@ -171,7 +171,7 @@ class HalfMultinomialLoss(AbstractLoss):
         product = off[..., :, :, None] * off[..., :, None, :] - M
         return (p[..., :, None, None] * product)[..., None, :, :, :]
 
-    def third_product(self, y: Any, u: Any, left: Any, right: Any) -> Any:
+    def third_product(self, y: Array, u: Array, left: Array, right: Array) -> Any:
         # A third cumulant: p (a b - mean of a b) of the moves less their means, a and b.
         sums = array_namespace(u).sum
         p = self.response(u)[..., None]
@@ -179,38 +179,38 @@ class HalfMultinomialLoss(AbstractLoss):
         product = p * left * (right - sums(p * right, axis=-2, keepdims=True))
         return product - p * sums(product, axis=-2, keepdims=True)
 
-    def separates(self, y: Any, u: Any) -> bool:
+    def separates(self, y: Array, u: Array) -> bool:
         xp = array_namespace(u)
         own = xp.sum(y * u, axis=-1)
         others = xp.where(y > 0.5, -xp.inf * xp.ones_like(u), u)
         return bool(xp.all(own > xp.max(others, axis=-1)))
 
-    def one_sided(self, y: Any) -> bool:
+    def one_sided(self, y: Array) -> bool:
         xp = array_namespace(y)
         return bool(xp.any(xp.max(y, axis=0) == 0))
 
-    def response(self, u: Any) -> Any:
+    def response(self, u: Array) -> Any:
         """Probabilities of the classes, softmax of ``u``."""
         xp = array_namespace(u)
         return xp.exp(u - logsumexp(u))
 
-    def response_slope(self, u: Any) -> Any:
+    def response_slope(self, u: Array) -> Any:
         """Derivative of each probability in its own output."""
         p = self.response(u)
         return p * (1 - p)
 
 
-def _softplus(u: Any) -> Any:
+def _softplus(u: Array) -> Any:
     """``log(1 + exp(u)) = max(u, 0) + log(1 + exp(-|u|))``, without overflow."""
     xp = array_namespace(u)
     return xp.maximum(u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u)))
 
 
-def _entropy(y: Any) -> Any:
+def _entropy(y: Array) -> Any:
     """``-y log(y) - (1 - y) log(1 - y)``, 0 at both ends: the least loss for this y."""
     xp = array_namespace(y)
 
-    def term(share: Any) -> Any:
+    def term(share: Array) -> Any:
         return -share * xp.log(xp.where(share > 0, share, xp.ones_like(share)))
 
     return term(y) + term(1 - y)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import AbstractLoss
 
 
@@ -42,55 +42,55 @@ class Repeated(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return self.n_models
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         y, c = self._targets(y)
         losses = self.loss.value(y, self._grouped(u))
         return array_namespace(u).sum(c * losses, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         y, c = self._targets(y)
         return _flat(c[..., None] * self.loss.gradient(y, self._grouped(u)))
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         y, c = self._targets(y)
         blocks = self.loss.hessian(y, self._grouped(u))  # (..., G, 1, Kb, Kb)
         return c[..., None, None] * blocks[..., 0, :, :]
 
-    def third(self, y: Any, u: Any) -> Any:
+    def third(self, y: Array, u: Array) -> Any:
         y, c = self._targets(y)
         blocks = self.loss.third(y, self._grouped(u))  # (..., G, 1, Kb, Kb, Kb)
         return c[..., None, None, None] * blocks[..., 0, :, :, :]
 
-    def within_domain(self, u: Any) -> Any:
+    def within_domain(self, u: Array) -> Any:
         inside = self.loss.within_domain(self._grouped(u))
         return array_namespace(u).all(inside, axis=-1)
 
-    def separates(self, y: Any, u: Any) -> bool:
+    def separates(self, y: Array, u: Array) -> bool:
         y, _ = self._targets(y)
         u = self._grouped(u)
         models = range(self.n_models)
         return any(self.loss.separates(y[:, g, :], u[:, g, :]) for g in models)
 
-    def one_sided(self, y: Any) -> bool:
+    def one_sided(self, y: Array) -> bool:
         y, _ = self._targets(y)
         return any(self.loss.one_sided(y[:, g, :]) for g in range(self.n_models))
 
-    def response(self, u: Any) -> Any:
+    def response(self, u: Array) -> Any:
         return _flat(self.loss.response(self._grouped(u)))
 
-    def response_slope(self, u: Any) -> Any:
+    def response_slope(self, u: Array) -> Any:
         return _flat(self.loss.response_slope(self._grouped(u)))
 
-    def _targets(self, y: Any) -> tuple[Any, Any]:
+    def _targets(self, y: Array) -> tuple[Any, Any]:
         """Targets (..., G, K_y) and weights (..., G) of the groups."""
         return self._grouped(y[..., : -self.n_models]), y[..., -self.n_models :]
 
-    def _grouped(self, values: Any) -> Any:
+    def _grouped(self, values: Array) -> Any:
         shape = (*values.shape[:-1], self.n_models, values.shape[-1] // self.n_models)
         return array_namespace(values).reshape(values, shape)
 
 
-def _flat(values: Any) -> Any:
+def _flat(values: Array) -> Any:
     """Values (..., G, Kb) as (..., K)."""
     shape = (*values.shape[:-2], values.shape[-2] * values.shape[-1])
     return array_namespace(values).reshape(values, shape)

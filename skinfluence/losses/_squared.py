@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence.losses._base import AbstractLoss
 
 
@@ -18,14 +18,14 @@ class HalfSquaredError(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return 0.5 * xp.sum((u - y) ** 2, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return u - y
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return xp.ones((*u.shape[:-1], 1, 1, 1), dtype=u.dtype, device=device_of(u))
 
@@ -33,11 +33,11 @@ class HalfSquaredError(AbstractLoss):
     def canonical(self) -> bool:
         return True
 
-    def variance(self, mu: Any) -> Any:
+    def variance(self, mu: Array) -> Any:
         """One: the dispersion is the variance."""
         return array_namespace(mu).ones_like(mu)
 
-    def unit_deviance(self, y: Any, u: Any) -> Any:
+    def unit_deviance(self, y: Array, u: Array) -> Any:
         return (y - u) ** 2
 
 
@@ -54,17 +54,17 @@ class SquaredEpsilonInsensitive(AbstractLoss):
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Any, u: Any) -> Any:
+    def value(self, y: Array, u: Array) -> Any:
         return array_namespace(u).sum(self._excess(y, u) ** 2, axis=-1)
 
-    def gradient(self, y: Any, u: Any) -> Any:
+    def gradient(self, y: Array, u: Array) -> Any:
         return 2 * array_namespace(u).sign(u - y) * self._excess(y, u)
 
-    def hessian(self, y: Any, u: Any) -> Any:
+    def hessian(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         outside = xp.abs(u - y) > self.epsilon
         return 2 * xp.astype(outside, u.dtype)[..., None, None]
 
-    def _excess(self, y: Any, u: Any) -> Any:
+    def _excess(self, y: Array, u: Array) -> Any:
         xp = array_namespace(u)
         return xp.clip(xp.abs(u - y) - self.epsilon, min=0.0)

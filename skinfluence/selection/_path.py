@@ -9,13 +9,9 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge, RidgeClassifier
 
 from skinfluence._rows import iterate
+from skinfluence._tolerances import LEAST_REMAINDER, MOST_CONDITION
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.selection._warm_start import last_step
-
-# Leverage this close to 1: what is left of the row is rounding.
-_LEAST_REMAINDER = 1e-10
-# Beyond this condition the eigenvectors of H have lost too many digits.
-_MOST_CONDITION = 1e6
 
 
 @final
@@ -41,7 +37,7 @@ class StrengthPath:
     def of(cls, explainer: InfluenceExplainer, strengths: list[float]) -> Self | None:
         """From the least strength; None where each needs a factor of its own."""
         point: Any = explainer._point
-        if explainer.solver_ != "direct" or explainer.condition_ > _MOST_CONDITION:
+        if explainer.solver_ != "direct" or explainer.condition_ > MOST_CONDITION:
             return None
         objective, root = point.objective, point.factor.root  # inv(H) = root root'
         P = objective.penalty.hessian_diagonal
@@ -61,7 +57,7 @@ class StrengthPath:
             turned = block @ R
             u = (turned @ moved).reshape(len(y), len(t), K)
             h = s[:, None] * (turned**2 @ shrunk.T)  # (b, A)
-            if np.any(np.abs(1 - h) < _LEAST_REMAINDER):
+            if np.any(np.abs(1 - h) < LEAST_REMAINDER):
                 return None
             u += (h / (1 - h))[..., None] * (u - y[:, None, :])
             found[:, rows, :] = u.transpose(1, 0, 2)

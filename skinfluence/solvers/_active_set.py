@@ -8,7 +8,7 @@ minimum back among all features, where deletions may free some.
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of, masked
+from skinfluence._array import Array, Rows, array_namespace, device_of, masked
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout, Selection
 from skinfluence._objective import Objective
@@ -47,32 +47,36 @@ class Embedded(AbstractFactor):
         """Whether the rows do not determine the active entries."""
         return self.narrow.factor.rank_deficient
 
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         found = self.narrow.factor.solve(self._picked(rhs))
         return found._replace(value=self._spread(found.value))
 
-    def norm(self, vectors: Any) -> Any:
+    def norm(self, vectors: Array) -> Any:
         return self.narrow.factor.norm(self._picked(vectors))
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+        self,
+        block: Array,
+        layout: Layout,
+        share: Array | None = None,
+        rows: Rows | None = None,
     ) -> Any:
         xp = array_namespace(self.narrow.theta)
         block = xp.take(densified(block), self.selection.columns, axis=1)
         inverse = self.narrow.factor.row_blocks_of_inverse
         return inverse(block, self.selection.narrow, share, rows)
 
-    def steps(self, rows: Any, share: Any = None) -> Any:
+    def steps(self, rows: Array, share: Array | None = None) -> Any:
         found = self.narrow.factor.steps(self.selection.picked(rows), share)
         return self.selection.spread(found)
 
-    def _picked(self, vectors: Any) -> Any:
+    def _picked(self, vectors: Array) -> Any:
         """``(G, D, m)`` over all features to those of the active set."""
         xp = array_namespace(vectors)
         picked = self.selection.picked(xp.permute_dims(vectors, (2, 0, 1)))
         return xp.permute_dims(picked, (1, 2, 0))
 
-    def _spread(self, vectors: Any) -> Any:
+    def _spread(self, vectors: Array) -> Any:
         xp = array_namespace(vectors)
         spread = self.selection.spread(xp.permute_dims(vectors, (2, 0, 1)))
         return xp.permute_dims(spread, (1, 2, 0))
@@ -89,7 +93,7 @@ def widened(point: Point) -> Point:
     return Point(curvature, Embedded(point, selection))
 
 
-def spread(objective: Objective, vectors: Any) -> Any:
+def spread(objective: Objective, vectors: Array) -> Any:
     """Vectors (..., G, D) of an objective among all features, as ``widened`` has them."""
     return vectors if objective.wider is None else objective.selection.spread(vectors)
 
@@ -115,21 +119,21 @@ class CurvatureRows(AbstractSquare):
         self._known = xp.zeros((0,), dtype=xp.int64, device=device)
         self._rows = xp.zeros((0, G * D), dtype=dtype, device=device)
 
-    def square(self, entries: Any) -> Any:
+    def square(self, entries: Array) -> Any:
         xp = array_namespace(entries)
         first = self._places(entries) * self._rows.shape[1]
         flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 numbers, not of m N
         asked = xp.reshape(first[:, None] + entries, (-1,))
         return xp.reshape(xp.take(flat, asked), (entries.shape[0], -1))
 
-    def product(self, entries: Any, vectors: Any) -> Any:
+    def product(self, entries: Array, vectors: Array) -> Any:
         xp = array_namespace(vectors)
         places = self._places(entries)
         if 2 * places.shape[0] > self._known.shape[0]:  # the others are zero: no copy
             return xp.take(vectors, self._known, axis=-1) @ self._rows
         return xp.take(vectors, entries, axis=-1) @ xp.take(self._rows, places, axis=0)
 
-    def _places(self, entries: Any) -> Any:
+    def _places(self, entries: Array) -> Any:
         """Where the rows of these entries stand."""
         xp = array_namespace(entries)
         new = entries
@@ -142,7 +146,7 @@ class CurvatureRows(AbstractSquare):
         ordered = xp.take(self._known, order)
         return xp.take(order, xp.searchsorted(ordered, entries))
 
-    def _asked(self, entries: Any) -> Any:
+    def _asked(self, entries: Array) -> Any:
         xp, shape = array_namespace(entries), self.curvature.theta.shape
         every = xp.arange(shape[0] * shape[1], device=device_of(entries))
         units = every[:, None] == entries
@@ -180,7 +184,7 @@ def _without_corners(objective: Objective) -> Objective:
     return replace(objective, penalty=replace(objective.penalty, corners=None))
 
 
-def flat_corners(objective: Objective, theta: Any) -> Corners:
+def flat_corners(objective: Objective, theta: Array) -> Corners:
     """Corners of an objective on all features, flat like theta."""
     corners, xp = objective.penalty.corners, array_namespace(theta)
     assert corners is not None
@@ -229,7 +233,7 @@ def stands(point: Point, length: float) -> bool:
 
 
 def _followed(
-    objective: Objective, theta: Any, length: float, max_iter: int
+    objective: Objective, theta: Array, length: float, max_iter: int
 ) -> tuple[Any, int]:
     """Proximal Newton steps over all features, damped so that the objective falls."""
     xp, n_steps = array_namespace(theta), 0
@@ -252,5 +256,5 @@ def _followed(
     return theta, n_steps
 
 
-def _flat(theta: Any) -> Any:
+def _flat(theta: Array) -> Any:
     return array_namespace(theta).reshape(theta, (-1,))

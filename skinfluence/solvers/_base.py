@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence.curvature import RowwiseCurvature
@@ -30,7 +30,7 @@ class Residuals:
     n_columns: int = 0
     n_late: int = 0  # columns that stopped before their tolerance
 
-    def add(self, relative: Any, converged: Any) -> None:
+    def add(self, relative: Any, converged: Array) -> None:
         """Take note of the columns of one solve, (m,) each."""
         xp = array_namespace(relative)
         if relative.shape[0] == 0:
@@ -53,16 +53,16 @@ class AbstractFactor(abc.ABC):
     rank_deficient: bool  # unpenalised directions that the rows do not determine
 
     @abc.abstractmethod
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         """``inv(H) @ rhs`` for right-hand sides (G, D, m)."""
 
-    def norm(self, vectors: Any) -> Any:
+    def norm(self, vectors: Array) -> Any:
         """Length ``sqrt(g' inv(H) g)`` of gradients (G, D, m) as Newton steps, (m,)."""
         xp = array_namespace(vectors)
         squared = xp.sum(vectors * self.solve(vectors).value, axis=(0, 1))
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
-    def row_norms(self, block: Any, slope: Any, layout: Layout, rows: Any) -> Any:
+    def row_norms(self, block: Array, slope: Array, layout: Layout, rows: Rows) -> Any:
         """``norm`` of ``X~_i' c`` for slopes c (b, G, Kb) of training rows, (b,)."""
         if self.has_leverages and layout.group_size == 1:
             squared = self.squared_lengths(block, slope, layout, rows)
@@ -71,7 +71,11 @@ class AbstractFactor(abc.ABC):
         return self.norm(array_namespace(slope).permute_dims(lifted, (1, 2, 0)))
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+        self,
+        block: Array,
+        layout: Layout,
+        share: Array | None = None,
+        rows: Rows | None = None,
     ) -> Any:
         """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G, Kb, Kb).
 
@@ -92,26 +96,26 @@ class AbstractFactor(abc.ABC):
         return xp.stack(columns, axis=-1)
 
     def squared_lengths(
-        self, block: Any, slope: Any, layout: Layout, rows: Any = None
+        self, block: Array, slope: Array, layout: Layout, rows: Rows | None = None
     ) -> Any:
         """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of working rows, (b,)."""
         xp = array_namespace(slope)
         A = self.row_blocks_of_inverse(block, layout, rows=rows)
         return xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
 
-    def steps(self, rows: Any, share: Any = None) -> Any:
+    def steps(self, rows: Array, share: Array | None = None) -> Any:
         """``inv(H)`` applied to one vector per row: (b, G, D) to (b, G, D)."""
         xp = array_namespace(rows)
         columns = xp.permute_dims(rows, (1, 2, 0))
         return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
 
     def row_steps(
-        self, block: Any, slope: Any, layout: Layout, share: Any = None
+        self, block: Array, slope: Array, layout: Layout, share: Array | None = None
     ) -> Any:
         """``inv(H) X~_i' c_i`` for slopes c (b, G, Kb) of working rows, (b, G, D)."""
         return self.steps(layout.lifted(block, slope), share)
 
-    def _shared_solve(self, columns: Any, share: Any) -> Any:
+    def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         """``solve`` for (G, D, b), the shares of the penalty taken out of H."""
         found = self.solve(columns).value
         if share is None:

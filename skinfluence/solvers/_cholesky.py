@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import array_namespace, device_of, masked
+from skinfluence._array import Array, Rows, array_namespace, device_of, masked
 from skinfluence._kernels import GatheredForms, SparseRows, densified, kernels
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
+from skinfluence._tolerances import MOST_CONDITION
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._pair_forms import PairForms
 
-# Beyond this condition number H has lost too many digits: its root is made from the rows.
-_MOST_CONDITION = 1e6
 # A singular value of the equilibrated root this small, per column, is rounding.
 _RANK_TOLERANCE = 1e-13
 # Numbers of a product of some sparse rows with the root.
@@ -110,20 +109,20 @@ class InverseRoot(AbstractFactor):
         size = int(self.root.shape[-2] * self.root.shape[-1])
         return min(1000, max(100, _SPENT_ON_ESTIMATES // size))
 
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         xp = array_namespace(rhs)
         value = self._shared_solve(rhs, None)
         finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
         return Solution(value, 0, finished)
 
-    def _shared_solve(self, columns: Any, share: Any) -> Any:
+    def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         xp = array_namespace(columns)
         half = xp.matmul(xp.matrix_transpose(self.root), columns)  # (G, r, m)
         if share is not None:
             half = half / (1 - self.shrinkage[..., None] * share)
         return xp.matmul(self.root, half)
 
-    def steps(self, rows: Any, share: Any = None) -> Any:
+    def steps(self, rows: Array, share: Array | None = None) -> Any:
         if not self.triangular or share is not None:
             return super().steps(rows, share)
         # Row by row in memory: what comes out lies as what went in.
@@ -136,13 +135,17 @@ class InverseRoot(AbstractFactor):
             return found[0][:, None, :]
         return array_namespace(rows).stack(found, axis=1)
 
-    def norm(self, vectors: Any) -> Any:
+    def norm(self, vectors: Array) -> Any:
         xp = array_namespace(vectors)
         half = xp.matmul(xp.matrix_transpose(self.root), vectors)  # (G, r, m)
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+        self,
+        block: Array,
+        layout: Layout,
+        share: Array | None = None,
+        rows: Rows | None = None,
     ) -> Any:
         if not isinstance(block, SparseRows):
             return self._by_products(block, layout, share)
@@ -158,7 +161,7 @@ class InverseRoot(AbstractFactor):
         return found
 
     def row_steps(
-        self, block: Any, slope: Any, layout: Layout, share: Any = None
+        self, block: Array, slope: Array, layout: Layout, share: Array | None = None
     ) -> Any:
         if not isinstance(block, SparseRows):
             return super().row_steps(block, slope, layout, share)
@@ -173,7 +176,9 @@ class InverseRoot(AbstractFactor):
             found[lost, ...] = super().row_steps(block[lost], slope[lost], layout, kept)
         return found
 
-    def _by_few_products(self, block: SparseRows, layout: Layout, share: Any) -> Any:
+    def _by_few_products(
+        self, block: SparseRows, layout: Layout, share: Array | None
+    ) -> Any:
         """Products of as many rows at a time as fit the memory."""
         size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * layout.size), 16)
         found, forms = [], self._forms_of(layout, None)
@@ -184,7 +189,7 @@ class InverseRoot(AbstractFactor):
             found.append(self._from_halves(forms.halves(block[part]), layout, kept))
         return array_namespace(self.root).concat(found, axis=0)
 
-    def _forms_of(self, layout: Layout, share: Any) -> GatheredForms | None:
+    def _forms_of(self, layout: Layout, share: Array | None) -> GatheredForms | None:
         """Entries of ``inv(H)``, if there is one for all these rows."""
         kept = 0.0
         if share is not None:
@@ -205,7 +210,7 @@ class InverseRoot(AbstractFactor):
     def _forms(self) -> dict[float, GatheredForms]:
         return {}
 
-    def _by_products(self, block: Any, layout: Layout, share: Any) -> Any:
+    def _by_products(self, block: Array, layout: Layout, share: Array | None) -> Any:
         """The same from dense rows times the root."""
         xp = array_namespace(block)
         root, Kb = self.root, layout.group_size
@@ -226,7 +231,7 @@ class InverseRoot(AbstractFactor):
         halves = xp.matmul(densified(block)[None, :, :], parts)
         return self._from_halves(halves, layout, share)
 
-    def _from_halves(self, halves: Any, layout: Layout, share: Any) -> Any:
+    def _from_halves(self, halves: Array, layout: Layout, share: Array | None) -> Any:
         """From rows times the root, (G Kb, b, r)."""
         xp, G = array_namespace(halves), self.root.shape[0]
         if layout.group_size == 1 and share is None:
@@ -258,7 +263,7 @@ class _Part(NamedTuple):
     triangular: bool
 
 
-def _from_matrix(H: Any, gauge: Any) -> _Part | None:
+def _from_matrix(H: Array, gauge: Array) -> _Part | None:
     """Root of one group from its matrix; None if too many digits are lost in it."""
     xp = array_namespace(H)
     diagonal = xp.linalg.diagonal(H)
@@ -273,7 +278,7 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
         Q, _ = xp.linalg.qr(scale[:, None] * gauge)
         scaled = scaled + kernels(Q).products_of_rows(Q)
     found = kernels(H).inverse_cholesky(scaled)
-    if found is None or found[1] * _MOST_CONDITION < 1:
+    if found is None or found[1] * MOST_CONDITION < 1:
         return None
     root = found[0]
     root /= scale[:, None]
@@ -284,7 +289,7 @@ def _from_matrix(H: Any, gauge: Any) -> _Part | None:
     return _Part(root, 1 / found[1], rank, H.shape[0], gauge is None)
 
 
-def _from_root(R: Any, gauge: Any) -> _Part:
+def _from_root(R: Any, gauge: Array) -> _Part:
     """Root of one group from ``R'R = H``; the null space is left out, minimum norm."""
     xp = array_namespace(R)
     if gauge is not None:
@@ -309,7 +314,7 @@ def _from_root(R: Any, gauge: Any) -> _Part:
     return _Part(root, condition, root.shape[1], R.shape[1], False)
 
 
-def _from_eigenvalues(H: Any) -> _Part:
+def _from_eigenvalues(H: Array) -> _Part:
     """Root of one group whose rows bend both ways; the null space is left out."""
     xp = array_namespace(H)
     size = xp.sqrt(xp.abs(xp.linalg.diagonal(H)))
@@ -334,7 +339,7 @@ def _padded(roots: list[Any]) -> list[Any]:
     xp = array_namespace(roots[0])
     width = max(root.shape[1] for root in roots)
 
-    def padded(root: Any) -> Any:
+    def padded(root: Array) -> Any:
         if root.shape[1] == width:
             return root
         shape = (root.shape[0], width - root.shape[1])
@@ -357,11 +362,11 @@ def _is_triangular(parts: list[_Part], objective: Objective) -> bool:
     return objective.free is None and all(part.triangular for part in parts)
 
 
-def _restricted(H: Any, mask: Any) -> Any:
+def _restricted(H: Array, mask: Array) -> Any:
     return H if mask is None else _columns(_columns(H, mask).T, mask)
 
 
-def _columns(matrix: Any, mask: Any) -> Any:
+def _columns(matrix: Array, mask: Array) -> Any:
     """The free columns of a matrix."""
     if mask is None:
         return matrix
@@ -369,12 +374,12 @@ def _columns(matrix: Any, mask: Any) -> Any:
     return xp.take(matrix, xp.nonzero(mask)[0], axis=1)
 
 
-def _seen(gauge: Any, mask: Any) -> Any:
+def _seen(gauge: Array, mask: Array) -> Any:
     """The gauge on the free entries, outside of which it is zero."""
     return gauge if gauge is None or mask is None else masked(gauge, mask)
 
 
-def _embedded(root: Any, mask: Any) -> Any:
+def _embedded(root: Array, mask: Array) -> Any:
     """Rows of the free entries among zero rows of the others."""
     if mask is None:
         return root
@@ -385,7 +390,7 @@ def _embedded(root: Any, mask: Any) -> Any:
     return xp.take(above, places, axis=0)
 
 
-def _diagonalised(root: Any, ridge: Any) -> tuple[Any, Any]:
+def _diagonalised(root: Array, ridge: Array) -> tuple[Any, Any]:
     """The root turned so that ``root' diag(ridge) root`` is diagonal, and that."""
     xp = array_namespace(root)
     inner = xp.matmul(xp.matrix_transpose(root), ridge[..., None] * root)

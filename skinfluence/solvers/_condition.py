@@ -1,15 +1,13 @@
 """Condition number of H with unit diagonal where rows are fewer than columns."""
 
-from typing import Any
-
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, array_namespace
 from skinfluence.curvature import RowwiseCurvature
 
 # Power iterations, two passes over the rows each, and the gain at which they end.
 _STEPS, _LEAST_GAIN = 6, 0.01
 
 
-def condition_number(curvature: RowwiseCurvature, steepest: Any) -> float:
+def condition_number(curvature: RowwiseCurvature, steepest: Array) -> float:
     """Largest over smallest eigenvalue of ``E H E``, E the inverse root of H's diagonal.
 
     The smallest is that of the penalty alone, which all directions have that no row

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, like, to_numpy
+from skinfluence._array import Array, Rows, array_namespace, device_of, like, to_numpy
 from skinfluence._layout import Layout
 from skinfluence._rows import row_blocks
 from skinfluence.curvature import RowwiseCurvature
@@ -74,16 +74,16 @@ class ConjugateGradientFactor(AbstractFactor):
     affordable: ClassVar[int] = 32
     rank_deficient: bool = False  # not known: solutions are near those of least length
 
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         return self._solved(rhs, self.solver.tol, note=True)
 
-    def _shared_solve(self, columns: Any, share: Any) -> Any:
+    def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         return self._solved(columns, self.solver.tol, share=share, note=True).value
 
-    def norm(self, vectors: Any) -> Any:
+    def norm(self, vectors: Array) -> Any:
         return array_namespace(vectors).sqrt(self._squared(vectors, _LENGTH_POWER))
 
-    def _squared(self, vectors: Any, power: float) -> Any:
+    def _squared(self, vectors: Array, power: float) -> Any:
         """``g' inv(H) g``, whose error is that of the solution squared, (m,)."""
         xp = array_namespace(vectors)
         x = self._solved(vectors, self.solver.tol**power).value
@@ -91,7 +91,7 @@ class ConjugateGradientFactor(AbstractFactor):
         return xp.where(squared > 0, squared, xp.zeros_like(squared))
 
     def squared_lengths(
-        self, block: Any, slope: Any, layout: Layout, rows: Any = None
+        self, block: Array, slope: Array, layout: Layout, rows: Rows | None = None
     ) -> Any:
         xp = array_namespace(slope)
         parts = []
@@ -102,7 +102,11 @@ class ConjugateGradientFactor(AbstractFactor):
         return xp.concat(parts)
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+        self,
+        block: Array,
+        layout: Layout,
+        share: Array | None = None,
+        rows: Rows | None = None,
     ) -> Any:
         self._asked[0] += block.shape[0]
         if share is None and self._dual_pays:
@@ -179,7 +183,7 @@ class ConjugateGradientFactor(AbstractFactor):
     # --- the iteration --------------------------------------------------------------
 
     def _solved(
-        self, rhs: Any, tol: float, *, share: Any = None, note: bool = False
+        self, rhs: Array, tol: float, *, share: Array | None = None, note: bool = False
     ) -> Solution:
         """Columns solved in blocks that fit the memory, apart from the gauge."""
         xp = array_namespace(rhs)
@@ -198,7 +202,7 @@ class ConjugateGradientFactor(AbstractFactor):
         converged = xp.concat([found.converged for _, found in parts])
         return Solution(value, max(found.n_iter for _, found in parts), converged)
 
-    def _split(self, columns: Any, share: Any) -> tuple[Any, Any]:
+    def _split(self, columns: Array, share: Array | None) -> tuple[Any, Any]:
         """The part of the solution that is known, and what is left to solve."""
         xp = array_namespace(columns)
         if not self._alike:
@@ -215,7 +219,7 @@ class ConjugateGradientFactor(AbstractFactor):
     def _alike(self) -> bool:
         return is_alike_across_outputs(self.curvature)
 
-    def _within(self, columns: Any) -> Any:
+    def _within(self, columns: Array) -> Any:
         """The columns apart from the gauge, along which H vanishes.
 
         Of a softmax, apart from all that is equal for every class: there H is no more
@@ -228,7 +232,7 @@ class ConjugateGradientFactor(AbstractFactor):
         gauge = self.curvature.gauge
         return columns if gauge is None else columns - gauge @ (gauge.T @ columns)
 
-    def _free(self, columns: Any) -> Any:
+    def _free(self, columns: Array) -> Any:
         free = self.curvature.objective.free
         xp = array_namespace(columns)
         return (
@@ -237,8 +241,8 @@ class ConjugateGradientFactor(AbstractFactor):
             else xp.astype(free, columns.dtype)[..., None] * columns
         )
 
-    def _iterate(self, rhs: Any, tol: float, share: Any) -> "_Iterated":
-        def matvec(p: Any, columns: Any) -> Any:
+    def _iterate(self, rhs: Array, tol: float, share: Array | None) -> "_Iterated":
+        def matvec(p: Any, columns: Array) -> Any:
             Hp = self.curvature.matvec(p)
             if share is not None:
                 own = array_namespace(share).take(share, columns)
@@ -277,7 +281,7 @@ class _Columns(NamedTuple):
 def _conjugate_gradients(
     matvec: Callable[[Any, Any], Any],  # of vectors, and which columns they are
     precondition: Callable[[Any], Any],
-    rhs: Any,
+    rhs: Array,
     tol: float,
     max_iter: int,
 ) -> _Iterated:
@@ -316,7 +320,7 @@ def _conjugate_gradients(
     return _Iterated(x, n_iter, ~(rz > target), residual, _lanczos(steps, ratios))
 
 
-def _chosen(at: _Columns, mask: Any) -> _Columns:
+def _chosen(at: _Columns, mask: Array) -> _Columns:
     xp = array_namespace(at.x)
     (places,) = xp.nonzero(mask)
     return _Columns(*(xp.take(part, places, axis=-1) for part in at))
@@ -326,7 +330,7 @@ def _dots(a: Any, b: Any) -> Any:
     return array_namespace(a).sum(a * b, axis=(0, 1))
 
 
-def _ratio(top: Any, bottom: Any) -> Any:
+def _ratio(top: Array, bottom: Array) -> Any:
     # A finished column has 0 / 0 here; 0 keeps it asleep, NaN would wake it.
     xp = array_namespace(bottom)
     safe = xp.where(bottom > 0, bottom, xp.ones_like(bottom))

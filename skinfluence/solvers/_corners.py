@@ -13,7 +13,7 @@ References
 import abc
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace, device_of, masked
+from skinfluence._array import Array, array_namespace, device_of, masked
 from skinfluence._kernels import kernels
 from skinfluence._penalty import Corners
 
@@ -27,11 +27,11 @@ class AbstractSquare(abc.ABC):
     """A symmetric positive semi-definite matrix (N, N), by some of its columns."""
 
     @abc.abstractmethod
-    def square(self, entries: Any) -> Any:
+    def square(self, entries: Array) -> Any:
         """Rows and columns of these entries, (m, m)."""
 
     @abc.abstractmethod
-    def product(self, entries: Any, vectors: Any) -> Any:
+    def product(self, entries: Array, vectors: Array) -> Any:
         """The matrix times vectors (..., N) that are zero but for these entries."""
 
 
@@ -44,7 +44,11 @@ class CornerMinimum(NamedTuple):
 
 
 def corner_minimum(
-    start: Any, gradient: Any, hessian: AbstractSquare, corners: Corners, floor: Any
+    start: Array,
+    gradient: Array,
+    hessian: AbstractSquare,
+    corners: Corners,
+    floor: Array,
 ) -> CornerMinimum:
     """Minimum over x of ``g'(x - start) + 1/2 (x - start)' H (x - start) + corners(x)``.
 
@@ -75,7 +79,7 @@ def corner_minimum(
 
 
 def _followed(
-    start: Any, gradient: Any, H: Any, corners: Corners, floor: Any
+    start: Array, gradient: Array, H: Array, corners: Corners, floor: Array
 ) -> CornerMinimum:
     """The same for a matrix at hand, (m, m)."""
     xp = array_namespace(start)
@@ -113,7 +117,7 @@ def _followed(
     return CornerMinimum(x, most, False)
 
 
-def _placed(values: Any, mask: Any) -> Any:
+def _placed(values: Array, mask: Array) -> Any:
     """Values where the mask holds, in order, among zeros."""
     xp = array_namespace(values)
     padded = xp.concat([xp.zeros_like(values[:1]), values])
@@ -121,7 +125,7 @@ def _placed(values: Any, mask: Any) -> Any:
     return xp.take(padded, place)
 
 
-def _solved(H: Any, rhs: Any, floor: Any) -> Any:
+def _solved(H: Array, rhs: Array, floor: Array) -> Any:
     """``inv(H) rhs``; far along any direction that H does not see but ``rhs`` does.
 
     Less than ``floor`` of ``rhs`` is rounding there.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, to_numpy
+from skinfluence._array import Array, array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._rows import map_over_rows
 from skinfluence.curvature import RowwiseCurvature
@@ -81,7 +81,7 @@ class LissaFactor(AbstractFactor):
     def shared_penalty(self) -> Any:
         return self.curvature.objective.penalty.hessian_diagonal
 
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         xp = array_namespace(rhs)
         value = self._series(rhs)
         left = self._free(rhs) - self._free(self.curvature.matvec(value))
@@ -110,7 +110,7 @@ class LissaFactor(AbstractFactor):
         ridge = xp.max(self.curvature.diagonal_part) / objective.weight_sum
         return float(xp.max(traces * norms) + ridge)
 
-    def _series(self, rhs: Any) -> Any:
+    def _series(self, rhs: Array) -> Any:
         """``H x = rhs`` as ``H_bar x = rhs / S``, by the mean of the repeats."""
         layout, solver = self.curvature.objective.layout, self.solver
         xp = array_namespace(rhs)
@@ -125,7 +125,7 @@ class LissaFactor(AbstractFactor):
         gauge = self.curvature.gauge
         return value if gauge is None else value - gauge @ (gauge.T @ value)
 
-    def _one_series(self, start: Any, m: int, rng: np.random.Generator) -> Any:
+    def _one_series(self, start: Array, m: int, rng: np.random.Generator) -> Any:
         objective, layout = self.curvature.objective, self.curvature.objective.layout
         xp = array_namespace(start)
         ridge = self.curvature.diagonal_part[..., None] / objective.weight_sum
@@ -157,7 +157,7 @@ class LissaFactor(AbstractFactor):
         u = xp.take(self.curvature.first_order.outputs, rows, axis=0)
         return block, xp.take(objective.targets, rows, axis=0), u
 
-    def _free(self, columns: Any) -> Any:
+    def _free(self, columns: Array) -> Any:
         free = self.curvature.objective.free
         if free is None:
             return columns

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 
 
 @final
@@ -20,7 +20,7 @@ class PairForms:
     group_size: int
 
     @classmethod
-    def of(cls, root: Any, group_size: int) -> Self:
+    def of(cls, root: Array, group_size: int) -> Self:
         """From a root (G', K q, r), ``inv(H) = root root'``."""
         xp, K = array_namespace(root), group_size
         S = xp.matmul(root, xp.matrix_transpose(root))
@@ -29,7 +29,7 @@ class PairForms:
         pairs = [S[:, k, :, m, :] for k in range(K) for m in range(k, K)]
         return cls(xp.concat(pairs, axis=-1), K)
 
-    def of_rows(self, block: Any) -> Any:
+    def of_rows(self, block: Array) -> Any:
         """``A_i`` of dense working rows (b, q), (b, G', K, K)."""
         xp, K = array_namespace(block), self.group_size
         b, q = block.shape

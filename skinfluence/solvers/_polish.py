@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import array_namespace, masked
+from skinfluence._array import Array, array_namespace, masked
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
@@ -72,7 +72,7 @@ class Polished(NamedTuple):
 
 
 def expand(
-    objective: Objective, theta: Any, solver: AbstractSolver, damping: float = 0.0
+    objective: Objective, theta: Array, solver: AbstractSolver, damping: float = 0.0
 ) -> Point:
     """Curvature and factor of the objective at theta."""
     curvature = RowwiseCurvature(objective, theta, damping)
@@ -80,7 +80,7 @@ def expand(
 
 
 def approach(
-    objective: Objective, theta: Any, solver: AbstractSolver, damping: float = 0.0
+    objective: Objective, theta: Array, solver: AbstractSolver, damping: float = 0.0
 ) -> Point:
     """As ``expand``; where the objective bends downwards, good for a step only.
 
@@ -179,7 +179,7 @@ def _hardly_moved(point: Point, curvature: RowwiseCurvature) -> bool:
     return bool(xp.max(xp.abs(moves)) <= _SAME_OUTPUTS)
 
 
-def has_no_minimum(objective: Objective, outputs: Any) -> bool:
+def has_no_minimum(objective: Objective, outputs: Array) -> bool:
     """Whether these outputs prove that the objective falls along a ray without end."""
     strength = objective.penalty.strength
     xp = array_namespace(strength)

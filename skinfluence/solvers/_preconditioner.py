@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import array_namespace, device_of
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._kernels import kernels
 from skinfluence.curvature import RowwiseCurvature
 
@@ -75,7 +75,7 @@ class OutputBlocks(AbstractPreconditioner):
         return xp.reshape(xp.matmul(self.roots, half), residuals.shape)
 
 
-def mean_over_outputs(vectors: Any, n_outputs: int) -> Any:
+def mean_over_outputs(vectors: Array, n_outputs: int) -> Any:
     """The mean over the outputs in place of each of them, of the same shape."""
     xp = array_namespace(vectors)
     parts = xp.reshape(vectors, (n_outputs, -1, vectors.shape[-1]))

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import array_namespace
+from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -22,7 +22,7 @@ class RowTerms(NamedTuple):
     rows: Any  # the slice or indices that these are
 
 
-def row_terms(point: Point, rows: Any, *, by_formula: bool = False) -> RowTerms:
+def row_terms(point: Point, rows: Rows, *, by_formula: bool = False) -> RowTerms:
     """Terms of the training rows in a slice or index array.
 
     ``by_formula`` leaves the block in the fastest form that can be multiplied.
@@ -44,20 +44,20 @@ def row_terms(point: Point, rows: Any, *, by_formula: bool = False) -> RowTerms:
     )
 
 
-def _shares(objective: Objective, rows: Any) -> Any:
+def _shares(objective: Objective, rows: Rows) -> Any:
     """What leaves of the penalty with each row, (b,); None in sum form."""
     share = objective.penalty.share
     return taken(objective.counted, rows) * share if share else None
 
 
-def own_outputs(block: Any, vectors: Any, layout: Layout) -> Any:
+def own_outputs(block: Array, vectors: Array, layout: Layout) -> Any:
     """``X~_i v_i``: each row's outputs by a vector of its own, (b, G, D) to (b, G, Kb)."""
     xp, block = array_namespace(vectors), densified(block)
     columns = layout.unpack(vectors)  # (b, K, q)
     return layout.grouped(xp.matmul(columns, block[:, :, None])[..., 0])
 
 
-def row_gradients(point: Point, terms: RowTerms, slope: Any) -> Any:
+def row_gradients(point: Point, terms: RowTerms, slope: Array) -> Any:
     """What leaves the gradient with a row, ``X~_i' slope_i`` and its share, (b, G, D)."""
     lifted = point.objective.layout.lifted(terms.block, slope)
     if terms.share is None:
@@ -66,7 +66,7 @@ def row_gradients(point: Point, terms: RowTerms, slope: Any) -> Any:
     return lifted + terms.share[:, None, None] * penalty
 
 
-def gradient_lengths(point: Point, rows: Any) -> Any:
+def gradient_lengths(point: Point, rows: Array) -> Any:
     """Length of the first-order effects of deleting rows, ``|inv(H) s_i g_i|_H``, (b,)."""
     xp, layout = array_namespace(rows), point.objective.layout
     lengths = []
@@ -82,7 +82,7 @@ def gradient_lengths(point: Point, rows: Any) -> Any:
     return xp.concat(lengths)
 
 
-def taken(array: Any, rows: Any) -> Any:
+def taken(array: Array, rows: Rows) -> Any:
     """Rows of an array, by a slice (a view) or by indices."""
     if isinstance(rows, slice):
         return array[rows, ...]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, like, masked
+from skinfluence._array import Array, Rows, array_namespace, device_of, like, masked
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._layout import Layout
@@ -83,7 +83,7 @@ class _Group(NamedTuple):
     spread: float  # largest diagonal entry of N, whose smallest eigenvalue is 1
     steepest: Any  # (n, Kb) R_i w_i, w near the eigenvector of N's largest eigenvalue
 
-    def inner(self, moves: Any, border: Any) -> tuple[Any, Any]:
+    def inner(self, moves: Array, border: Array) -> tuple[Any, Any]:
         """From ``X~ inv(P) c`` (n, Kb, m) and ``c_U`` (z, m): weights of rows, ``x_U``."""
         xp = array_namespace(moves)
         n, r = self.roots.shape[0], self.roots.shape[2]
@@ -158,7 +158,7 @@ class DualFactor(AbstractFactor):
     def _ill_conditioned(self) -> bool:
         return max(group.spread for group in self.groups) > _WELL_CONDITIONED
 
-    def norm(self, vectors: Any) -> Any:
+    def norm(self, vectors: Array) -> Any:
         if self._ill_conditioned:
             return super().norm(vectors)
         xp = array_namespace(vectors)
@@ -171,7 +171,7 @@ class DualFactor(AbstractFactor):
             squared = squared + xp.sum(part.border * part.x_U, axis=0)
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
-    def solve(self, rhs: Any) -> Solution:
+    def solve(self, rhs: Array) -> Solution:
         xp = array_namespace(rhs)
         value = self._once(rhs)
         if self._ill_conditioned:
@@ -180,11 +180,11 @@ class DualFactor(AbstractFactor):
         finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
         return Solution(value, 0, finished)
 
-    def _within(self, rhs: Any) -> Any:
+    def _within(self, rhs: Array) -> Any:
         gauge = self.curvature.gauge
         return rhs if gauge is None else rhs - gauge @ (gauge.T @ rhs)
 
-    def _once(self, rhs: Any) -> Any:
+    def _once(self, rhs: Array) -> Any:
         parts, xp = self._within_rows(rhs), array_namespace(rhs)
         slope = xp.stack([part.slope for part in parts], axis=1)  # (n, G, Kb, m)
         slope = xp.reshape(slope, (slope.shape[0], -1, rhs.shape[-1]))
@@ -192,7 +192,7 @@ class DualFactor(AbstractFactor):
         borders = xp.stack([part.group.border @ part.x_U for part in parts])
         return scale * (rhs - self.curvature.objective.lifted_sum(slope)) + borders
 
-    def _within_rows(self, rhs: Any) -> "list[_WithinRows]":
+    def _within_rows(self, rhs: Array) -> "list[_WithinRows]":
         """Of each group, what ``inv(H) rhs`` needs of the rows; one pass over them."""
         objective = self.curvature.objective
         layout, xp = objective.layout, array_namespace(rhs)
@@ -209,7 +209,11 @@ class DualFactor(AbstractFactor):
         return parts
 
     def row_blocks_of_inverse(
-        self, block: Any, layout: Layout, share: Any = None, rows: Any = None
+        self,
+        block: Array,
+        layout: Layout,
+        share: Array | None = None,
+        rows: Rows | None = None,
     ) -> Any:
         if share is not None:
             return super().row_blocks_of_inverse(block, layout, share)
@@ -217,7 +221,7 @@ class DualFactor(AbstractFactor):
             return self._by_products(block, layout)
         return self._by_remainders(block, layout, rows)
 
-    def _by_remainders(self, block: Any, layout: Layout, rows: Any) -> Any:
+    def _by_remainders(self, block: Array, layout: Layout, rows: Rows) -> Any:
         """Training rows have ``M_i A_i = I - Q_ii``: nothing left to multiply."""
         columns, xp = [], array_namespace(self.curvature.theta)
         for group, remainder in zip(self.groups, self._remainders, strict=True):
@@ -239,12 +243,12 @@ class DualFactor(AbstractFactor):
         filled = xp.take(exact, xp.where(small, order, 0 * order), axis=0)
         return xp.where(small[:, None, None, None], filled, A)
 
-    def _by_products(self, block: Any, layout: Layout) -> Any:
+    def _by_products(self, block: Array, layout: Layout) -> Any:
         dense = densified(block)
         parts = [self._products(dense, layout, group) for group in self.groups]
         return array_namespace(dense).stack(parts, axis=1)
 
-    def _products(self, block: Any, layout: Layout, group: _Group) -> Any:
+    def _products(self, block: Array, layout: Layout, group: _Group) -> Any:
         """``A_i`` of any rows (b, q) in one group, (b, Kb, Kb)."""
         xp = array_namespace(block)
         Kb, q, b = layout.group_size, layout.width, block.shape[0]
@@ -266,7 +270,9 @@ class DualFactor(AbstractFactor):
         return A + own[..., None] * eye
 
 
-def _group(curvature: RowwiseCurvature, strength: Any, bend: Any, free: Any) -> _Group:
+def _group(
+    curvature: RowwiseCurvature, strength: Array, bend: Array, free: Array | None
+) -> _Group:
     objective, layout = curvature.objective, curvature.objective.layout
     xp = array_namespace(strength)
     penalised, bordering = strength > 0, ~(strength > 0)
@@ -306,7 +312,7 @@ def _dominant(N: Any) -> Any:
     return vector
 
 
-def row_roots(bend: Any) -> Any:
+def row_roots(bend: Array) -> Any:
     """``R_i`` with ``R_i R_i' = s_i M_i``, (n, Kb, Kb)."""
     xp = array_namespace(bend)
     if bend.shape[-1] == 1:
@@ -320,7 +326,7 @@ def row_roots(bend: Any) -> Any:
     return vectors * xp.sqrt(values)[:, None, :]
 
 
-def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
+def _inner_matrix(design: Design, inverse_strength: Array, roots: Array) -> Any:
     """``N = I + Z_E inv(P) Z_E'``, (n r, n r), in memory that may be overwritten."""
     xp = array_namespace(roots)
     n, Kb, r = roots.shape
@@ -343,13 +349,13 @@ def _inner_matrix(design: Design, inverse_strength: Any, roots: Any) -> Any:
     return framed(total, xp.ones_like(total[0, :]), overwrite=True)
 
 
-def _spread_out(gram: Any, r: int) -> Any:
+def _spread_out(gram: Array, r: int) -> Any:
     """Each entry r times along both axes."""
     xp = array_namespace(gram)
     return xp.repeat(xp.repeat(gram, r, axis=0), r, axis=1)
 
 
-def _bordering_rows(design: Design, border: Any, roots: Any) -> Any:
+def _bordering_rows(design: Design, border: Array, roots: Array) -> Any:
     """``Z_U``: rows of the unpenalised entries, (n r, z)."""
     xp = array_namespace(roots)
     n, Kb, r = roots.shape
@@ -366,7 +372,7 @@ def _bordering_rows(design: Design, border: Any, roots: Any) -> Any:
     return xp.reshape(xp.matmul(xp.matrix_transpose(roots), outputs), (n * r, z))
 
 
-def _times(design: Design, vectors: Any) -> Any:
+def _times(design: Design, vectors: Array) -> Any:
     """Training rows times vectors (q, m) of one output, (n, m)."""
     return map_over_rows(lambda block: block @ vectors, design)
 
