@@ -147,9 +147,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     >>> from sklearn.linear_model import Ridge
     >>> from skinfluence import LeaveOneOutSearchCV
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.1, 10.0]})
+    >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.01, 1.0]})
     >>> search.fit(X, y).best_params_
-    {'alpha': 0.1}
+    {'alpha': 0.01}
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         >>> from sklearn.linear_model import Ridge
         >>> from skinfluence import LeaveOneOutSearchCV
         >>> X, y = load_diabetes(return_X_y=True)
-        >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.001, 0.1]}).fit(X, y)
+        >>> search = LeaveOneOutSearchCV(Ridge(), {"alpha": [0.01, 1.0]}).fit(X, y)
         >>> search.best_params_
         {'alpha': 0.01}
         """
