@@ -1,16 +1,16 @@
 """skinfluence beside other programs: one command, one run, one table.
 
 ``python benchmarks/peers.py`` makes an environment with the peers in ``build/peers`` (the
-first time it needs a network connection and some minutes), lets everybody answer the same
-questions, and writes ``peers.md``, ``peers.rst`` and ``peers.json``, after each contest.
-``--list`` names the contests, ``--only influence`` runs some of them; those that the
-folder has from the same machine and versions stay in the table. ``--resume`` runs those
-only that it lacks, so that a run that was cut loses nothing.
+first run needs a network connection and some minutes), puts the same questions to every
+contestant, prints the tables, and writes ``peers.json`` after each contest. The page
+docs/benchmarks.rst is made from that file. ``--list`` names the contests and
+``--only influence`` runs some of them; contests already in the file, from the same machine
+and versions, are kept. ``--resume`` runs only the contests that the file lacks, so an
+interrupted run can continue. ``--show`` runs nothing and prints the tables of the file.
 
-Each contestant runs in a process of its own, with one thread, after a warm-up on a small
-problem. The contestants of a contest take turns, for several rounds; medians are given,
-and ratios are medians of the ratios within a round. The driver itself needs nothing but
-the standard library.
+Each contestant runs in its own process, with one thread, after a warm-up on a small
+problem. The contestants take turns for several rounds. Times are medians, and ratios are
+medians of the ratios within a round. The driver needs only the standard library.
 """
 
 import argparse
@@ -35,12 +35,17 @@ PACKAGES = (
 SLOW = 5.0  # seconds of CPU, after which a contestant has one round only
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 ATTEMPT = HERE / "contests" / "_attempt.py"
+RECORD = "peers.json"
 HEADS = ("contestant", "CPU s", "wall s", "MiB", "process MiB", "{judged}", "CPU ratio")
+LOSSES = "Where skinfluence takes longer"
 
 
 def main() -> None:
-    """Make the environment, run the contests, write the tables."""
+    """Make the environment, run the contests, print the tables, write the record."""
     options = arguments()
+    if options.show:
+        print(markdown(json.loads((options.out / RECORD).read_text())))
+        return
     python = options.python or environment(ROOT / "build" / "peers")
     names = ask(python, LIST)
     chosen = [name for name in names if any(part in name for part in options.only)]
@@ -53,20 +58,22 @@ def main() -> None:
         if options.resume and name in held:
             continue
         held[name] = hold(python, name, options.rounds, options.small)
-        print(markdown([held[name]]), flush=True)
-        write(options.out, facts, [held[each] for each in names if each in held])
-    if options.resume and held:  # nothing was left to run: the tables alone
-        write(options.out, facts, [held[each] for each in names if each in held])
+        print(markdown_table(held[name]), flush=True)
+        results = [held[each] for each in names if each in held]
+        write(options.out, facts | {"contests": results})
 
 
 def arguments() -> argparse.Namespace:
-    """What can be chosen."""
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
     parser.add_argument("--list", action="store_true", help="name the contests")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--resume", action="store_true", help="only contests that --out lacks"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="print the tables of --out, run nothing"
     )
     parser.add_argument(
         "--small", action="store_true", help="tiny sizes, to try it out"
@@ -79,9 +86,9 @@ def arguments() -> argparse.Namespace:
 
 
 def earlier(folder: Path, facts: dict[str, Any], small: bool) -> dict[str, Any]:
-    """Contests that the folder holds, by name, if the machine and versions are these."""
+    """Contests in the folder, by name, if they come from this machine and versions."""
     try:
-        record = json.loads((folder / "peers.json").read_text())
+        record = json.loads((folder / RECORD).read_text())
     except FileNotFoundError:
         return {}
     if any(record.get(key) != value for key, value in facts.items()):
@@ -93,7 +100,7 @@ def earlier(folder: Path, facts: dict[str, Any], small: bool) -> dict[str, Any]:
 
 
 def environment(folder: Path) -> str:
-    """Interpreter of an environment that has the peers and this checkout."""
+    """Interpreter of an environment with the peers and this checkout."""
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     wanted = HERE / "requirements-peers.txt"
     stamp = folder / "installed.txt"
@@ -110,13 +117,13 @@ FACTS = f"""
 from importlib.metadata import PackageNotFoundError, version
 import platform
 import skinfluence
-found = dict(Python=platform.python_version(), skinfluence=skinfluence.__version__)
+versions = dict(Python=platform.python_version(), skinfluence=skinfluence.__version__)
 for name in {PACKAGES}:
     try:
-        found[name] = version(name)
+        versions[name] = version(name)
     except PackageNotFoundError:
         pass
-print(json.dumps(dict(versions=found)))
+print(json.dumps(dict(versions=versions)))
 """
 LIST = """
 import importlib, pkgutil
@@ -124,20 +131,20 @@ import contests
 names = []
 for module in pkgutil.iter_modules(contests.__path__):
     if not module.name.startswith("_"):
-        found = importlib.import_module("contests." + module.name).CONTESTS
-        names += [module.name + "." + contest.name for contest in found]
+        held = importlib.import_module("contests." + module.name).CONTESTS
+        names += [module.name + "." + contest.name for contest in held]
 print(json.dumps(names))
 """
 
 
 def ask(python: str, program: str) -> Any:
-    """What a small program prints as JSON."""
+    """Run a short program, and return the JSON that it prints."""
     path = f"import json, sys; sys.path.insert(0, {str(HERE)!r})\n"
     return run([python, "-c", path + program])
 
 
 def run(command: list[str]) -> Any:
-    """Last line of a program's output; one thread for everybody."""
+    """Last line of a program's output, as JSON; the program has one thread."""
     one = {f"{name}_NUM_THREADS": "1" for name in THREADS}
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     path = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -151,7 +158,7 @@ def run(command: list[str]) -> Any:
 
 
 def machine() -> str:
-    """Its class, not its name."""
+    """System, processor and number of cores; not the host name."""
     cores = f"{os.cpu_count()} cores"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -167,25 +174,24 @@ def machine() -> str:
 
 
 def hold(python: str, name: str, rounds: int, small: bool) -> dict[str, Any]:
-    """Pose the problem, and let everybody answer it in turns."""
+    """Pose the problem, and let the contestants answer it in turns."""
     with tempfile.TemporaryDirectory() as folder:
         size = ["small"] if small else []
         posed = run([python, str(ATTEMPT), "pose", name, folder, *size])
         if "absent" in posed:
             sys.exit(f"{name} could not be posed: {posed['absent']}")
-        found: list[list[dict[str, Any]]] = [[] for _ in posed["contestants"]]
+        rounds_of: list[list[dict[str, Any]]] = [[] for _ in posed["contestants"]]
         for _ in range(rounds):
-            for number, own in enumerate(found):
+            for number, own in enumerate(rounds_of):
                 if own and ("absent" in own[0] or own[0]["took"] > SLOW):
                     continue
                 attempt = [python, str(ATTEMPT), "answer", name, str(number), folder]
                 own.append(run(attempt))
                 print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
-    ours = found[0]
     lines = [
-        summary(who, own, ours)
-        for who, own in zip(posed["contestants"], found, strict=True)
+        summary(who, own, rounds_of[0])
+        for who, own in zip(posed["contestants"], rounds_of, strict=True)
     ]
     date = str(datetime.date.today())
     return posed | {"name": name, "small": small, "date": date, "lines": lines}
@@ -210,7 +216,7 @@ def summary(who: dict[str, Any], own: list[dict[str, Any]], ours: Any) -> dict:
 
 
 def cells(line: dict[str, Any], mark: str) -> list[str]:
-    """A line as text."""
+    """Cells of a line, as text."""
     name = line["name"] + mark
     if "absent" in line:
         return [name, line["absent"], *[""] * (len(HEADS) - 2)]
@@ -238,10 +244,10 @@ def in_seconds(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def table(contest: dict[str, Any]) -> tuple[str, list[str], list[list[str]], list[str]]:
-    """Title, heads, rows and numbered notes of a contest."""
+def table(contest: dict[str, Any]) -> tuple[str, list[list[str]], list[str]]:
+    """Title, rows (the headings first) and numbered notes of a contest."""
     notes = list(contest["notes"])
-    rows = []
+    rows = [[head.format(judged=contest["judged"]) for head in HEADS]]
     for line in contest["lines"]:
         mark = ""
         if line["note"]:
@@ -250,14 +256,27 @@ def table(contest: dict[str, Any]) -> tuple[str, list[str], list[list[str]], lis
         rows.append(cells(line, mark))
     sizes = ", ".join(f"{key} = {value:,}" for key, value in contest["sizes"].items())
     title = f"{contest['title']} ({sizes})" if sizes else contest["title"]
-    heads = [head.format(judged=contest["judged"]) for head in HEADS]
-    return title, heads, rows, [f"[{i}] {note}" for i, note in enumerate(notes, 1)]
+    return title, rows, [f"[{i}] {note}" for i, note in enumerate(notes, 1)]
 
 
-def losses(results: list[dict[str, Any]]) -> list[str]:
-    """Where another contestant took less time, and why, each reason once."""
+def conditions(record: dict[str, Any]) -> str:
+    """When, where and how the contests were run, in one paragraph."""
+    contests = record["contests"]
+    dates = sorted({contest["date"] for contest in contests})
+    rounds = sorted(
+        {max(line.get("rounds", 1) for line in each["lines"]) for each in contests}
+    )
+    versions = ", ".join(f"{key} {value}" for key, value in record["versions"].items())
+    return (
+        f"{' to '.join(dates[:: max(len(dates) - 1, 1)])}; {record['machine']}; one "
+        f"thread, float64; medians of {' or '.join(map(str, rounds))} rounds. {versions}."
+    )
+
+
+def losses(contests: list[dict[str, Any]]) -> list[str]:
+    """Where another contestant took less time, and why; each reason is given once."""
     lost, said = [], {""}
-    for contest in results:
+    for contest in contests:
         for line in contest["lines"]:
             ratio, reason = line.get("ratio") or 1.0, line["reason"]
             if ratio >= 1.0 or line["name"].startswith("skinfluence"):
@@ -270,57 +289,25 @@ def losses(results: list[dict[str, Any]]) -> list[str]:
     return lost
 
 
-def markdown(results: list[dict[str, Any]]) -> str:
-    """Tables for reading on a terminal or a forge."""
-    text = []
-    for contest in results:
-        title, heads, rows, notes = table(contest)
-        text.append(f"\n## {title}\n")
-        text.append("| " + " | ".join(heads) + " |\n" + "| --- " * len(heads) + "|")
-        text += ["| " + " | ".join(row) + " |" for row in rows]
-        text.append("")
-        text += [f"- {note}" for note in notes]
-    return "\n".join(text)
+def markdown(record: dict[str, Any]) -> str:
+    """All tables, and where skinfluence takes longer."""
+    tables = "\n".join(markdown_table(each) for each in record["contests"])
+    lost = "\n".join(f"- {each}." for each in losses(record["contests"]))
+    return f"{conditions(record)}\n{tables}\n\n## {LOSSES}\n\n{lost}"
 
 
-def restructured(results: list[dict[str, Any]]) -> str:
-    """The same for the documentation."""
-    text = []
-    for contest in results:
-        title, heads, rows, notes = table(contest)
-        text.append(f"\n{title}\n{'~' * len(title)}\n")
-        text.append(".. list-table::\n   :header-rows: 1\n")
-        for row in [heads, *rows]:
-            text += [
-                f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)
-            ]
-        text.append("")
-        text += [f"| {note}" for note in notes]
-    return "\n".join(text)
+def markdown_table(contest: dict[str, Any]) -> str:
+    """One contest."""
+    title, rows, notes = table(contest)
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "| --- " * len(HEADS) + "|")
+    return "\n".join([f"\n## {title}\n", *lines, "", *(f"- {note}" for note in notes)])
 
 
-def write(folder: Path, facts: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    """All three files."""
+def write(folder: Path, record: dict[str, Any]) -> None:
+    """Save the record, from which the documentation makes its tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
-    dates = sorted({contest["date"] for contest in results})
-    rounds = {
-        max(line.get("rounds", 1) for line in contest["lines"]) for contest in results
-    }
-    head = (
-        f"{' to '.join(dates[:: max(len(dates) - 1, 1)])}; {facts['machine']}; one thread, "
-        f"float64; medians of {' or '.join(map(str, sorted(rounds)))} rounds in turns. "
-        f"{versions}."
-    )
-    lost = losses(results)
-    title = "skinfluence beside its peers"
-    lose = "Where skinfluence takes longer"
-    text = f"# {title}\n\n{head}\n{markdown(results)}\n\n## {lose}\n\n"
-    (folder / "peers.md").write_text(text + "".join(f"- {each}.\n" for each in lost))
-    text = f"{head}\n{restructured(results)}\n\n{lose}\n{'~' * len(lose)}\n\n"
-    (folder / "peers.rst").write_text(text + "".join(f"* {each}.\n" for each in lost))
-    record = json.dumps(facts | {"contests": results}, indent=1)
-    (folder / "peers.json").write_text(record + "\n")
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import skinfluence
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "_ext"))
+sys.path += [str(HERE / "_ext"), str(HERE.parent / "benchmarks")]
 
 project = "skinfluence"
 author = "skinfluence developers"
@@ -22,6 +22,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "change_fragments",
     "offline",
+    "peers_tables",
 ]
 exclude_patterns = ["changes/*", "_build"]
 templates_path = ["_templates"]

@@ -3,14 +3,17 @@
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+EXTENSIONS = Path(__file__).parents[1] / "docs" / "_ext"
 sys.path.insert(0, str(BENCHMARKS))
 
 import contests  # noqa: E402
@@ -58,25 +61,72 @@ def test_skinfluence_meets_the_definition(contest):
 
 
 @pytest.mark.slow
-def test_driver_writes_its_tables(tmp_path):
+def test_driver_prints_tables_and_writes_the_record(tmp_path):
     program = [sys.executable, BENCHMARKS / "peers.py", "--python", sys.executable]
     chosen = ["--only", "influence.self", "--small", "--rounds", "2"]
-    subprocess.run([*program, *chosen, "--out", tmp_path], check=True)
+    command = [*program, *chosen, "--out", tmp_path]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert "| NumPy, by hand |" in done.stdout
     lines = json.loads((tmp_path / "peers.json").read_text())["contests"][0]["lines"]
     assert [line["name"] for line in lines[:2]] == ["skinfluence", "NumPy, by hand"]
     assert lines[0]["rounds"] == 2 and lines[0]["ratio"] == 1.0
     assert all(line["cpu"] > 0 for line in lines[:2])
-    assert "| NumPy, by hand |" in (tmp_path / "peers.md").read_text()
-    assert "NumPy, by hand" in (tmp_path / "peers.rst").read_text()
     # Another contest stands beside it; what is there is not run again.
     more = ["--only", "influence.self", "scoring.ridge_search", "--resume", "--small"]
     subprocess.run([*program, *more, "--rounds", "1", "--out", tmp_path], check=True)
-    found = json.loads((tmp_path / "peers.json").read_text())["contests"]
-    assert [each["name"] for each in found] == [
+    held = json.loads((tmp_path / "peers.json").read_text())["contests"]
+    assert [each["name"] for each in held] == [
         "influence.self",
         "scoring.ridge_search",
     ]
-    assert [each["lines"][0]["rounds"] for each in found] == [2, 1]
+    assert [each["lines"][0]["rounds"] for each in held] == [2, 1]
+
+
+# --- the tables made of the record that is committed ---
+
+RECORD = BENCHMARKS / "results" / "peers.json"
+CONTESTANTS = [
+    line["name"]
+    for contest in json.loads(RECORD.read_text())["contests"]
+    for line in contest["lines"]
+]
+
+
+def test_show_prints_the_record_and_runs_nothing():
+    program = [sys.executable, BENCHMARKS / "peers.py", "--show"]
+    command = [*program, "--out", RECORD.parent]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    cells = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")]
+    names = [row[0].removeprefix("| ").partition(" [")[0] for row in cells]
+    assert [name for name in names if name not in ("contestant", "---")] == CONTESTANTS
+    assert {len(row) for row in cells} == {7}
+
+
+def test_documentation_makes_its_tables_from_the_record(tmp_path):
+    pytest.importorskip("sphinx")
+    page = (
+        f"Results\n-------\n\n.. peers-tables:: {os.path.relpath(RECORD, tmp_path)}\n"
+    )
+    (tmp_path / "index.rst").write_text(page)
+    program = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "-C",
+        "-D",
+        "extensions=peers_tables",
+    ]
+    subprocess.run(
+        [*program, "-b", "xml", tmp_path, tmp_path / "out"],
+        check=True,
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(EXTENSIONS)])},
+    )
+    rows = ElementTree.parse(tmp_path / "out" / "index.xml").findall(".//tbody/row")
+    cells = [["".join(entry.itertext()).strip() for entry in row] for row in rows]
+    assert [row[0].partition(" [")[0] for row in cells] == CONTESTANTS
+    assert {len(row) for row in cells} == {7}
 
 
 @pytest.mark.parametrize("name", ["solvers", "selection"])
