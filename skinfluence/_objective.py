@@ -1,6 +1,7 @@
 """The objective in sum form, ``F(theta) = sum_i s_i loss(y_i, u_i) + penalty(theta)``."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import Array, array_namespace, device_of, like
@@ -12,7 +13,7 @@ from skinfluence.losses import AbstractLoss
 
 
 class FirstOrder(NamedTuple):
-    """The gradient of the objective at one theta, with the outputs that gave it."""
+    """The gradient of the objective at one theta, and the outputs of the rows there."""
 
     gradient: Any  # (G, D)
     outputs: Any  # (n, K)
@@ -21,7 +22,7 @@ class FirstOrder(NamedTuple):
 @final
 @dataclass(eq=False)
 class FirstOrderSum:
-    """The same of the rows seen so far, in their order, penalty apart."""
+    """Sums for ``FirstOrder`` over the rows so far, in their order, without penalty."""
 
     gradient: Any  # (K, q)
     outputs: list[Any]  # of each block, (b, K)
@@ -29,13 +30,11 @@ class FirstOrderSum:
     @classmethod
     def empty(cls, objective: "Objective") -> "FirstOrderSum":
         """Before any row."""
-        weight, layout = objective.weight, objective.layout
-        xp = array_namespace(weight)
-        shape = (layout.n_outputs, layout.width)
-        return cls(xp.zeros(shape, dtype=xp.float64, device=device_of(weight)), [])
+        layout = objective.layout
+        return cls(_zeros((layout.n_outputs, layout.width), objective.weight), [])
 
     def add(self, block: Array, outputs: Array, slopes: Array) -> None:
-        """Take a block (b, q), its outputs and weighted slopes, (b, K) each."""
+        """Add a block (b, q), its outputs and weighted slopes, (b, K) each."""
         self.gradient = self.gradient + slopes.T @ block
         self.outputs.append(outputs)
 
@@ -45,7 +44,7 @@ class FirstOrderSum:
         )
 
     def finished(self, objective: "Objective", theta: Array) -> FirstOrder:
-        """Penalty added, outputs in one array."""
+        """The gradient with its penalty, and all outputs in one array."""
         gradient = objective.layout.pack(self.gradient.T)
         return FirstOrder(
             gradient + objective.penalty.gradient(theta),
@@ -57,6 +56,8 @@ class FirstOrderSum:
 @dataclass(frozen=True, eq=False)
 class Objective:
     """Loss, rows, weights and penalty of one fitted model.
+
+    Row i has the outputs ``u_i = offset_i + X~_i theta``, the offset known and fixed.
 
     Where the penalty has corners (L1, or coefficients that must not be negative), this
     is the objective on the *active set*: entries off zero, their signs held. ``wider``
@@ -72,6 +73,7 @@ class Objective:
     free: Any = None  # (G or 1, D) bool: entries that may move; None for all
     wider: "Objective | None" = None  # what this was narrowed from
     counts: Any = None  # (n,) what rows count in a mean loss; None for their weight
+    offset: Any = None  # (n, K) added to the outputs; None for zero
 
     @property
     def n_rows(self) -> int:
@@ -80,21 +82,21 @@ class Objective:
 
     @property
     def rows(self) -> Design:
-        """The design for products with its blocks, entries unseen."""
+        """The design in the form whose blocks are multiplied fastest."""
         return self.design.centred_by_formula
 
-    @property
+    @cached_property
     def weight_sum(self) -> float:
         """``S = sum_i s_i``."""
         return float(array_namespace(self.weight).sum(self.weight))
 
     @property
     def counted(self) -> Any:
-        """What each row counts in a mean loss, and in its share of the penalty, (n,)."""
+        """What each row counts for in a mean loss and in its share of the penalty, (n,)."""
         return self.weight if self.counts is None else self.counts
 
     def without(self, row: int) -> "Objective":
-        """The objective when one row, and its share of the penalty, has left."""
+        """The objective without one row and its share of the penalty."""
         xp = array_namespace(self.weight)
         keep = xp.arange(self.n_rows, device=device_of(self.weight)) != row
         return replace(
@@ -177,10 +179,14 @@ class Objective:
     def outputs(self, theta: Array) -> Any:
         """Linear outputs u of all rows, (n, K)."""
         B = self.layout.unpack(theta).T
-        return map_over_rows(lambda block: block @ B, self.rows)
+
+        def outputs(block: Array, *offset: Array) -> Any:
+            return shifted(block @ B, offset)
+
+        return map_over_rows(outputs, self.rows, *self.offsets)
 
     def moves(self, vectors: Array) -> Any:
-        """Outputs of all rows by m vectors (G, D, m) each: ``X~ V``, (n, K, m)."""
+        """``X~ V`` for m vectors (G, D, m), without offset, (n, K, m)."""
         xp, flat = array_namespace(vectors), self.layout.side_by_side(vectors)
         shape = (-1, self.layout.n_outputs, vectors.shape[-1])
         return map_over_rows(lambda block: xp.reshape(block @ flat, shape), self.rows)
@@ -189,26 +195,37 @@ class Objective:
         """``sum_i X~_i' slope_i`` for m slopes of each row, (n, K, m) to (G, D, m)."""
         xp, width = array_namespace(slopes), slopes.shape[1] * slopes.shape[2]
         flat = xp.reshape(slopes, (slopes.shape[0], width))
-        start = _zeros((width, self.design.width), slopes)
         total = sum_over_rows(
-            lambda total, block, part: total + part.T @ block, start, self.rows, flat
+            lambda total, block, part: total + part.T @ block,
+            _zeros((width, self.design.width), slopes),
+            self.rows,
+            flat,
         )
         return self.layout.stacked(total)
+
+    def pulled_back(self, slopes: Array) -> Any:
+        """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""
+        return self.lifted_sum(slopes[..., None])[..., 0]
 
     def first_order(self, theta: Array) -> FirstOrder:
         """Gradient and outputs at theta, in one pass over the rows."""
         B = self.layout.unpack(theta).T
 
         def add(
-            total: FirstOrderSum, block: Array, y: Array, s: Array
+            total: FirstOrderSum, block: Array, y: Array, s: Array, *offset: Array
         ) -> FirstOrderSum:
-            u = block @ B
+            u = shifted(block @ B, offset)
             total.add(block, u, s[:, None] * self.loss.gradient(y, u))
             return total
 
-        start = FirstOrderSum.empty(self)
-        total = sum_over_rows(add, start, self.rows, self.targets, self.weight)
+        aligned = self.targets, self.weight, *self.offsets
+        total = sum_over_rows(add, FirstOrderSum.empty(self), self.rows, *aligned)
         return total.finished(self, theta)
+
+    @property
+    def offsets(self) -> tuple[Array, ...]:
+        """The offset as an array aligned with the rows: one, or none."""
+        return () if self.offset is None else (self.offset,)
 
     def value(self, theta: Array, outputs: Array) -> float:
         """The objective at theta, where the outputs of the rows are known."""
@@ -216,16 +233,10 @@ class Objective:
         losses = self.weight * self.loss.value(self.targets, outputs)
         return float(xp.sum(losses)) + float(self.penalty.value(theta))
 
-    def pulled_back(self, slopes: Array) -> Any:
-        """``sum_i X~_i' slope_i`` for slopes (n, K), as (G, D)."""
-        start = _zeros((slopes.shape[1], self.design.width), slopes)
-        total = sum_over_rows(
-            lambda total, block, part: total + part.T @ block,
-            start,
-            self.rows,
-            slopes,
-        )
-        return self.layout.pack(total.T)
+
+def shifted(outputs: Array, offset: tuple[Array, ...]) -> Any:
+    """Outputs (b, K) plus their offset, if there is one."""
+    return outputs + offset[0] if offset else outputs
 
 
 def _zeros(shape: tuple[int, int], reference: Array) -> Any:

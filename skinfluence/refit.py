@@ -23,15 +23,15 @@ from skinfluence.influence import Loss, changes, mean_gradient
 from skinfluence.solvers import (
     Point,
     Polished,
-    approach,
     expand,
+    expand_for_steps,
     has_no_minimum,
+    minimise_with_corners,
+    on_all_features,
     own_outputs,
     row_terms,
-    settle,
     solver_for,
-    spread,
-    widened,
+    to_all_features,
 )
 from skinfluence.support import (
     AnyModel,
@@ -127,7 +127,7 @@ def refit_leave_one_out(
     with checks.data_errors():
         read_X = host_rows(checks.transformed(model.transformed(X)))
     narrow, theta = model.objective(read_X, checked_y, weight)
-    objective, theta = narrow.wider or narrow, spread(narrow, theta)
+    objective, theta = narrow.wider or narrow, to_all_features(narrow, theta)
     if rows is None:
         rows = np.arange(objective.n_rows)
     rows = checks.indices(rows, objective.n_rows)
@@ -206,13 +206,13 @@ def check_leave_one_out(
     >>> agreement.max_abs_error < 1e-9
     True
     """
-    model, point = explainer._model, _on_host(widened(explainer._point))
+    model, point = explainer._model, _on_host(on_all_features(explainer._point))
     refuse_other_rows(explainer, X, y)
     chosen = _chosen(rows, explainer)
     start = time.perf_counter()
     deletion = explainer._deletion(len(chosen))
     deltas = deletion.deltas(explainer._here(chosen)).theta
-    predicted = to_numpy(spread(explainer._point.objective, deltas))
+    predicted = to_numpy(to_all_features(explainer._point.objective, deltas))
     seconds_predicted = time.perf_counter() - start
     judge = _Judge(
         model,
@@ -317,9 +317,9 @@ def _seen(objective: Objective, delta: Any) -> Any:
 def _polished(objective: Objective, theta: Any) -> Polished:
     """The minimum, among all features: L1 may hold others at zero than at the start."""
     solver = solver_for("auto", objective)
-    start = approach(*objective.narrowed(theta), solver)
-    end = settle(start, solver, length=0.0, max_iter=_POLISH_STEPS)
-    return end._replace(point=widened(end.point))
+    start = expand_for_steps(*objective.narrowed(theta), solver)
+    end = minimise_with_corners(start, solver, length=0.0, max_iter=_POLISH_STEPS)
+    return end._replace(point=on_all_features(end.point))
 
 
 def _on_host(point: Point) -> Point:

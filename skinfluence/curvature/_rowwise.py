@@ -8,7 +8,7 @@ from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._design import Design
 from skinfluence._kernels import AbstractGrams, ShiftedGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
-from skinfluence._objective import FirstOrder, FirstOrderSum, Objective
+from skinfluence._objective import FirstOrder, FirstOrderSum, Objective, shifted
 from skinfluence._rows import iterate, sum_over_rows
 from skinfluence.curvature._base import AbstractCurvature
 
@@ -129,14 +129,14 @@ class RowwiseCurvature(AbstractCurvature):
         B = layout.unpack(self.theta).T
 
         def add(
-            total: _Expansion, block: Array, y: Array, s: Array, *u: Array
+            total: _Expansion, block: Array, y: Array, s: Array, *given: Array
         ) -> _Expansion:
-            outputs = u[0] if u else block @ B
+            outputs = shifted(block @ B, given) if known is None else given[0]
             M = self._weighted_hessian(y, outputs, s)
             if len(pairs) > 1:
                 M = xp.stack([M[:, :, k, j] for k, j in pairs], axis=2)  # (b, G, pairs)
             total.grams.add(block, xp.reshape(M, (M.shape[0], -1)))
-            if not u:
+            if known is None:
                 slopes = s[:, None] * loss.gradient(y, outputs)
                 total.first.add(block, outputs, slopes)
             return total
@@ -150,8 +150,8 @@ class RowwiseCurvature(AbstractCurvature):
             ),
             FirstOrderSum.empty(objective),
         )
-        outputs = () if known is None else (known.outputs,)
-        aligned = objective.targets, objective.weight, *outputs
+        given = objective.offsets if known is None else (known.outputs,)
+        aligned = objective.targets, objective.weight, *given
         total = sum_over_rows(add, start, design, *aligned)
         if known is None:
             vars(self)["first_order"] = total.first.finished(objective, self.theta)
@@ -203,13 +203,9 @@ class RowwiseCurvature(AbstractCurvature):
     @property
     def _row_groups(self) -> int:
         """Groups that the rows tell apart, G or 1."""
-        one = slice(0, 1)
-        u = (
-            self.objective.design.block(one)
-            @ self.objective.layout.unpack(self.theta).T
-        )
-        y = self.objective.targets[one, ...]
-        return self.objective.loss.hessian(y, u).shape[1]
+        objective, one = self.objective, slice(0, 1)
+        u = objective.design.block(one) @ objective.layout.unpack(self.theta).T
+        return objective.loss.hessian(objective.targets[one, ...], u).shape[1]
 
     def _weighted_hessian(self, y: Array, u: Array, s: Array) -> Any:
         return s[:, None, None, None] * self.objective.loss.hessian(y, u)

@@ -26,12 +26,12 @@ from skinfluence.solvers import (
     boundary,
     corner_minimum,
     expand,
+    minimise_with_corners,
     on_active_set,
+    on_all_features,
     own_outputs,
     row_terms,
-    settle,
-    spread,
-    widened,
+    to_all_features,
 )
 
 # Numbers of one temporary array.
@@ -46,7 +46,7 @@ _MOST_STEPS = 100
 def following(deletion: AbstractDeletion) -> AbstractDeletion:
     """The deletion, with an eye on the active set if the penalty has corners.
 
-    ``Exact`` at a ``widened`` point follows the changes; all others are flagged.
+    ``Exact`` at a point on all features follows the changes; all others are flagged.
     """
     point = deletion.point
     if on_active_set(point).objective.wider is None:
@@ -76,12 +76,12 @@ class Flagged(AbstractDeletion):
 
     @cached_property
     def _test(self) -> "_Test":
-        return _Test(widened(on_active_set(self.point)))
+        return _Test(on_all_features(on_active_set(self.point)))
 
     def deltas(self, rows: Any) -> Deltas:
         found = self.inner.deltas(rows)
         theta, xp = found.theta, array_namespace(found.theta)
-        theta = spread(self.point.objective, theta)
+        theta = to_all_features(self.point.objective, theta)
         changes = self._test.changes(rows, theta)
         unknown = changes[:, None, None]
         return found._replace(
@@ -113,7 +113,7 @@ class Followed(AbstractDeletion):
        composite functions. SIAM J. Optim. :doi:`10.1137/130921428`. Algorithm 1.
     """
 
-    exact: Exact  # at a widened point
+    exact: Exact  # at a point on all features
 
     @property
     def point(self) -> Point:  # type: ignore[override]
@@ -148,8 +148,8 @@ class Followed(AbstractDeletion):
         narrow, xp = on_active_set(self.point), array_namespace(self.point.theta)
         found = replace(self.exact, point=narrow).deltas(rows)
         return found._replace(
-            theta=spread(narrow.objective, found.theta),
-            last_step=spread(narrow.objective, found.last_step),
+            theta=to_all_features(narrow.objective, found.theta),
+            last_step=to_all_features(narrow.objective, found.last_step),
             active_set_changes=xp.zeros_like(found.converged),
         )
 
@@ -188,9 +188,9 @@ class Followed(AbstractDeletion):
         """Steps with a curvature of its own for a row whose steps do not contract."""
         xp, solver = array_namespace(self.point.theta), self.exact.solver
         start = expand(*objective.narrowed(self.point.theta), solver)
-        end = settle(start, solver, length=enough, max_iter=_MOST_STEPS)
+        end = minimise_with_corners(start, solver, length=enough, max_iter=_MOST_STEPS)
         x, last = (
-            xp.reshape(spread(end.point.objective, part), (-1,))
+            xp.reshape(to_all_features(end.point.objective, part), (-1,))
             for part in (end.point.theta, end.point.newton_step)
         )
         found = self._ended(x, last, n_steps + end.n_steps, end.converged)

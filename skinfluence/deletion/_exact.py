@@ -21,7 +21,7 @@ from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
     Point,
-    approach,
+    expand_for_steps,
     own_outputs,
     polish,
     row_gradients,
@@ -263,7 +263,7 @@ class Exact(AbstractDeletion):
             for theta in (near, self.point.theta)
         ]
         best = min(curvatures, key=lambda curvature: curvature.value)
-        return approach(objective, best.theta, self.solver, best.damping)
+        return expand_for_steps(objective, best.theta, self.solver, best.damping)
 
 
 class _Candidates(NamedTuple):

@@ -49,6 +49,7 @@ def leaving(objective: Objective, rows: Rows) -> Objective:
         penalty=Penalty(share * penalty.strength, share * penalty.slope),
         wider=None,
         counts=None,
+        offset=None if objective.offset is None else taken(objective.offset, rows),
     )
 
 

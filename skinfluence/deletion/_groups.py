@@ -27,9 +27,9 @@ from skinfluence.solvers import (
     boundary,
     expand,
     has_no_minimum,
+    minimise_with_corners,
     on_active_set,
     polish,
-    settle,
     taken,
 )
 
@@ -205,7 +205,9 @@ class GroupExact(AbstractGroupDeletion):
         if start.factor.rank_deficient:
             return _lost(wide, unidentified=True)
         length = self.tol * max(start.distance, self.typical)
-        end = settle(start, self.solver, length=length, max_iter=2 * self.max_iter)
+        end = minimise_with_corners(
+            start, self.solver, length=length, max_iter=2 * self.max_iter
+        )
         if end.unbounded:
             return _lost(wide, unbounded=True)
         spread = end.point.objective.selection.spread

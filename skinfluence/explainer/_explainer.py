@@ -34,7 +34,7 @@ from skinfluence.explainer._parameters import check_parameters, near_enough
 from skinfluence.explainer._residuals import speak_of_residuals
 from skinfluence.explainer._test_points import TestPointsMixin
 from skinfluence.explainer._training_rows import TrainingRowsMixin
-from skinfluence.solvers import solver_for, widened
+from skinfluence.solvers import on_all_features, solver_for
 from skinfluence.support import (
     checks,
     is_fitted,
@@ -317,7 +317,7 @@ class InfluenceExplainer(
         self._model = model
         # Exact deletions may free any feature that a penalty holds at zero.
         exact = self.deletion == "exact"
-        self._point = widened(minimum.point) if exact else minimum.point
+        self._point = on_all_features(minimum.point) if exact else minimum.point
         self._solver = solver
         self._typical = minimum.typical
         self._train_y = checked_y

@@ -27,10 +27,10 @@ from skinfluence.explainer._residuals import speak_of_residuals
 from skinfluence.solvers import (
     expand,
     has_no_minimum,
+    minimise_with_corners,
     on_active_set,
-    settle,
+    on_all_features,
     solver_for,
-    widened,
 )
 from skinfluence.support import checks, host_rows
 
@@ -363,7 +363,7 @@ def _sign(direction: str, initial: float, aim: AbstractTarget) -> float:
 
 def _refitted(explainer: Any, rows: Any, asked: _Asked) -> float:
     """The target by a refit without rows, polished; NaN where there is none."""
-    model, point = explainer._model, widened(on_active_set(explainer._point))
+    model, point = explainer._model, on_all_features(on_active_set(explainer._point))
     objective = without_rows(point.objective, rows)
     kept = np.flatnonzero(to_numpy(objective.weight) > 0)
     y = explainer._train_y[kept]
@@ -373,7 +373,7 @@ def _refitted(explainer: Any, rows: Any, asked: _Asked) -> float:
     start = _fitted_start(model, objective, y, kept)
     solver = solver_for("auto", objective)
     narrow = expand(*objective.narrowed(start), solver)
-    end = settle(narrow, solver, length=0.0, max_iter=_REFIT_STEPS)
+    end = minimise_with_corners(narrow, solver, length=0.0, max_iter=_REFIT_STEPS)
     if end.unbounded:
         return float("nan")
     return asked.of(end.point.objective).value(end.point.theta)

@@ -19,10 +19,10 @@ from skinfluence.solvers import (
     expand,
     gradient_lengths,
     has_no_minimum,
+    minimise_with_corners,
+    on_all_features,
     polish,
-    settle,
     taken,
-    widened,
 )
 
 # Rows, evenly spaced, whose deletion effects say what is typical.
@@ -121,9 +121,9 @@ def _settled(
     """The minimum and its active set, how far the fit is from it, and the steps there."""
     start = expand(objective, theta, solver)
     _refuse_unbounded(has_no_minimum(objective, start.outputs))
-    end = settle(start, solver, length=0.0, max_iter=max_iter)
+    end = minimise_with_corners(start, solver, length=0.0, max_iter=max_iter)
     _refuse_unbounded(end.unbounded)
-    wide = widened(end.point)
+    wide = on_all_features(end.point)
     gap = objective.selection.spread(theta) - wide.theta
     xp = array_namespace(gap)
     squared = xp.sum(gap * wide.curvature.matvec(gap[..., None])[..., 0])

@@ -5,10 +5,10 @@ from skinfluence.solvers._active_set import (
     CurvatureRows,
     boundary,
     flat_corners,
+    minimise_with_corners,
     on_active_set,
-    settle,
-    spread,
-    widened,
+    on_all_features,
+    to_all_features,
 )
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._cholesky import Cholesky
@@ -23,8 +23,8 @@ from skinfluence.solvers._lissa import Lissa
 from skinfluence.solvers._polish import (
     Point,
     Polished,
-    approach,
     expand,
+    expand_for_steps,
     has_no_minimum,
     polish,
 )
@@ -56,7 +56,7 @@ __all__ = [
     "Solution",
     "boundary",
     "corner_minimum",
-    "approach",
+    "expand_for_steps",
     "expand",
     "flat_corners",
     "gradient_lengths",
@@ -66,9 +66,9 @@ __all__ = [
     "polish",
     "row_gradients",
     "row_terms",
-    "settle",
-    "spread",
+    "minimise_with_corners",
+    "to_all_features",
     "solver_for",
     "taken",
-    "widened",
+    "on_all_features",
 ]

@@ -1,8 +1,9 @@
 """Minima of objectives with corners: polishing that follows the active set.
 
-An objective on its active set has forgotten the features at zero. ``settle`` remembers
-them: it polishes, tests the corners, and follows where they give way. ``widened`` puts a
-minimum back among all features, where deletions may free some.
+An objective on its active set has no entries for the features at zero.
+``minimise_with_corners`` polishes on the active set, tests the corners of all features,
+and changes the active set where they do not hold. ``on_all_features`` puts a minimum back
+among all features, where deletions may free some.
 """
 
 from dataclasses import dataclass, replace
@@ -82,7 +83,7 @@ class Embedded(AbstractFactor):
         return xp.permute_dims(spread, (1, 2, 0))
 
 
-def widened(point: Point) -> Point:
+def on_all_features(point: Point) -> Point:
     """The same minimum among all features; a point without corners as it is."""
     wider = point.objective.wider
     if wider is None:
@@ -93,13 +94,13 @@ def widened(point: Point) -> Point:
     return Point(curvature, Embedded(point, selection))
 
 
-def spread(objective: Objective, vectors: Array) -> Any:
-    """Vectors (..., G, D) of an objective among all features, as ``widened`` has them."""
+def to_all_features(objective: Objective, vectors: Array) -> Any:
+    """Vectors (..., G, D) of an active set among zeros for all other features."""
     return vectors if objective.wider is None else objective.selection.spread(vectors)
 
 
 def on_active_set(point: Point) -> Point:
-    """What ``widened`` was made of; any other point as it is."""
+    """What ``on_all_features`` was made of; any other point as it is."""
     factor = point.factor
     return factor.narrow if isinstance(factor, Embedded) else point
 
@@ -194,7 +195,7 @@ def flat_corners(objective: Objective, theta: Array) -> Corners:
     return Corners(up, down)
 
 
-def settle(
+def minimise_with_corners(
     point: Point, solver: AbstractSolver, *, length: float, max_iter: int
 ) -> Polished:
     """``polish``, and where the penalty has corners, to the minimum over all features.

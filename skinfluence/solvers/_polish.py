@@ -79,17 +79,17 @@ def expand(
     return Point(curvature, solver.prepare(curvature))
 
 
-def approach(
+def expand_for_steps(
     objective: Objective, theta: Array, solver: AbstractSolver, damping: float = 0.0
 ) -> Point:
     """As ``expand``; where the objective bends downwards, good for a step only.
 
     Its factor is that of the expected curvature then, which never does.
     """
-    return _approached(RowwiseCurvature(objective, theta, damping), solver)
+    return _expanded_for_steps(RowwiseCurvature(objective, theta, damping), solver)
 
 
-def _approached(curvature: RowwiseCurvature, solver: AbstractSolver) -> Point:
+def _expanded_for_steps(curvature: RowwiseCurvature, solver: AbstractSolver) -> Point:
     objective = curvature.objective
     try:
         return Point(curvature, solver.prepare(curvature))
@@ -130,7 +130,7 @@ def polish(
         fresh = since <= keeps or _serves(factored, point.curvature)
         if _is_over(point, length if fresh else _CHORD_END * length, previous):
             if not fresh:
-                point = factored = _approached(point.curvature, solver)
+                point = factored = _expanded_for_steps(point.curvature, solver)
                 since = 0.0
             if _is_over(point, length, previous):
                 if point.expected:  # a saddle point: say so
@@ -146,10 +146,10 @@ def polish(
         point, since = replace(point, curvature=curvature), since + previous
         chord = solver.reuses and _is_near(point, _CHORD_END * length, previous)
         if not chord and not _serves(factored, curvature):
-            point = factored = _approached(curvature, solver)
+            point = factored = _expanded_for_steps(curvature, solver)
             since = 0.0
     if since > keeps and not _serves(factored, point.curvature):
-        point = _approached(point.curvature, solver)
+        point = _expanded_for_steps(point.curvature, solver)
     return Polished(
         point, n_steps, converged=_is_rounding(point), unbounded=_on_a_ray(point)
     )
@@ -186,6 +186,8 @@ def has_no_minimum(objective: Objective, outputs: Array) -> bool:
     if bool(xp.all(strength > 0)):
         return False
     targets = objective.targets
+    if objective.offset is not None:  # a ray multiplies the rest of the outputs only
+        outputs = outputs - objective.offset
     if not bool(xp.all(objective.weight > 0)):
         present = objective.weight > 0
         targets, outputs = masked(targets, present), masked(outputs, present)
@@ -234,5 +236,5 @@ def _on_a_ray(point: Point) -> bool:
     penalised = bool(xp.any(point.objective.penalised))
     if penalised or point.objective.loss.quadratic:
         return False
-    moves = point.objective.outputs(point.newton_step)
+    moves = point.objective.moves(point.newton_step[..., None])
     return bool(xp.max(xp.abs(moves)) > 0.1)

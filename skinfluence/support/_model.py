@@ -267,6 +267,7 @@ def _beside(design: Design, objective: Objective) -> Objective:
     """The objective with its arrays in the namespace and on the device of its rows."""
     here, penalty = design.centre, objective.penalty
     free, counts, corners = objective.free, objective.counts, penalty.corners
+    offset = objective.offset
     slope = penalty.slope
     slope = slope if isinstance(slope, float) else like(slope, here)
     if corners is not None:
@@ -280,6 +281,7 @@ def _beside(design: Design, objective: Objective) -> Objective:
         ),
         free=None if free is None else moved(free, here),
         counts=None if counts is None else like(counts, here),
+        offset=None if offset is None else like(offset, here),
     )
 
 
