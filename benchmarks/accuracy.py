@@ -31,8 +31,8 @@ def main() -> None:
     print("| deletion | median row | 99 % of rows | worst row |")
     print("| --- | --- | --- | --- |")
     for deletion in ("jackknife", "newton", "halley", "exact"):
-        explainer = InfluenceExplainer(LogisticRegression(), deletion=deletion).fit(X, y)
-        estimated = changes(explainer.loo_params(rows=rows))
+        explainer = InfluenceExplainer(LogisticRegression(), deletion=deletion)
+        estimated = changes(explainer.fit(X, y).loo_params(rows=rows))
         errors = np.linalg.norm(estimated - refitted, axis=1) / unit
         figures = " | ".join(f"{q:.1g}" for q in np.quantile(errors, [0.5, 0.99, 1.0]))
         print(f"| {deletion} | {figures} |")

@@ -134,7 +134,11 @@ def test_small_runs_end(name):
     program = [sys.executable, BENCHMARKS / f"{name}.py", "--quick"]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     last = done.stdout.splitlines()[-1]
-    ends = {"accuracy": "| exact |", "solvers": "cg against", "selection": "GridSearchCV"}
+    ends = {
+        "accuracy": "| exact |",
+        "solvers": "cg against",
+        "selection": "GridSearchCV",
+    }
     assert ends[name] in last
 
 
