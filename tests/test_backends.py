@@ -97,7 +97,11 @@ class Asked:
 def halley(asked):
     """Halley's correction where the loss has it, and Newton's step elsewhere."""
     has_third = asked.objective.loss.has_third
-    return Halley(asked.point) if has_third else Newton(asked.point)
+    return (
+        Halley(asked.point, asked.solver)
+        if has_third
+        else Newton(asked.point, asked.solver)
+    )
 
 
 def solved(asked, solver):
@@ -132,10 +136,10 @@ QUESTIONS = {
     "jackknife": lambda a: Jackknife(a.point).deltas(a.all_rows()).theta,
     "jackknife outputs": lambda a: Jackknife(a.point).outputs(a.all_rows())[0],
     "jackknife deltas": lambda a: a.deltas(Jackknife(a.point)),
-    "Newton": lambda a: Newton(a.point).deltas(a.indices()).theta,
-    "Newton outputs": lambda a: Newton(a.point).outputs(a.all_rows())[0],
-    "Newton deltas": lambda a: a.deltas(Newton(a.point)),
-    "sum of Newton deltas": lambda a: a.deltas(Newton(a.point), "sum"),
+    "Newton": lambda a: Newton(a.point, a.solver).deltas(a.indices()).theta,
+    "Newton outputs": lambda a: Newton(a.point, a.solver).outputs(a.all_rows())[0],
+    "Newton deltas": lambda a: a.deltas(Newton(a.point, a.solver)),
+    "sum of Newton deltas": lambda a: a.deltas(Newton(a.point, a.solver), "sum"),
     "Halley": lambda a: halley(a).deltas(a.indices()).theta,
     "Halley outputs": lambda a: halley(a).outputs(a.all_rows())[0],
     "exact": lambda a: a.exact().deltas(a.all_rows()).theta,

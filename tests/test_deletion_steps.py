@@ -13,6 +13,7 @@ from reference import relative_error
 
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion import Exact, Halley, Jackknife, Newton
+from skinfluence.deletion._leaving import OneByOne
 from skinfluence.solvers import Cholesky, expand, polish, row_gradients, row_terms
 
 SOLVER = Cholesky()
@@ -56,7 +57,7 @@ def outputs_of(point, deltas):
 def test_newton_deletion_is_one_step_without_the_row(name):
     point = minimum(name)
     truth = np.array([newton_without(point, row) for row in ROWS])
-    assert relative_error(Newton(point).deltas(ROWS).theta, truth) < 1e-9
+    assert relative_error(Newton(point, SOLVER).deltas(ROWS).theta, truth) < 1e-9
 
 
 @every_setting
@@ -94,7 +95,7 @@ def partly_without(objective, row, part):
 @pytest.mark.parametrize("way", ["newton", "jackknife", "exact"])
 def test_outputs_without_the_row_are_those_of_its_delta(name, way):
     point = minimum(name)
-    ways = {"newton": Newton(point), "jackknife": Jackknife(point)}
+    ways = {"newton": Newton(point, SOLVER), "jackknife": Jackknife(point)}
     deletion = ways.get(way, exact(point))
     found, unidentified, unbounded = deletion.outputs(ROWS)
     assert not np.any(unidentified | unbounded)
@@ -133,7 +134,7 @@ def hessian_times(point, vectors):
 @every_setting
 def test_rows_come_back_in_the_order_in_which_they_are_asked(name):
     point = minimum(name)
-    for deletion in (Newton(point), exact(point)):
+    for deletion in (Newton(point, SOLVER), exact(point)):
         one = deletion.deltas(ROWS[1:2]).theta[0]
         again = deletion.deltas(ROWS).theta[1]
         assert relative_error(again, one) < 1e-8
@@ -154,7 +155,7 @@ def test_leverage_counts_as_one_when_nothing_but_rounding_is_left(name, remainde
     )
     point = expand(objective, theta, SOLVER)
     end = polish(point, SOLVER, length=1e-12, max_iter=5).point
-    found = Newton(end).deltas(slice(0, objective.n_rows))
+    found = Newton(end, SOLVER).deltas(slice(0, objective.n_rows))
     flagged = np.flatnonzero(found.unidentified)
     assert flagged.tolist() == ([] if remainder else [7])
     assert (
@@ -168,7 +169,7 @@ def test_third_derivative_is_the_slope_of_the_curvature_without_the_row(name):
     point, h = minimum(name), 1e-4
     shape = (len(ROWS), *point.theta.shape)
     v, w = np.random.default_rng(0).normal(size=(2, *shape))
-    found = Halley(point).third.product(row_terms(point, ROWS), v, w)
+    found = Halley(point, SOLVER).third.product(OneByOne.of(point, ROWS), v, w)
     for i, row in enumerate(ROWS):
         rest = point.objective.without(int(row))
         ahead, behind = (

@@ -587,8 +587,8 @@ def test_arrays_of_another_library_give_the_same_columns(name):
         objective = replace(objective, targets=abs(objective.targets) + 0.5)
         point = expand(objective, theta, Cholesky())
         expected = at_expected_information(point, Cholesky())
-        newton = Newton(expected)
-        asked = Deletions(Newton(point), newton, newton)
+        newton = Newton(expected, Cholesky())
+        asked = Deletions(Newton(point, Cholesky()), newton, newton)
         (block,) = (found for _, found in diagnostic_blocks(point, expected, asked))
         return block
 

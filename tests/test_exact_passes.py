@@ -84,7 +84,7 @@ def test_float32_never_certifies(passes, monkeypatch):
     refitted, refit = [], _exact.Exact._refitted
 
     def spied(self, at, step, n_steps):
-        refitted.extend(at.rows.tolist())
+        refitted.extend(at.leaving.rows.tolist())
         return refit(self, at, step, n_steps)
 
     monkeypatch.setattr(_exact.Exact, "_refitted", spied)

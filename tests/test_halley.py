@@ -11,8 +11,9 @@ from sklearn.svm import LinearSVC
 
 from skinfluence import InfluenceExplainer, refit_leave_one_out
 from skinfluence.deletion._halley import ThirdDerivative, tensor_of
+from skinfluence.deletion._leaving import OneByOne
 from skinfluence.exceptions import InvalidParameterError, NotConvergedWarning
-from skinfluence.solvers import Cholesky, expand, row_terms
+from skinfluence.solvers import Cholesky, expand
 
 
 def fitted(n=1500, p=6, C=1.0, fit_intercept=True, seed=0):
@@ -127,9 +128,9 @@ def test_third_derivatives_formed_and_row_by_row_agree(name):
     point = expand(objective, theta, Cholesky())
     left, right = np.random.default_rng(0).normal(size=(2, N, *theta.shape))
     formed = ThirdDerivative(point, tensor_of(point))
-    terms = row_terms(point, slice(0, N))
+    leaving = OneByOne.of(point, slice(0, N))
     found, truth = (
-        third.product(terms, left, right)
+        third.product(leaving, left, right)
         for third in (ThirdDerivative(point, None), formed)
     )
     assert relative_error(found, truth) < 1e-12

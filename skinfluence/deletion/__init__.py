@@ -1,20 +1,25 @@
-"""Leave-one-out: what changes when a row is deleted, by three ways to know.
+"""Deletion: what changes when rows leave, one at a time or together, by four methods.
 
-One sign everywhere: without the row minus with it.
+One sign everywhere: without the rows minus with them.
 """
 
-from skinfluence.deletion._active_set import following
+from skinfluence.deletion._active_set import minding_active_set
 from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._choose import DELETIONS, deletion_for
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
+from skinfluence.deletion._leaving import without_rows
 from skinfluence.deletion._one_step import Jackknife, Newton
 
 __all__ = [
+    "DELETIONS",
     "AbstractDeletion",
     "Deltas",
     "Exact",
     "Halley",
     "Jackknife",
     "Newton",
-    "following",
+    "deletion_for",
+    "minding_active_set",
+    "without_rows",
 ]

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import Array, array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._kernels import densified
-from skinfluence._objective import Objective
 from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
-from skinfluence.deletion._base import AbstractDeletion, Deltas
-from skinfluence.deletion._exact import Exact, indices_of, joined, taken_deltas
-from skinfluence.deletion._one_step import product
+from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
+from skinfluence.deletion._exact import Exact
+from skinfluence.deletion._leaving import product, without_rows
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -34,7 +33,7 @@ from skinfluence.solvers import (
     to_all_features,
 )
 
-# Numbers of one temporary array.
+# Entries of one temporary array.
 _ENTRIES = 2**21
 # A step that is not exact is tested a little before and beyond its end, in parts of it.
 _MARGIN = 0.04
@@ -43,28 +42,29 @@ _CANDIDATES = 128
 _MOST_STEPS = 100
 
 
-def following(deletion: AbstractDeletion) -> AbstractDeletion:
-    """The deletion, with an eye on the active set if the penalty has corners.
+def minding_active_set(deletion: AbstractDeletion) -> AbstractDeletion:
+    """The deletion; if the penalty has corners, one that minds the active set.
 
-    ``Exact`` at a point on all features follows the changes; all others are flagged.
+    ``Exact`` at a point on all features follows the changes; all others flag them.
     """
     point = deletion.point
     if on_active_set(point).objective.wider is None:
         return deletion
     if isinstance(deletion, Exact) and on_active_set(point) is not point:
-        return Followed(deletion)
-    return Flagged(deletion)
+        return ActiveSetFollower(deletion)
+    return ActiveSetFlagger(deletion)
 
 
 @final
 @dataclass(frozen=True)
-class Flagged(AbstractDeletion):
+class ActiveSetFlagger(AbstractDeletion):
     """A deletion that holds the active set, and the rows that would change it.
 
     Exact for quadratic losses: a change is flagged if and only if the refit makes one.
-    Otherwise as good as the deletion, with a margin: for one Newton step of logistic
-    models, over 24 random problems, all of 2068 changes were flagged, and 42 of 2392
-    rows without one. Cost: the number of features times that of active ones, per row.
+    Otherwise as good as the deletion, for single rows with a margin: for one Newton step
+    of logistic models, over 24 random problems, all of 2068 changes were flagged, and 42
+    of 2392 rows without one. Cost: the number of features times that of active ones, per
+    row; a pass over the rows for a group.
     """
 
     inner: AbstractDeletion
@@ -78,34 +78,42 @@ class Flagged(AbstractDeletion):
     def _test(self) -> "_Test":
         return _Test(on_all_features(on_active_set(self.point)))
 
-    def deltas(self, rows: Any) -> Deltas:
-        found = self.inner.deltas(rows)
-        theta, xp = found.theta, array_namespace(found.theta)
-        theta = to_all_features(self.point.objective, theta)
-        changes = self._test.changes(rows, theta)
-        unknown = changes[:, None, None]
-        return found._replace(
-            last_step=xp.where(unknown, xp.inf, found.last_step),
-            active_set_changes=changes,
-            missed_changes=changes,
-        )
+    def deltas(self, rows: Rows) -> Deltas:
+        deltas = self.inner.deltas(rows)
+        theta = to_all_features(self.point.objective, deltas.theta)
+        return _flagged(deltas, self._test.changes(rows, theta))
 
-    def outputs(self, rows: Any) -> tuple[Any, Any, Any]:
+    def group_delta(self, rows: Array) -> Deltas:
+        delta = self.inner.group_delta(rows)
+        theta = to_all_features(self.point.objective, delta.theta)
+        return _flagged(delta, self._test.group_changes(rows, theta))
+
+    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         return self.inner.outputs(rows)
 
-    def missed_changes(self, rows: Any) -> Any:
+    def missed_changes(self, rows: Rows) -> Any:
         return self.deltas(rows).missed_changes
+
+
+def _flagged(deltas: Deltas, changes: Array) -> Deltas:
+    changes = changes & ~deltas.is_missing
+    xp = array_namespace(changes)
+    last_step = xp.where(changes[:, None, None], xp.inf, deltas.last_step)
+    return deltas._replace(
+        last_step=last_step, active_set_changes=changes, missed_changes=changes
+    )
 
 
 @final
 @dataclass(frozen=True)
-class Followed(AbstractDeletion):
-    """The minimum over all features without each row, whatever the active set becomes.
+class ActiveSetFollower(AbstractDeletion):
+    """The minimum over all features without the rows, whatever the active set becomes.
 
     Rows that keep the active set are deleted there. For every other, steps to the
     minimum of the quadratic model *with corners* follow the changes, from the minimum
     of all rows: one step where the loss is quadratic. Cost of each such row and step:
     features times active ones, and a pass over the rows where the loss is not quadratic.
+    Groups get steps with a curvature of their own.
 
     References
     ----------
@@ -124,98 +132,108 @@ class Followed(AbstractDeletion):
     def _test(self) -> "_Test":
         return _Test(self.point)
 
-    def deltas(self, rows: Any) -> Deltas:
+    @cached_property
+    def _held(self) -> Exact:
+        """The deletion on the active set."""
+        return replace(self.exact, point=on_active_set(self.point))
+
+    def deltas(self, rows: Rows) -> Deltas:
         parts, indices = [], indices_of(rows, self.point)
         for first in range(0, indices.shape[0], _CANDIDATES):
             some = indices[first : min(first + _CANDIDATES, indices.shape[0])]
             parts.append(self._deltas(some))
-        return joined(parts)
+        return Deltas.joined(parts)
 
-    def _deltas(self, rows: Any) -> Deltas:
-        xp = array_namespace(self.point.theta)
-        held = self._held(rows)
-        flagged = self._changes(rows, held.theta) | held.unidentified | ~held.converged
-        flagged = flagged & ~held.unbounded
-        changed = xp.nonzero(flagged)[0]
-        kept = xp.nonzero(~flagged)[0]
-        parts = [taken_deltas(held, kept)]
-        parts += [self._minimum(int(rows[i])) for i in changed]
-        order = xp.argsort(xp.concat([kept, changed]))
-        return taken_deltas(joined(parts), order)
+    def _deltas(self, rows: Array) -> Deltas:
+        xp, held = array_namespace(self.point.theta), self._held_deltas(rows)
+        changes = self._changes(rows, held.theta) | held.unidentified | ~held.converged
+        changes = changes & ~held.unbounded
+        changed, kept = xp.nonzero(changes)[0], xp.nonzero(~changes)[0]
+        parts = [held.at(kept), *(self._minimum(rows[i : i + 1]) for i in changed)]
+        return Deltas.joined(parts).at(xp.argsort(xp.concat([kept, changed])))
 
-    def _held(self, rows: Any) -> Deltas:
-        """Exact deltas on the active set."""
-        narrow, xp = on_active_set(self.point), array_namespace(self.point.theta)
-        found = replace(self.exact, point=narrow).deltas(rows)
-        return found._replace(
-            theta=to_all_features(narrow.objective, found.theta),
-            last_step=to_all_features(narrow.objective, found.last_step),
-            active_set_changes=xp.zeros_like(found.converged),
+    def _held_deltas(self, rows: Array) -> Deltas:
+        deltas, narrow = self._held.deltas(rows), self._held.point.objective
+        return deltas._replace(
+            theta=to_all_features(narrow, deltas.theta),
+            last_step=to_all_features(narrow, deltas.last_step),
+            active_set_changes=array_namespace(rows).zeros_like(deltas.converged),
         )
 
-    def _changes(self, rows: Any, theta: Array) -> Any:
+    def group_delta(self, rows: Array) -> Deltas:
+        start = self._start_without(rows)
+        self.exact.progress(1)
+        if start.factor.rank_deficient:
+            lost = Deltas.missing(self.point.theta, unidentified=True)
+            return lost._replace(active_set_changes=lost.unbounded)
+        return self._settled(start, self._enough(start.distance), 0)
+
+    def _changes(self, rows: Array, theta: Array) -> Any:
         if self.point.objective.loss.quadratic:
             return self._test.changes(rows, theta)
         share = row_terms(self.point, rows).share
         return self._test.breaks(self.exact.gradients(rows, theta), theta, share)
 
-    def _minimum(self, row: int) -> Deltas:
+    def _enough(self, length: float) -> float:
+        """Length of a last step, for a delta of some length."""
+        return self.exact.tol * max(length, self.exact.typical)
+
+    def _minimum(self, row: Array) -> Deltas:
         """Proximal Newton steps with the curvature of all rows, downdated."""
         point, model = self.point, self._test.without(row)
         xp, quadratic = array_namespace(point.theta), point.objective.loss.quadratic
-        objective = point.objective.without(row)
+        objective = without_rows(point.objective, row)
         x = start = xp.reshape(point.theta, (-1,))
-        gradient, before, n_steps = model.gradient, float("inf"), 0
+        gradient, before, n_steps, enough = model.gradient, float("inf"), 0, 0.0
         while n_steps < self.exact.max_iter:
             n_steps += 1
             hessian, floor = model.hessian, self._test.floor
-            found = corner_minimum(x, gradient, hessian, model.corners, floor)
-            step, x = found.x - x, found.x
-            length = model.length(step)
-            enough = self.exact.tol * max(model.length(x - start), self.exact.typical)
-            if found.converged and (quadratic or length <= enough):
+            end = corner_minimum(x, gradient, hessian, model.corners, floor)
+            step, x = end.x - x, end.x
+            length, enough = model.length(step), self._enough(model.length(x - start))
+            if end.converged and (quadratic or length <= enough):
                 last = xp.zeros_like(step) if quadratic else step
-                return self._ended(x, last, n_steps, True)
-            if length > LEAST_CONTRACTION * before or not found.converged:
+                return self._ended(x, last, n_steps)
+            if length > LEAST_CONTRACTION * before or not end.converged:
                 break
             before = length
             theta = xp.reshape(x, point.theta.shape)
             slope = model.corners.slope(xp.sign(x))  # of entries on their own side
             gradient = xp.reshape(objective.first_order(theta).gradient, (-1,)) - slope
-        return self._refitted(objective, enough, n_steps)
+        return self._settled(self._start_without(row), enough, n_steps)
 
-    def _refitted(self, objective: Objective, enough: float, n_steps: int) -> Deltas:
-        """Steps with a curvature of its own for a row whose steps do not contract."""
-        xp, solver = array_namespace(self.point.theta), self.exact.solver
-        start = expand(*objective.narrowed(self.point.theta), solver)
-        end = minimise_with_corners(start, solver, length=enough, max_iter=_MOST_STEPS)
-        x, last = (
-            xp.reshape(to_all_features(end.point.objective, part), (-1,))
-            for part in (end.point.theta, end.point.newton_step)
+    def _start_without(self, rows: Array) -> Point:
+        """The minimum of all rows, on its active set, in the objective without some."""
+        objective = without_rows(self.point.objective, rows)
+        return expand(*objective.narrowed(self.point.theta), self.exact.solver)
+
+    def _settled(self, start: Point, enough: float, n_steps: int) -> Deltas:
+        """Steps with a curvature of its own, wherever the active set goes."""
+        most = max(_MOST_STEPS, 2 * self.exact.max_iter)
+        end = minimise_with_corners(
+            start, self.exact.solver, length=enough, max_iter=most
         )
-        found = self._ended(x, last, n_steps + end.n_steps, end.converged)
-        lost = found.unbounded | end.unbounded
-        theta = xp.where(lost[:, None, None], xp.nan, found.theta)
-        return found._replace(theta=theta, unbounded=lost)
+        theta, step = end.point.theta, end.point.newton_step
+        x, last = (to_all_features(end.point.objective, part) for part in (theta, step))
+        delta = self._ended(x, last, n_steps + end.n_steps, end.converged)
+        if not end.unbounded:
+            return delta
+        lost = Deltas.missing(self.point.theta, unbounded=True)
+        return lost._replace(active_set_changes=delta.active_set_changes)
 
-    def _ended(self, x: Array, last: Any, n_steps: int, converged: bool) -> Deltas:
+    def _ended(
+        self, x: Array, last: Array, n_steps: int, converged: bool = True
+    ) -> Deltas:
+        """The delta that leads to x, by a last step, both flat or (G, D)."""
         shape, xp = self.point.theta.shape, array_namespace(x)
-        start = xp.reshape(self.point.theta, (-1,))
-        corners = self._test.at.corners
-        changed = xp.any(corners.present & (xp.sign(x) != xp.sign(start)))
-        no = xp.zeros(1, dtype=xp.bool, device=device_of(x))
-        delta, gauge = xp.reshape(x - start, shape), self._test.gauge
+        x, corners = xp.reshape(x, (-1,)), self._test.at.corners
+        changed = corners.present & (xp.sign(x) != xp.sign(self._test.start))
+        theta, gauge = xp.reshape(x - self._test.start, shape), self._test.gauge
         if gauge is not None:
-            delta = delta - (delta @ gauge) @ gauge.T
-        return Deltas(
-            delta[None, ...],
-            xp.full(1, n_steps, dtype=xp.int64, device=device_of(x)),
-            xp.reshape(last, (1, *shape)),
-            no | converged,
-            no,
-            no,
-            no | changed,
-        )
+            theta = theta - (theta @ gauge) @ gauge.T
+        last = xp.reshape(last, (1, *shape))
+        delta = Deltas.of(theta[None, ...], last, n_steps, converged=converged)
+        return delta._replace(active_set_changes=xp.any(changed) | delta.unbounded)
 
 
 @final
@@ -231,30 +249,41 @@ class _Test:
         self.free = xp.nonzero((self.start != 0) | ~self.at.corners.present)[0]
         self.floor, self.gauge = self.at.floor, point.curvature.gauge
 
-    def changes(self, rows: Any, theta: Array) -> Any:
+    def group_changes(self, rows: Array, theta: Array) -> Any:
+        """Whether the delta (1, G, D) of a group breaks a condition, (1,)."""
+        objective = without_rows(self.point.objective, rows)
+        gradient = objective.first_order(self.point.theta + theta[0, ...]).gradient
+        share, counted = (
+            self.point.objective.penalty.share,
+            self.point.objective.counted,
+        )
+        xp = array_namespace(theta)
+        gone = xp.sum(xp.take(counted, rows, axis=0), axis=0, keepdims=True)
+        return self.breaks(gradient[None, ...], theta, share * gone)
+
+    def changes(self, rows: Rows, theta: Array) -> Any:
         """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
         xp = array_namespace(theta)
         n_rows = theta.shape[0]
-        if isinstance(rows, slice):
-            rows = indices_of(rows, self.point)
+        indices = indices_of(rows, self.point)
         size = max(_ENTRIES // self.start.shape[0], 16)
         parts = [
-            self._changes(rows[first:last], theta[first:last, ...])
+            self._changes(indices[first:last], theta[first:last, ...])
             for first in range(0, n_rows, size)
             for last in (min(first + size, n_rows),)
         ]
         return xp.concat(parts, axis=0)
 
-    def _changes(self, rows: Any, theta: Array) -> Any:
+    def _changes(self, rows: Array, theta: Array) -> Any:
         terms = row_terms(self.point, rows)
         terms = terms._replace(block=densified(terms.block))
-        found = self.breaks(self._gradient(terms, theta), theta, terms.share)
+        broken = self.breaks(self._gradient(terms, theta), theta, terms.share)
         if self.point.objective.loss.quadratic:
-            return found
+            return broken
         for part in (1 - _MARGIN, 1 + _MARGIN):
             gradient = self._gradient(terms, part * theta)
-            found = found | self.breaks(gradient, part * theta, terms.share)
-        return found
+            broken = broken | self.breaks(gradient, part * theta, terms.share)
+        return broken
 
     def _gradient(self, terms: RowTerms, theta: Array) -> Any:
         """Of the quadratic model without each row, right for entries at zero, (b, N)."""
@@ -266,7 +295,7 @@ class _Test:
         own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
         return self.at.gradient + change - own
 
-    def breaks(self, gradient: Array, theta: Array, share: Array) -> Any:
+    def breaks(self, gradient: Array, theta: Array, share: Array | None) -> Any:
         """Whether an entry off zero has passed it, or one at zero is pulled off, (b,)."""
         xp = array_namespace(theta)
         gradient = xp.reshape(gradient, (theta.shape[0], -1))
@@ -278,10 +307,10 @@ class _Test:
         pulled = ~off & (xp.abs(pull) > self.floor)
         return xp.any(self.at.corners.present & (passed | pulled), axis=1)
 
-    def without(self, row: int) -> "_Model":
-        """The quadratic model of the objective without a row."""
+    def without(self, row: Array) -> "_Model":
+        """The quadratic model of the objective without a row (one index)."""
         objective, xp = self.point.objective, array_namespace(self.start)
-        terms = row_terms(self.point, xp.asarray([row], device=device_of(self.start)))
+        terms = row_terms(self.point, row)
         layout, N = objective.layout, self.start.shape[0]
         K = layout.n_outputs
         eye = xp.eye(K, dtype=self.start.dtype, device=device_of(self.start))

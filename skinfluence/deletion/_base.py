@@ -1,34 +1,102 @@
-"""The contract of a deletion."""
+"""The contract of a deletion: of rows, and of groups of rows."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from skinfluence._array import Rows
+import numpy as np
+
+from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence.solvers import Point, own_outputs, row_terms
 
 
 class Deltas(NamedTuple):
-    """Deletion deltas of some rows, ``theta(without i) - theta``, and their certificate."""
+    """Deletion deltas of b rows or groups, ``theta(without) - theta``, certified."""
 
     theta: Any  # (b, G, D); NaN where the delta does not exist
     n_steps: Any  # (b,) Newton steps taken
     last_step: Any  # (b, G, D) the step that the certificate measures; inf if none was
     converged: Any  # (b,) bool
-    unidentified: Any  # (b,) bool: the other rows do not determine the model
-    unbounded: Any  # (b,) bool: without the row there is no finite optimum
+    unidentified: Any  # (b,) bool: the rows left do not determine the model
+    unbounded: Any  # (b,) bool: the rows left have no finite optimum
     active_set_changes: Any = None  # (b,) bool; None where the penalty has no corners
     missed_changes: Any = None  # (b,) bool: those of them that the deltas do not follow
 
+    @classmethod
+    def of(
+        cls,
+        theta: Array,
+        last_step: Array,
+        n_steps: int,
+        *,
+        converged: Array | bool = True,
+        unidentified: Array | bool = False,
+        unbounded: Array | bool = False,
+    ) -> "Deltas":
+        """Deltas after the same number of steps; one flag for all, or one for each."""
+        xp, device = array_namespace(theta), device_of(theta)
+        no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
+        steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64, device=device)
+        flags = no | converged, no | unidentified, no | unbounded
+        return cls(theta, steps, last_step, *flags)
+
+    @classmethod
+    def missing(
+        cls, theta: Array, *, unidentified: bool = False, unbounded: bool = False
+    ) -> "Deltas":
+        """The delta of one group that has none, for parameters theta (G, D): NaN."""
+        nothing = array_namespace(theta).full_like(theta, float("nan"))[None, ...]
+        flags = {"unidentified": unidentified, "unbounded": unbounded}
+        return cls.of(nothing, nothing, 0, **flags)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Deltas"]) -> "Deltas":
+        """Deltas of several blocks of rows or groups as one."""
+        xp = array_namespace(parts[0].theta)
+        columns = zip(*parts, strict=True)
+        return cls(*(None if c[0] is None else xp.concat(c, axis=0) for c in columns))
+
+    def at(self, indices: Array) -> "Deltas":
+        """Some of the deltas, by their indices."""
+        take = array_namespace(self.theta).take
+        return Deltas(*(None if c is None else take(c, indices, axis=0) for c in self))
+
+    @property
+    def is_missing(self) -> Any:
+        """Where the delta does not exist, (b,)."""
+        return self.unidentified | self.unbounded
+
 
 class AbstractDeletion(abc.ABC):
-    """A way to know the model without a row, at the minimum ``point`` of all rows."""
+    """A way to know the model without rows, at the minimum ``point`` of all rows.
+
+    A row is a group of one. Rows that leave one at a time are deleted many at once,
+    which is faster; so are groups of one row.
+    """
 
     point: Point
     linear: ClassVar[bool] = False  # a derivative: effects on losses are linear too
 
     @abc.abstractmethod
     def deltas(self, rows: Rows) -> Deltas:
-        """Deltas of the parameters for the rows of a slice or index array."""
+        """Deltas of the parameters when each row of a slice or index array leaves."""
+
+    def group_deltas(self, groups: Sequence[Array]) -> Deltas:
+        """Deltas of the parameters when each group of row indices leaves."""
+        single = [k for k, rows in enumerate(groups) if rows.shape[0] == 1]
+        several = [k for k, rows in enumerate(groups) if rows.shape[0] != 1]
+        parts = [self.group_delta(groups[k]) for k in several]
+        xp = array_namespace(self.point.theta)
+        if single:
+            parts.append(self.deltas(xp.concat([groups[k] for k in single])))
+        order = np.argsort(several + single)
+        return Deltas.joined(parts).at(
+            xp.asarray(order, device=device_of(self.point.theta))
+        )
+
+    @abc.abstractmethod
+    def group_delta(self, rows: Array) -> Deltas:
+        """The delta when these rows (indices) leave together, (1, G, D)."""
 
     def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         """Linear outputs of each row by the model without it.
@@ -36,12 +104,12 @@ class AbstractDeletion(abc.ABC):
         Returns ``u`` (b, K), NaN where they do not exist, and the masks
         ``unidentified`` and ``unbounded``, each (b,).
         """
-        found = self.deltas(rows)
+        deltas = self.deltas(rows)
         terms = row_terms(self.point, rows)
         layout = self.point.objective.layout
-        moves = own_outputs(terms.block, found.theta, layout)
+        moves = own_outputs(terms.block, deltas.theta, layout)
         u = terms.outputs + layout.ungrouped(moves)
-        return u, found.unidentified, found.unbounded
+        return u, deltas.unidentified, deltas.unbounded
 
     def missed_changes(self, rows: Rows) -> Any:
         """Rows whose deletion changes the active set, which ``outputs`` does not follow.
@@ -49,3 +117,11 @@ class AbstractDeletion(abc.ABC):
         A mask (b,); None where it follows, or where the penalty has no corners.
         """
         return None
+
+
+def indices_of(rows: Rows, point: Point) -> Any:
+    """Rows of a slice or index array as indices."""
+    if not isinstance(rows, slice):
+        return rows
+    xp, device = array_namespace(point.theta), device_of(point.theta)
+    return xp.arange(point.objective.n_rows, device=device)[rows]

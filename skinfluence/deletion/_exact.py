@@ -1,47 +1,41 @@
-"""Exact leave-one-out: steps with the downdated curvature until each is certified."""
+"""Exact deletion: steps with the downdated curvature until each is certified."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf, isnan
 from typing import Any, NamedTuple, final
 
 from skinfluence import _threads
 from skinfluence._array import Array, Rows, array_namespace, device_of, masked
-from skinfluence._kernels import densified
+from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_CONTRACTION, MOST_CONDITION
-from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._halley import Halley
-from skinfluence.deletion._one_step import (
-    Newton,
-    downdated_inverse,
-    downdated_rhs,
-)
+from skinfluence.deletion._leaving import AbstractLeaving, AbstractRest, OneByOne
+from skinfluence.deletion._one_step import Newton, missing
 from skinfluence.deletion._passes import in_runs, summed_over_rows
 from skinfluence.exceptions import IndefiniteCurvatureError
-from skinfluence.solvers import (
-    AbstractSolver,
-    Point,
-    expand_for_steps,
-    own_outputs,
-    polish,
-    row_gradients,
-    row_terms,
-    taken,
-)
+from skinfluence.solvers import AbstractSolver, Point, expand_for_steps, polish
 
-# Entries up to which third derivatives, of this number cubed, are worth their memory.
+# Entries of theta up to which third derivatives, the cube of it, are worth their memory.
 _MOST_THIRD = 128
-# A float32 pass is right to 1e-9 of a delta or so, and half as dear: it serves while
-# most steps are this many times too long to be the last but one. Halley's start is this
-# much shorter than the step before it; and steps below 1e-5 of a delta are too fine.
+# A float32 pass costs half as much, and its error is about 1e-9 of a delta. It is used
+# while most steps are longer than the tolerance by this factor: then at least two more
+# passes are needed, of which only the last has to be in float64. A step by Halley's
+# correction shortens the next one by the second factor. Steps below the third, relative
+# to the delta, are too fine for float32.
 _FAR, _HALLEY_GAIN, _LEAST_SINGLE = 1e3, 1e4, 1e-5
+# Fewer rows do not pay for the matrix that float32 needs; more entries, or a worse
+# condition, make it large or lose its digits.
 _LEAST_SINGLE_ROWS, _MOST_SINGLE, _MOST_SINGLE_CONDITION = 1000, 1024, 1e4
+_LEAST_REFIT_STEPS = 50
 
 
 @final
 @dataclass(frozen=True)
 class Exact(AbstractDeletion):
-    """The minimum without each row, many rows at once, each to its certificate.
+    """The minimum without the rows, many single rows at once, each to its certificate.
 
     At the candidate ``theta_i`` the gradient ``r_i`` of the objective without row i is
     computed in full; ``inv(H_-i) r_i`` is the next step and the certificate. Steps use
@@ -50,10 +44,12 @@ class Exact(AbstractDeletion):
     and as many with each step. Of many rows, passes far from the end are in float32:
     only what bends the gradient is summed so, in a form that loses no digits. The pass
     that certifies is in float64. A row that does not contract gets damped Newton steps
-    with a curvature of its own.
+    with a curvature of its own. A group takes the same steps, one group after the other
+    and without these aids.
 
-    ``tol`` is relative to the longer of the row's delta and ``typical``, the median
-    length of all deletion effects. Cost per row and step: ``4 n D`` flops, n losses.
+    ``tol`` is relative to the longer of the delta and ``typical``, the median length of
+    the deletion effects of rows. Cost per row or group and step: ``4 n D`` flops, n
+    losses; ``n D**2`` for a step with a curvature of its own.
     """
 
     point: Point
@@ -63,21 +59,39 @@ class Exact(AbstractDeletion):
     max_iter: int = 50
     progress: Callable[[int], None] = lambda n_rows: None
 
+    @cached_property
+    def newton(self) -> Newton:
+        """Where the steps start."""
+        return Newton(self.point, self.solver)
+
     def deltas(self, rows: Rows) -> Deltas:
         if self.point.objective.loss.quadratic:
-            return Newton(self.point).deltas(rows)
+            return self.newton.deltas(rows)
         indices = indices_of(rows, self.point)
         self._prepare()
 
         def minima(parts: list[slice]) -> Deltas:
-            found = []
+            deltas = []
             for part in parts:
-                found.append(self._minima(indices[part]))
+                leaving = OneByOne.of(self.point, indices[part])
+                deltas.append(self._minima(leaving, leaving.downdated(), aided=True))
                 self.progress(part.stop - part.start)
-            return joined(found)
+            return Deltas.joined(deltas)
 
         runs = in_runs(self.point, indices.shape[0])
-        return joined(_threads.each(minima, runs))
+        return Deltas.joined(_threads.each(minima, runs))
+
+    def group_delta(self, rows: Array) -> Deltas:
+        deltas = self._group_delta(rows)
+        self.progress(1)
+        return deltas
+
+    def _group_delta(self, rows: Array) -> Deltas:
+        if self.point.objective.loss.quadratic:
+            return self.newton.group_delta(rows)
+        leaving, rest = self.newton.rests.of(rows)
+        # What aids many rows at once costs more than the passes of one group.
+        return missing(leaving, rest) or self._minima(leaving, rest, aided=False)
 
     def _prepare(self) -> None:
         """Make once what all threads read."""
@@ -94,7 +108,8 @@ class Exact(AbstractDeletion):
         has_third = self.point.objective.loss.has_third
         # Nearly dependent columns lose three times their digits in a cube.
         harmless = self.point.factor.condition <= MOST_CONDITION
-        return Halley(self.point) if small and has_third and harmless else None
+        useful = small and has_third and harmless
+        return Halley(self.point, self.solver) if useful else None
 
     @cached_property
     def _may_be_single(self) -> bool:
@@ -116,174 +131,155 @@ class Exact(AbstractDeletion):
         eye = xp.eye(H.shape[-1], dtype=H.dtype, device=device_of(H))
         return H - curvature.diagonal_part[..., None] * eye
 
-    def _minima(self, rows: Rows) -> Deltas:
-        xp = array_namespace(rows)
-        active, finished = self._started(rows)
+    def _minima(
+        self, leaving: AbstractLeaving, rest: AbstractRest, *, aided: bool
+    ) -> Deltas:
+        """Steps until all groups are certified; ``aided``: by all that saves passes."""
+        halley = self._halley if aided else None
+        may_be_single = aided and self._may_be_single
+        active, finished = self._started(leaving, rest, halley)
+        xp = array_namespace(active.theta)
         for n_steps in range(1, self.max_iter + 1):
-            if active.rows.shape[0] == 0:
+            if active.theta.shape[0] == 0:
                 break
-            is_start = n_steps == 1 and self._halley is not None
+            is_start = n_steps == 1 and halley is not None
             far = max(
                 _FAR * (_HALLEY_GAIN if is_start else 1), _LEAST_SINGLE / self.tol
             )
-            single = self._may_be_single and _most_exceed(active, far)
-            step, length = self._next_step(active, single=single)
+            single = may_be_single and _most_exceed(active, far)
+            step, length = self._next_step(active, halley, single=single)
             done = (length <= active.enough) & (not single)  # float64 certifies
             hard = ~done & ~(length <= LEAST_CONTRACTION * active.length)
             active = active._replace(theta=active.theta - step, length=length)
-            ended = _selected(active, done)
-            finished.append(
-                (ended.rows, _certified(ended.theta, masked(step, done), n_steps))
-            )
+            ended, last = _selected(active, done), masked(step, done)
+            finished.append((ended.places, Deltas.of(ended.theta, last, n_steps)))
             late = _selected(active, hard)
             finished += self._refitted(late, masked(step, hard), n_steps)
             active = _selected(active, ~(done | hard))
         finished += self._refitted(active, xp.zeros_like(active.theta), self.max_iter)
-        order = xp.argsort(xp.concat([part for part, _ in finished]))
-        found = joined([deltas for _, deltas in finished])
-        back = xp.take(order, xp.argsort(xp.argsort(rows)), axis=0)
-        return taken_deltas(found, back)
+        order = xp.argsort(xp.concat([places for places, _ in finished]))
+        return Deltas.joined([deltas for _, deltas in finished]).at(order)
 
-    def _started(self, rows: Rows) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
-        """Candidates after one Newton step, and the rows that cannot be deleted."""
-        objective, factor = self.point.objective, self.point.factor
-        xp = array_namespace(self.point.theta)
-        terms = row_terms(self.point, rows)
-        terms = terms._replace(block=densified(terms.block))  # as many as candidates
-        A = factor.row_blocks_of_inverse(
-            terms.block, objective.layout, terms.share, rows
-        )
-        inverse, unidentified = downdated_inverse(terms.bend, A)
-        newton = Newton(self.point).coefficients(terms, A)[0]
-        rhs = row_gradients(self.point, terms, newton)
-        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
-        enough = self.tol * xp.where(length > self.typical, length, self.typical)
-        theta = factor.steps(rhs, terms.share)
-        if self._halley is not None:
-            better, settled = self._halley.corrected(terms)
-            theta = xp.where(settled[:, None, None], better, theta)
-        start = _Candidates(theta, length, enough, inverse, *terms)
-        lost = _selected(start, unidentified)
-        ended = _certified(lost.theta, lost.theta, 1)._replace(
-            unidentified=xp.ones_like(lost.rows, dtype=xp.bool)
-        )
-        return _selected(start, ~unidentified), [(lost.rows, ended)]
+    def _started(
+        self, leaving: AbstractLeaving, rest: AbstractRest, halley: Halley | None
+    ) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
+        """Candidates after one Newton step, and those that have no delta."""
+        newton, xp = rest.solve(leaving.gradient), array_namespace(self.point.theta)
+        theta, size = newton.value, newton.length
+        enough = self.tol * xp.where(size > self.typical, size, self.typical)
+        if halley is not None:
+            better, trusted = halley.corrected(leaving, rest, newton)
+            theta = xp.where(trusted[:, None, None], better, theta)
+        places = xp.arange(theta.shape[0], device=device_of(theta))
+        start = _Candidates(places, theta, size, enough, leaving, rest)
+        lost = _selected(start, rest.unidentified)
+        ended = Deltas.of(lost.theta, lost.theta, 1, unidentified=True)
+        return _selected(start, ~rest.unidentified), [(lost.places, ended)]
 
-    def _next_step(self, at: "_Candidates", *, single: bool) -> tuple[Any, Any]:
-        """``inv(H_-i) r_i`` and its length, for each candidate."""
-        factor = self.point.factor
+    def _next_step(
+        self, at: "_Candidates", halley: Halley | None, *, single: bool
+    ) -> tuple[Any, Any]:
+        """``inv(H_-G) r`` and its length, for each candidate."""
         xp = array_namespace(at.theta)
-        r = self._gradients(at, single=single)
-        rhs = downdated_rhs(self.point, at, at.inverse, r)
-        length = factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
-        last = not single and bool(xp.all(length <= at.enough))
-        if self._halley is not None and not last:
-            # The curvature has moved by T[theta_i]: one term of its inverse's series.
-            step = factor.steps(rhs, at.share)
-            bent = self._halley.third.product(at, at.theta, step)
-            rhs = downdated_rhs(self.point, at, at.inverse, r - bent)
-        return factor.steps(rhs, at.share), length
+        r = self._gradients(at.leaving, at.theta, single=single)
+        step = at.rest.solve(r)
+        is_last = not single and bool(xp.all(step.length <= at.enough))
+        if halley is None or is_last:
+            return step.value, step.length
+        # The curvature has moved by T[theta]: one term of its inverse's series.
+        bent = halley.third.product(at.leaving, at.theta, step.value)
+        return at.rest.solve(r - bent).value, step.length
 
     def gradients(self, rows: Rows, theta: Array) -> Any:
         """Of the objective without each row, at its delta theta (b, G, D)."""
-        terms = row_terms(self.point, rows)
-        terms = terms._replace(block=densified(terms.block))
-        return self._gradients(_Candidates(theta, None, None, None, *terms))
+        return self._gradients(OneByOne.of(self.point, rows), theta)
 
-    def _gradients(self, at: "_Candidates", *, single: bool = False) -> Any:
-        """``r_i``, gradients of the objective without row i at theta_i, (b, G, D)."""
-        objective, layout = self.point.objective, self.point.objective.layout
-        xp = array_namespace(at.theta)
+    def _gradients(
+        self, leaving: AbstractLeaving, theta: Array, *, single: bool = False
+    ) -> Any:
+        """``r``, gradients of the objective without each group at theta, (b, G, D)."""
+        objective, xp = self.point.objective, array_namespace(theta)
         loss, penalty = objective.loss, objective.penalty
 
         def slopes(y: Array, u: Array, s: Array, moves: Array) -> Any:
             change = loss.curved_change if single else loss.gradient_change
-            found = change(y, u, moves)
-            found *= xp.astype(s, found.dtype, copy=False)[:, None, None]
-            return found
+            changes = change(y, u, moves)
+            changes *= xp.astype(s, changes.dtype, copy=False)[:, None, None]
+            return changes
 
-        change = summed_over_rows(self.point, slopes, at.theta, single=single)
+        change = summed_over_rows(self.point, slopes, theta, single=single)
         total = self.point.gradient - penalty.gradient(self.point.theta) + change
         if single:
-            vectors = xp.permute_dims(at.theta, (1, 2, 0))
+            vectors = xp.permute_dims(theta, (1, 2, 0))
             linear = xp.matmul(self._rows_hessian, vectors)
             total = total + xp.permute_dims(linear, (2, 0, 1))
-        own_u = at.outputs + layout.ungrouped(own_outputs(at.block, at.theta, layout))
-        own = loss.gradient(taken(objective.targets, at.rows), own_u)
-        own = layout.grouped(at.weight[:, None] * own)
-        pull = penalty.gradient(self.point.theta + at.theta)
-        if at.share is not None:
-            pull = (1 - at.share[:, None, None]) * pull
-        return total - layout.lifted(at.block, own) + pull
+        pull = penalty.gradient(self.point.theta + theta)
+        if leaving.share is not None:
+            pull = (1 - leaving.share[:, None, None]) * pull
+        return total - leaving.loss_gradient(theta) + pull
 
     def _refitted(
         self, at: "_Candidates", step: Array, n_steps: int
     ) -> list[tuple[Any, Deltas]]:
-        """Damped Newton steps of its own for each of these rows."""
-        xp = array_namespace(at.theta)
-        found = []
-        for i in range(at.rows.shape[0]):
-            row = at.rows[i : i + 1]
-            before = at.theta[i, ...] + step[i, ...]  # the step had not helped
-            objective = self.point.objective.without(int(at.rows[i]))
-            near = self.point.theta + before
-            flag = xp.ones_like(row, dtype=xp.bool)
-            try:
-                end = polish(
-                    self._better_start(objective, near),
-                    self.solver,
-                    length=float(at.enough[i]),
-                    max_iter=max(self.max_iter, 50),
-                )
-            except IndefiniteCurvatureError:  # the steps ended at a saddle point
-                nowhere = xp.nan * before[None, ...]
-                lost = _certified(nowhere, nowhere, n_steps)
-                found.append((row, lost._replace(converged=~flag)))
-                continue
-            theta = (end.point.theta - self.point.theta)[None, ...]
-            if end.unbounded:
-                theta = xp.nan * theta
-            deltas = _certified(
-                theta, -end.point.newton_step[None, ...], n_steps + end.n_steps
+        """Damped Newton steps of its own for each of these."""
+        return [
+            (
+                at.places[i : i + 1],
+                self._refit(
+                    at.leaving.objective_without(i),
+                    at.theta[i, ...] + step[i, ...],  # the step had not helped
+                    float(at.enough[i]),
+                    n_steps,
+                ),
             )
-            found.append(
-                (
-                    row,
-                    deltas._replace(
-                        converged=flag & end.converged, unbounded=flag & end.unbounded
-                    ),
-                )
-            )
-        return found
+            for i in range(at.theta.shape[0])
+        ]
 
-    def _better_start(self, objective: Any, near: Any) -> Point:
+    def _refit(
+        self, objective: Objective, theta: Array, enough: float, n_steps: int
+    ) -> Deltas:
+        try:
+            end = polish(
+                self._better_start(objective, self.point.theta + theta),
+                self.solver,
+                length=enough,
+                max_iter=max(self.max_iter, _LEAST_REFIT_STEPS),
+            )
+        except IndefiniteCurvatureError:  # the steps ended at a saddle point
+            lost = Deltas.missing(self.point.theta)
+            return lost._replace(
+                converged=~lost.converged, n_steps=lost.n_steps + n_steps
+            )
+        n_steps += end.n_steps
+        theta = (end.point.theta - self.point.theta)[None, ...]
+        theta = array_namespace(theta).nan * theta if end.unbounded else theta
+        last = -end.point.newton_step[None, ...]
+        flags = {"converged": end.converged, "unbounded": end.unbounded}
+        return Deltas.of(theta, last, n_steps, **flags)
+
+    def _better_start(self, objective: Objective, near: Array) -> Point:
         """The candidate, or all rows' minimum where that has the lower objective."""
         curvatures = [
             replace(self.point.curvature, objective=objective, theta=theta)
             for theta in (near, self.point.theta)
         ]
-        best = min(curvatures, key=lambda curvature: curvature.value)
+        best = min(curvatures, key=lambda c: inf if isnan(c.value) else c.value)
         return expand_for_steps(objective, best.theta, self.solver, best.damping)
 
 
 class _Candidates(NamedTuple):
-    """Rows on their way to their minima, one per leading index."""
+    """Groups on their way to their minima, one per leading index."""
 
+    places: Any  # (b,) where they stand among all
     theta: Any  # (b, G, D) delta so far
     length: Any  # (b,) of the last step
-    enough: Any  # (b,) length at which a row is done
-    inverse: Any  # (b, G or 1, Kb, Kb) of I - s_i M_i A_i
-    block: Any  # the terms of the row, as in RowTerms
-    weight: Any
-    outputs: Any
-    slope: Any
-    bend: Any
-    share: Any
-    rows: Any  # (b,) indices
+    enough: Any  # (b,) length at which a group is done
+    leaving: AbstractLeaving
+    rest: AbstractRest
 
 
 def _most_exceed(candidates: _Candidates, times: float) -> bool:
-    """Whether the steps of most candidates are so many times as long as they may be."""
+    """Whether most steps are longer than they may be at the end, by this factor."""
     xp = array_namespace(candidates.length)
     far = candidates.length > times * candidates.enough
     return bool(2 * xp.count_nonzero(far) > far.shape[0])
@@ -291,44 +287,10 @@ def _most_exceed(candidates: _Candidates, times: float) -> bool:
 
 def _selected(candidates: _Candidates, mask: Array) -> _Candidates:
     return _Candidates(
-        *(None if column is None else masked(column, mask) for column in candidates)
+        masked(candidates.places, mask),
+        masked(candidates.theta, mask),
+        masked(candidates.length, mask),
+        masked(candidates.enough, mask),
+        candidates.leaving.at(mask),
+        candidates.rest.at(mask),
     )
-
-
-def _certified(theta: Array, last_step: Array, n_steps: int) -> Deltas:
-    xp = array_namespace(theta)
-    device = device_of(theta)
-    no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
-    steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64, device=device)
-    return Deltas(theta, steps, last_step, ~no, no, no)
-
-
-def joined(parts: list[Deltas]) -> Deltas:
-    """Deltas of several blocks of rows as one."""
-    xp = array_namespace(parts[0].theta)
-    columns = zip(*parts, strict=True)
-    return Deltas(
-        *(
-            None if column[0] is None else xp.concat(column, axis=0)
-            for column in columns
-        )
-    )
-
-
-def taken_deltas(found: Deltas, order: Any) -> Deltas:
-    """Deltas of some rows, by indices."""
-    xp = array_namespace(found.theta)
-    return Deltas(
-        *(
-            None if column is None else xp.take(column, order, axis=0)
-            for column in found
-        )
-    )
-
-
-def indices_of(rows: Rows, point: Point) -> Any:
-    """Rows of a slice or index array as indices."""
-    if not isinstance(rows, slice):
-        return rows
-    xp, device = array_namespace(point.theta), device_of(point.theta)
-    return xp.arange(point.objective.n_rows, device=device)[rows]

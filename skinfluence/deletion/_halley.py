@@ -8,23 +8,18 @@ from skinfluence import _threads
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
-from skinfluence.deletion._one_step import (
-    Newton,
-    downdated_inverse,
-    downdated_rhs,
+from skinfluence.deletion._leaving import (
+    AbstractLeaving,
+    AbstractRest,
+    OneByOne,
+    Step,
+    length,
 )
+from skinfluence.deletion._one_step import Newton, missing
 from skinfluence.deletion._passes import summed_over_rows
-from skinfluence.exceptions import InvalidParameterError
-from skinfluence.solvers import (
-    Point,
-    RowTerms,
-    own_outputs,
-    row_gradients,
-    row_terms,
-    taken,
-)
+from skinfluence.solvers import AbstractSolver, Point
 
-# The tensor is half of this number cubed: 67 MB at 256.
+# The tensor has half the cube of this many entries: 67 MB at 256.
 MOST_ENTRIES = 256
 # Candidates whose pairs of entries are multiplied by the tensor at once.
 _TOGETHER = 128
@@ -35,74 +30,78 @@ _FIXED_POINT_STEPS = 3
 # correction stays small against the Newton step.
 _LEAST_CONTRACTION = 0.3
 _MOST_CORRECTION = 0.3
+# A last change of this part of the Newton step is rounding: there was nothing to correct.
+_ROUNDING = 1e-14
 
 
 @final
 @dataclass(frozen=True)
 class Halley(AbstractDeletion):
-    """``H_-i D + 1/2 T_-i[D, D] = s_i g_i + share``, by fixed-point steps from Newton's.
+    """``H_-G D + 1/2 T_-G[D, D] = sum_i s_i g_i + share``, by steps from Newton's.
 
-    ``T = sum_j s_j loss'''_j x_j x_j x_j``, downdated by row i, is formed once or
-    multiplied row by row (``ThirdDerivative``). A row whose correction is not small
-    against its Newton step, or does not settle, keeps its Newton step and is flagged.
+    ``T = sum_j s_j loss'''_j x_j x_j x_j``, downdated by the rows that leave, is formed
+    once or multiplied row by row (``ThirdDerivative``). Where the correction is not small
+    against the Newton step, or does not settle, the Newton step stays and is flagged.
 
     References
     ----------
     .. [1] Giordano et al. (2019). A higher-order Swiss army infinitesimal jackknife.
        Section 3.
+    .. [2] Basu, You & Feizi (2020). On second-order group influence functions for
+       black-box predictions. ICML. Section 3, for groups.
     """
 
     point: Point
+    solver: AbstractSolver
 
-    @classmethod
-    def of(cls, point: Point) -> "Halley":
-        """The deletion at this point; refused where the loss has none of its kind."""
-        loss = point.objective.loss
-        if not (loss.has_third or loss.quadratic):
-            raise InvalidParameterError(
-                f"deletion='halley' needs third derivatives, which {type(loss).__name__} "
-                "does not have: its second ones jump. Use 'newton' or 'exact'."
-            )
-        return cls(point)
+    @cached_property
+    def newton(self) -> Newton:
+        """Where the steps start."""
+        return Newton(self.point, self.solver)
 
     def deltas(self, rows: Rows) -> Deltas:
-        newton = Newton(self.point).deltas(rows)
         if self.point.objective.loss.quadratic:
-            return newton
+            return self.newton.deltas(rows)
+        leaving = OneByOne.of(self.point, rows)
+        return self._deltas(leaving, leaving.downdated())
+
+    def group_delta(self, rows: Array) -> Deltas:
+        if self.point.objective.loss.quadratic:
+            return self.newton.group_delta(rows)
+        leaving, rest = self.newton.rests.of(rows)
+        return missing(leaving, rest) or self._deltas(leaving, rest)
+
+    def _deltas(self, leaving: AbstractLeaving, rest: AbstractRest) -> Deltas:
+        """Newton's deltas, corrected where the correction can be trusted."""
+
+        def corrected(newton: Step) -> tuple[Any, Any]:
+            return self.corrected(leaving, rest, newton)
+
+        newton = rest.solve(leaving.gradient)
         # The products are too small for threads inside BLAS.
-        [(theta, settled)] = _threads.each(
-            self.corrected, [row_terms(self.point, rows)]
-        )
+        [(theta, trusted)] = _threads.each(corrected, [newton])
         xp = array_namespace(theta)
-        return newton._replace(
-            theta=xp.where(settled[:, None, None], theta, newton.theta),
-            n_steps=newton.n_steps + _FIXED_POINT_STEPS * xp.astype(settled, xp.int64),
-            converged=settled | newton.unidentified,
+        theta = xp.where(trusted[:, None, None], theta, newton.value)
+        deltas = self.newton.certified(theta, rest.unidentified)
+        return deltas._replace(
+            n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
+            converged=trusted | rest.unidentified,
         )
 
-    def corrected(self, terms: RowTerms) -> tuple[Any, Any]:
+    def corrected(
+        self, leaving: AbstractLeaving, rest: AbstractRest, newton: Step
+    ) -> tuple[Any, Any]:
         """Deltas after the fixed-point steps, and where they can be trusted, (b,)."""
-        point, factor = self.point, self.point.factor
-        layout, xp = point.objective.layout, array_namespace(terms.block)
-        A = factor.row_blocks_of_inverse(terms.block, layout, terms.share, terms.rows)
-        inverse, _ = downdated_inverse(terms.bend, A)
-        slope = terms.weight[:, None, None] * terms.slope
-        start = row_gradients(point, terms, slope)
-
-        def length(rhs: Array) -> Any:
-            return factor.norm(xp.permute_dims(rhs, (1, 2, 0)))
-
-        newton = rhs = downdated_rhs(point, terms, inverse, start)
+        gradient, at = leaving.gradient, newton
         changes = []
         for _ in range(_FIXED_POINT_STEPS):
-            theta = factor.steps(rhs, terms.share)
-            bent = 0.5 * self.third.product(terms, theta, theta)
-            before, rhs = rhs, downdated_rhs(point, terms, inverse, start - bent)
-            changes.append(length(rhs - before))
+            bent = 0.5 * self.third.product(leaving, at.value, at.value)
+            before, at = at, rest.solve(gradient - bent)
+            changes.append(_distance(at, before))
         settles = changes[-1] <= _LEAST_CONTRACTION * changes[-2]
-        rounding = changes[-1] <= 1e-14 * length(newton)
-        small = length(rhs - newton) <= _MOST_CORRECTION * length(newton)
-        return factor.steps(rhs, terms.share), (settles & small) | rounding
+        rounding = changes[-1] <= _ROUNDING * newton.length
+        small = _distance(at, newton) <= _MOST_CORRECTION * newton.length
+        return at.value, (settles & small) | rounding
 
     @cached_property
     def third(self) -> "ThirdDerivative":
@@ -110,12 +109,16 @@ class Halley(AbstractDeletion):
         return ThirdDerivative.of(self.point)
 
 
+def _distance(step: Step, other: Step) -> Any:
+    return length(step.pushed - other.pushed, step.value - other.value)
+
+
 @final
 @dataclass(frozen=True)
 class ThirdDerivative:
-    """``T_-i[v, w]``, third derivatives of the objective without a row, times vectors.
+    """``T_-G[v, w]``, third derivatives of the objective without rows, times vectors.
 
-    A symmetric tensor of ``D**3 / 2`` numbers, formed by one pass. Where that costs more
+    A symmetric tensor of ``D**3 / 2`` entries, formed by one pass. Where that costs more
     than passes for the products themselves, None, and each product is such a pass.
     """
 
@@ -129,18 +132,12 @@ class ThirdDerivative:
         is_cheap = size <= MOST_ENTRIES and size**2 <= _ROWS_A_TENSOR_IS_WORTH * n_rows
         return cls(point, tensor_of(point) if is_cheap else None)
 
-    def product(self, terms: Any, left: Array, right: Array) -> Any:
-        """``T_-i[left_i, right_i]`` for vectors (b, G, D), of their shape."""
-        objective, layout = self.point.objective, self.point.objective.layout
-        y = taken(objective.targets, terms.rows)
-        moves = (own_outputs(terms.block, v, layout) for v in (left, right))
-        moves = (layout.ungrouped(move)[..., None] for move in moves)  # (b, K, 1)
-        own = objective.loss.third_product(y, terms.outputs, *moves)[..., 0]
-        own = layout.grouped(terms.weight[:, None] * own)
-        return self._whole(left, right) - layout.lifted(terms.block, own)
+    def product(self, leaving: AbstractLeaving, left: Array, right: Array) -> Any:
+        """``T_-G[left, right]`` for a vector of each group, (b, G, D), of their shape."""
+        return self._whole(left, right) - leaving.third_product(left, right)
 
     def _whole(self, left: Array, right: Array) -> Any:
-        """``T[left_i, right_i]`` with every row."""
+        """``T[left, right]`` of all rows."""
         xp, loss = array_namespace(left), self.point.objective.loss
         if self.tensor is not None:
             parts = row_blocks(left.shape[0], left.shape[-1] ** 2, _TOGETHER, left)

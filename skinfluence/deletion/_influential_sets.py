@@ -16,7 +16,7 @@ from skinfluence._array import array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
-from skinfluence.deletion._group_system import pair_blocks, without_rows
+from skinfluence.deletion._leaving import pair_blocks, without_rows
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._row_pool import Pool
 from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms, taken
@@ -268,7 +268,7 @@ class SetSearch:
         gradient = self.sign * self.target.gradient(point.theta)
         steps = point.factor.steps(gradient[None, ...])[0, ...]  # inv(H) grad f
         penalty = float(xp.sum(steps * objective.penalty.gradient(point.theta)))
-        B, newton, effects = layout.unpack(steps).T, Newton(point), []
+        B, newton, effects = layout.unpack(steps).T, Newton(point, self.solver), []
         for rows in row_blocks(n, objective.design.row_entries):
             terms = row_terms(point, rows)
             c, unidentified = newton.coefficients(terms)

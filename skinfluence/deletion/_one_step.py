@@ -1,17 +1,26 @@
 """One step from the minimum: the infinitesimal jackknife and the Newton step.
 
-Both have the form ``delta_i = inv(H) X~_i' c_i`` with coefficients ``c_i`` (G, Kb), so
-leave-one-out outputs need only ``A_i = X~_i inv(H) X~_i'`` and no vector of length D.
+For single rows both have the form ``delta_i = inv(H) X~_i' c_i`` with coefficients
+``c_i`` (G, Kb), so leave-one-out outputs need only ``A_i = X~_i inv(H) X~_i'`` and no
+vector of length D.
 """
 
 import abc
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, final
 
-from skinfluence._array import Array, Rows, array_namespace, device_of
-from skinfluence._tolerances import LEAST_REMAINDER
+from skinfluence._array import Array, Rows, array_namespace
 from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._leaving import (
+    AbstractRest,
+    Rests,
+    Together,
+    downdated_inverse,
+    product,
+)
 from skinfluence.solvers import (
+    AbstractSolver,
     Point,
     RowTerms,
     own_outputs,
@@ -28,8 +37,8 @@ class AbstractOneStep(AbstractDeletion):
         """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
 
     @abc.abstractmethod
-    def certified(self, theta: Array) -> tuple[Any, Any]:
-        """``(n_steps, last_step)`` of these deltas."""
+    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
+        """Deltas with what is known of their error."""
 
     def deltas(self, rows: Rows) -> Deltas:
         return self.deltas_of(row_terms(self.point, rows))
@@ -37,10 +46,7 @@ class AbstractOneStep(AbstractDeletion):
     def deltas_of(self, terms: RowTerms, A: Array | None = None) -> Deltas:
         """The same where the terms of the rows, perhaps also A, are at hand."""
         c, unidentified = self.coefficients(terms, A)
-        xp, theta = array_namespace(c), self._steps(terms, c)
-        n_steps, last_step = self.certified(theta)
-        none = xp.zeros_like(unidentified)
-        return Deltas(theta, n_steps, last_step, ~none, unidentified, none)
+        return self.certified(self._steps(terms, c), unidentified)
 
     def _steps(self, terms: RowTerms, c: Any) -> Any:
         factor, layout = self.point.factor, self.point.objective.layout
@@ -73,7 +79,7 @@ class AbstractOneStep(AbstractDeletion):
 @final
 @dataclass(frozen=True)
 class Jackknife(AbstractOneStep):
-    """``delta_i = inv(H) s_i g_i``: the derivative in the weight, times the weight.
+    """``inv(H) sum_i s_i g_i``: the derivative in the weights, times the weights.
 
     References
     ----------
@@ -91,21 +97,26 @@ class Jackknife(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
 
-    def certified(self, theta: Array) -> tuple[Any, Any]:
-        xp = array_namespace(theta)
-        steps = xp.zeros(theta.shape[0], dtype=xp.int64, device=device_of(theta))
-        return steps, xp.full_like(theta, xp.inf)
+    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
+        unknown = array_namespace(theta).full_like(theta, float("inf"))
+        return Deltas.of(theta, unknown, 0, unidentified=unidentified)
+
+    def group_delta(self, rows: Array) -> Deltas:
+        return self.certified(
+            self.point.factor.steps(Together.of(self.point, rows).gradient)
+        )
 
 
 @final
 @dataclass(frozen=True)
 class Newton(AbstractOneStep):
-    """One Newton step without the row: ``c_i = inv(I - s_i M_i A_i) s_i g_i``.
+    """One Newton step without the rows; of one row ``c_i = inv(I - s_i M_i A_i) s_i g_i``.
 
     In mean form, the row's share of the penalty leaves both the gradient, where it adds
     ``s_i M_i X~_i inv(H) share`` to ``s_i g_i``, and H. ``H - s_i X~_i' M_i X~_i`` is
     inverted by the push-through form of Woodbury's identity, which allows a singular
-    ``M_i`` (softmax). Exact for quadratic losses.
+    ``M_i`` (softmax). Exact for quadratic losses. Cost of a group: ``m**2 d + m**3`` for
+    m rows times outputs up to d, ``m d**2 + d**3`` beyond.
 
     References
     ----------
@@ -116,6 +127,7 @@ class Newton(AbstractOneStep):
     """
 
     point: Point
+    solver: AbstractSolver  # of large groups, which get a factor of their own
 
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         if A is None:
@@ -133,11 +145,30 @@ class Newton(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> Any:
         return terms.share
 
-    def certified(self, theta: Array) -> tuple[Any, Any]:
-        xp = array_namespace(theta)
-        steps = xp.ones(theta.shape[0], dtype=xp.int64, device=device_of(theta))
-        exact = self.point.objective.loss.quadratic
-        return steps, xp.full_like(theta, 0.0 if exact else xp.inf)
+    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
+        error = 0.0 if self.point.objective.loss.quadratic else float("inf")
+        last = array_namespace(theta).full_like(theta, error)
+        return Deltas.of(theta, last, 1, unidentified=unidentified)
+
+    @cached_property
+    def rests(self) -> Rests:
+        """Curvatures without groups."""
+        return Rests(self.point, self.solver)
+
+    def group_delta(self, rows: Array) -> Deltas:
+        leaving, rest = self.rests.of(rows)
+        return missing(leaving, rest) or self.certified(
+            rest.solve(leaving.gradient).value
+        )
+
+
+def missing(leaving: Together, rest: AbstractRest) -> Deltas | None:
+    """What says why the delta of a group does not exist; None where it does."""
+    if bool(rest.unidentified[0]):
+        return Deltas.missing(leaving.point.theta, unidentified=True)
+    if leaving.unbounded:
+        return Deltas.missing(leaving.point.theta, unbounded=True)
+    return None
 
 
 def penalty_pull(point: Point, terms: RowTerms, share: Array) -> Any:
@@ -159,40 +190,3 @@ def penalty_steps(point: Point, terms: RowTerms, share: Array) -> Any:
 
 def _alike(shares: Array) -> bool:
     return bool(array_namespace(shares).all(shares == shares[:1]))
-
-
-def downdated_inverse(bend: Array, A: Array) -> tuple[Any, Any]:
-    """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
-    xp = array_namespace(A)
-    nothing = xp.asarray(xp.nan, dtype=A.dtype, device=device_of(A))
-    if A.shape[-1] == 1:  # plain division then, many times faster
-        remainder = 1 - bend * A
-        lost = xp.abs(remainder) < LEAST_REMAINDER
-        inverse = 1 / xp.where(lost, nothing, remainder)
-        return inverse, xp.any(lost[..., 0, 0], axis=1)
-    eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
-    remainder = eye - xp.matmul(bend, A)
-    singular = xp.linalg.det(remainder) == 0
-    inverse = xp.linalg.inv(xp.where(singular[..., None, None], eye, remainder))
-    largest = xp.max(xp.abs(inverse), axis=(-2, -1))
-    lost = singular | (largest * LEAST_REMAINDER > 1)
-    return xp.where(lost[..., None, None], nothing, inverse), xp.any(lost, axis=1)
-
-
-def downdated_rhs(point: Point, terms: Any, inverse: Any, rhs: Array) -> Any:
-    """What ``inv(H)`` has to be applied to for ``inv(H_-i) rhs_i``, (b, G, D).
-
-    ``terms`` has the block, bend and share of each row; ``inverse`` is that of
-    ``I - s_i M_i A_i``. Push-through form of Woodbury's identity.
-    """
-    layout = point.objective.layout
-    inner = own_outputs(terms.block, point.factor.steps(rhs, terms.share), layout)
-    inner = product(inverse, product(terms.bend, inner))
-    return rhs + layout.lifted(terms.block, inner)
-
-
-def product(matrices: Array, vectors: Array) -> Any:
-    """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
-    if vectors.shape[-1] == 1:  # many times faster
-        return matrices[..., 0] * vectors
-    return array_namespace(vectors).matmul(matrices, vectors[..., None])[..., 0]

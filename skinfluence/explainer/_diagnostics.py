@@ -45,7 +45,7 @@ def blocks_of(
 ) -> Iterator[tuple[slice, Diagnostics]]:
     """The columns by a deletion of the given kind; ``alone``: block after block."""
     expected = at_expected_information(point, solver)
-    textbook: AbstractDeletion = Newton(expected)
+    textbook: AbstractDeletion = Newton(expected, solver)
     if kind == "newton" and expected is point:
         deletion = textbook  # one object, asked once
     if kind in _CURVED:

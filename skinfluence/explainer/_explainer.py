@@ -17,14 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from skinfluence._array import moved
 from skinfluence._delegation import DelegationMixin
 from skinfluence._progress import Progress
-from skinfluence.deletion import (
-    AbstractDeletion,
-    Exact,
-    Halley,
-    Jackknife,
-    Newton,
-    following,
-)
+from skinfluence.deletion import AbstractDeletion, deletion_for
 from skinfluence.exceptions import UnfittedEstimatorError
 from skinfluence.explainer._groups import GroupsMixin
 from skinfluence.explainer._influential_sets import SetsMixin
@@ -463,13 +456,8 @@ class InfluenceExplainer(
         return self.deletion == "exact" or self.solver_ != "direct"
 
     def _deletion(self, n_rows: int) -> AbstractDeletion:
-        if self.deletion == "jackknife":
-            return Jackknife(self._point)
-        if self.deletion == "newton":
-            return following(Newton(self._point))
-        if self.deletion == "halley":
-            return following(Halley.of(self._point))
-        exact = Exact(
+        return deletion_for(
+            self.deletion,
             self._point,
             self._solver,
             typical=self._typical,
@@ -477,7 +465,6 @@ class InfluenceExplainer(
             max_iter=self._max_iter,
             progress=Progress("exact deletion", n_rows, verbose=self.verbose),
         )
-        return following(exact)
 
 
 def _row_labels(X: Any, n_rows: int) -> Any:

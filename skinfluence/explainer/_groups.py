@@ -8,15 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
 from skinfluence._array import array_namespace, to_numpy
-from skinfluence._progress import Progress
 from skinfluence._rows import row_blocks
-from skinfluence.deletion._groups import (
-    AbstractGroupDeletion,
-    GroupExact,
-    GroupJackknife,
-    GroupNewton,
-    group_gradients,
-)
 from skinfluence.exceptions import (
     ActiveSetWarning,
     InvalidParameterError,
@@ -25,8 +17,7 @@ from skinfluence.exceptions import (
     UnidentifiedDeletionWarning,
 )
 from skinfluence.explainer._residuals import speak_of_residuals
-from skinfluence.influence import changes
-from skinfluence.influence._moves import linear_changes
+from skinfluence.influence import changes, group_gradients, linear_changes
 from skinfluence.support import checks
 
 _SHOWN = 10
@@ -129,8 +120,9 @@ class GroupsMixin:
 
         By the constructor's ``deletion``: "jackknife" adds the rows' linear terms up;
         "newton" takes one Newton step without the whole group, which is exact for least
-        squares and ridge; "halley" a second one by the same curvature; "exact" steps to
-        the minimum until the next is below ``tol``.
+        squares and ridge; "halley" corrects it by third derivatives, where the
+        correction is small; "exact" steps to the minimum until the next is below
+        ``tol``.
 
         Parameters
         ----------
@@ -187,11 +179,11 @@ class GroupsMixin:
         design, quantities = self._asked(X, y, on, aggregate)
         members, names = groups_of(groups, self.n_train_)
         refuse_all(members, names, self._point.objective.weight)
-        deletion, verdicts = self._group_deletion(len(members)), GroupVerdicts(names)
+        deletion, verdicts = self._deletion(len(members)), GroupVerdicts(names)
         effect = linear_changes if deletion.linear else changes
         parts = []
         for block in self._group_blocks(len(members)):
-            found = deletion.deltas([self._here(rows) for rows in members[block]])
+            found = deletion.group_deltas([self._here(rows) for rows in members[block]])
             verdicts.watch(found)
             values = [
                 effect(self._point, found.theta, design, q, aggregate)
@@ -263,10 +255,10 @@ class GroupsMixin:
         held_out = [others(train, n) for train, _ in folds]
         names = [f"fold {i}" for i in range(len(folds))]
         refuse_all(held_out, names, objective.weight)
-        deletion, verdicts = self._group_deletion(len(folds)), GroupVerdicts(names)
+        deletion, verdicts = self._deletion(len(folds)), GroupVerdicts(names)
         u = np.array(to_numpy(self._point.outputs))
         for rows, (_, test) in zip(held_out, folds, strict=True):
-            found = deletion.deltas([self._here(rows)])
+            found = deletion.group_deltas([self._here(rows)])
             verdicts.watch(found)
             B = objective.layout.unpack(found.theta[0, ...])  # (K, q)
             u[test] += to_numpy(objective.design.block(self._here(test)) @ B.T)
@@ -300,21 +292,6 @@ class GroupsMixin:
                 "splitter that partitions the rows, such as KFold."
             )
         return folds
-
-    def _group_deletion(self: Any, n_groups: int) -> AbstractGroupDeletion:
-        if self.deletion == "jackknife":
-            return GroupJackknife(self._point)
-        if self.deletion in ("newton", "halley"):
-            corrected = self.deletion == "halley"
-            return GroupNewton(self._point, self._solver, corrected)
-        return GroupExact(
-            self._point,
-            self._solver,
-            typical=self._typical,
-            tol=self.tol,
-            max_iter=self._max_iter,
-            progress=Progress("group deletion", n_groups, verbose=self.verbose),
-        )
 
     def _group_blocks(self: Any, n_groups: int) -> list[slice]:
         layout = self._point.objective.layout
@@ -376,7 +353,8 @@ _VERDICTS: dict[str, tuple[type[Warning], str]] = {
     "late": (
         NotConvergedWarning,
         "The deletion of {} did not converge: its error is larger than that of the "
-        "others. Raise max_iter.",
+        "others. With deletion='exact', raise max_iter; 'halley' has kept its Newton "
+        "step: use 'exact'.",
     ),
     "missed_changes": (
         ActiveSetWarning,

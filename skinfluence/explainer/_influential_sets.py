@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skinfluence._array import array_namespace, like, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
-from skinfluence.deletion._group_system import without_rows
+from skinfluence.deletion import without_rows
 from skinfluence.deletion._influential_sets import (
     AbstractTarget,
     LinearTarget,
@@ -156,7 +156,7 @@ class SetsMixin:
         predicted, achieved = initial, initial
         if len(found.rows):
             rows = self._here(found.rows)
-            delta = self._group_deletion(1).delta(rows).theta[0, ...]
+            delta = self._deletion(1).group_deltas([rows]).theta[0, ...]
             theta = self._point.theta + delta
             predicted = asked.of(self._point.objective).value(theta)
             achieved = _refitted(self, rows, asked)

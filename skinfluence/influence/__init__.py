@@ -10,6 +10,7 @@ from skinfluence.influence._effects import (
     self_influence_of,
 )
 from skinfluence.influence._features import feature_influence
+from skinfluence.influence._moves import group_gradients, linear_changes
 from skinfluence.influence._quantities import (
     AbstractQuantity,
     HeldOut,
@@ -29,8 +30,10 @@ __all__ = [
     "changes",
     "delta_blocks",
     "feature_influence",
+    "group_gradients",
     "influence_blocks",
     "influence_on_parameters",
+    "linear_changes",
     "mean_gradient",
     "relative_blocks",
     "self_influence",

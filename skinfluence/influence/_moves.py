@@ -1,5 +1,6 @@
-"""First-order change of a quantity by moves of the parameters."""
+"""First-order change of a quantity by moves of the parameters, also those of groups."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from skinfluence._array import Array, array_namespace
@@ -7,7 +8,7 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.solvers import Point
+from skinfluence.solvers import Point, taken
 
 
 def linear_changes(
@@ -34,3 +35,16 @@ def linear_changes(
         outputs = xp.reshape(block @ flat, (*slope.shape, -1))  # (m, K, b)
         parts.append(xp.sum(slope[:, :, None] * outputs, axis=1))
     return xp.concat(parts, axis=0)
+
+
+def group_gradients(point: Point, groups: Sequence[Array]) -> Any:
+    """``sum_{i in G} g_i``, unweighted, for groups of indices, (n_groups, G, D)."""
+    objective = point.objective
+    layout, loss = objective.layout, objective.loss
+    sums = []
+    for rows in groups:
+        y, u = taken(objective.targets, rows), taken(point.outputs, rows)
+        sums.append(
+            layout.pack((loss.gradient(y, u).T @ objective.design.block(rows)).T)
+        )
+    return array_namespace(point.theta).stack(sums)
