@@ -27,7 +27,7 @@ from skinfluence import (
 )
 from skinfluence.exceptions import InvalidParameterError, MissingDependencyError
 from skinfluence.plotting._canvas import cloud, short
-from skinfluence.plotting._names import named
+from skinfluence.plotting._names import label_points
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -278,14 +278,17 @@ def test_rows_without_a_number_are_left_out():
     x, y = np.array([0.0, 1.0, np.nan, 2.0]), np.array([1.0, np.inf, 1.0, 3.0])
     _, ax = plt.subplots()
     assert len(cloud(ax, x, y, {}).get_offsets()) == 2
-    assert [t.get_text() for t in named(ax, x, y, list("abcd"), "red")] == ["a", "d"]
+    assert [t.get_text() for t in label_points(ax, x, y, list("abcd"), "red")] == [
+        "a",
+        "d",
+    ]
 
 
 def test_names_are_short_and_stay_text():
     assert short("a" * 50) == "a" * 23 + "…"
     assert short("two\nlines") == "two lines"
     _, ax = plt.subplots()
-    (text,) = named(ax, np.ones(1), np.ones(1), [r"$\frac{$"], "red")
+    (text,) = label_points(ax, np.ones(1), np.ones(1), [r"$\frac{$"], "red")
     ax.figure.canvas.draw()  # a formula would not parse
     assert text.get_text() == r"\$\frac{\$"
 

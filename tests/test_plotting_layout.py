@@ -16,7 +16,7 @@ from skinfluence import (
     SelfInfluenceDisplay,
 )
 from skinfluence.plotting._canvas import MOST_POINTS, cloud
-from skinfluence.plotting._names import crossing, named, segments_of
+from skinfluence.plotting._names import crossing, label_points, segments_of
 from skinfluence.plotting._scales import few_ticks, follow_spread, number
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -135,10 +135,10 @@ def test_a_name_makes_way_for_bars_lines_and_dots():
     ax.axvline(2)
     ax.scatter(np.linspace(3, 9, 20), np.full(20, 8))
     for x, y in ((5, 5), (2, 3)):
-        (text,) = named(ax, np.array([x]), np.array([y]), ["a long name"], "red")
+        (text,) = label_points(ax, np.array([x]), np.array([y]), ["a long name"], "red")
         box = text.get_window_extent().extents
         assert not crossing(box, *segments_of(ax)).any()
-    (text,) = named(ax, np.array([6]), np.array([8]), ["a long name"], "red")
+    (text,) = label_points(ax, np.array([6]), np.array([8]), ["a long name"], "red")
     (low, high) = ax.transData.inverted().transform(text.get_window_extent())[:, 1]
     assert not low < 8 < high
 
@@ -148,7 +148,7 @@ def test_a_name_stands_beside_its_own_mark():
     ax.set(xlim=(0, 10), ylim=(0, 10))
     x = np.array([9.6, 9.3, 9.0])  # the first has no room on its right
     y = np.full(3, 5.0)
-    texts = named(ax, x, y, ["right", "middle", "left"], "red")
+    texts = label_points(ax, x, y, ["right", "middle", "left"], "red")
     assert len(texts) == 3
     marks = ax.transData.transform(np.column_stack([x, y]))
     for own, text in enumerate(texts):
@@ -161,11 +161,11 @@ def test_a_name_stands_beside_its_own_mark():
 def test_a_line_leads_from_a_name_that_is_far_to_its_mark():
     ax = plt.subplots()[1]
     ax.set(xlim=(0, 10), ylim=(0, 10))
-    named(ax, np.array([5.0]), np.array([5.0]), ["near"], "red")
+    label_points(ax, np.array([5.0]), np.array([5.0]), ["near"], "red")
     assert len(ax.lines) == 0
     x, y = np.meshgrid(np.linspace(1.5, 2.5, 30), np.linspace(1.4, 2.6, 30))
     ax.scatter(x, y)
-    (text,) = named(ax, np.array([2.0]), np.array([2.0]), ["far"], "red")
+    (text,) = label_points(ax, np.array([2.0]), np.array([2.0]), ["far"], "red")
     (line,) = ax.lines
     assert line.get_xydata()[0] == pytest.approx([2, 2])
     end = ax.transData.transform(line.get_xydata()[1])

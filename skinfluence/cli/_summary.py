@@ -18,12 +18,7 @@ FITTED = ("solver_", "stationarity_", "condition_", "effective_dof_")
 
 
 def summary(
-    found: Audit,
-    subject: Subject,
-    *,
-    top: int,
-    files: list[str],
-    console: Console,
+    found: Audit, subject: Subject, *, top: int, files: list[str], console: Console
 ) -> dict[str, Any]:
     """Collect the audit in a dict that ``json.dumps(..., allow_nan=False)`` accepts.
 

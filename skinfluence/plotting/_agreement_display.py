@@ -1,24 +1,21 @@
 """``LeaveOneOutDisplay``: estimates against refits."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
-from skinfluence.plotting._canvas import (
-    HARMFUL,
-    HELPFUL,
-    LINE,
-    axes_of,
-    cloud,
-    largest,
-    settle,
-)
-from skinfluence.plotting._names import named
+from skinfluence.explainer import InfluenceExplainer
+from skinfluence.plotting._canvas import HARMFUL, HELPFUL, LINE, Axes, cloud, largest
+from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import few_ticks
 from skinfluence.refit import check_leave_one_out
 
 
-class LeaveOneOutDisplay:
+@dataclass(eq=False, repr=False)
+class LeaveOneOutDisplay(AbstractDisplay):
     """Estimated change of the loss when a row is left out, against a real refit.
 
     Both are deltas, without the row minus with it: a positive one means that the row
@@ -29,7 +26,7 @@ class LeaveOneOutDisplay:
     predicted, refit : ndarray of shape (n_rows,)
         Change of the loss by the explainer, and by refitting. Unit: of the loss.
     pearson, slope : float
-        Their correlation, and the slope of the refit in the estimate.
+        Their correlation, and the slope of the refitted change on the predicted one.
     names : array-like of shape (n_rows,)
         Names of the rows left out.
 
@@ -38,11 +35,9 @@ class LeaveOneOutDisplay:
     cloud_ : PathCollection or QuadMesh
         The points, or the density of many.
     line_ : AxLine
-        Where both agree.
-    ax_ : Axes
-        What was drawn on.
-    figure_ : Figure
-        What they belong to.
+        The line on which both agree.
+    %(ax_)s
+    %(figure_)s
 
     See Also
     --------
@@ -65,26 +60,23 @@ class LeaveOneOutDisplay:
     (1.0, 1.0)
     """
 
-    def __init__(
-        self, predicted: Any, refit: Any, pearson: float, slope: float, names: Any
-    ) -> None:
-        self.predicted = predicted
-        self.refit = refit
-        self.pearson = pearson
-        self.slope = slope
-        self.names = names
+    predicted: np.ndarray
+    refit: np.ndarray
+    pearson: float
+    slope: float
+    names: ArrayLike
 
     @classmethod
     def from_explainer(
         cls,
-        explainer: Any,
+        explainer: InfluenceExplainer,
         X: Any,
         y: Any,
         *,
         rows: Any = 100,
         X_test: Any = None,
         y_test: Any = None,
-        ax: Any = None,
+        ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
         """Refit without a sample of rows, and draw.
@@ -104,8 +96,7 @@ class LeaveOneOutDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Notes
         -----
@@ -113,35 +104,35 @@ class LeaveOneOutDisplay:
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceExplainer, LeaveOneOutDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import LeaveOneOutDisplay
         >>> display = LeaveOneOutDisplay.from_explainer(explainer, X, y, rows=10)
         >>> round(display.pearson, 6)
         1.0
         """
-        found = check_leave_one_out(
+        result = check_leave_one_out(
             explainer, X, y, rows=rows, X_test=X_test, y_test=y_test
         )
-        names = np.asarray(explainer.train_index_)[np.asarray(found.rows)]
-        return cls.from_check(found, names=names, ax=ax, **kwargs)
+        names = np.asarray(explainer.train_index_)[np.asarray(result.rows)]
+        return cls.from_check(result, names=names, ax=ax, **kwargs)
 
     @classmethod
     def from_check(
-        cls, found: Any, *, names: Any = None, ax: Any = None, **kwargs: Any
+        cls,
+        result: Bunch,
+        *,
+        names: ArrayLike | None = None,
+        ax: Axes = None,
+        **kwargs: Any,
     ) -> Self:
-        """Draw what ``check_leave_one_out`` returned.
+        """Draw the result of ``check_leave_one_out``.
 
         Parameters
         ----------
-        found : Bunch
-            Its result.
+        result : Bunch
+            What ``check_leave_one_out`` returned.
         names : array-like of shape (n_rows,) or None, default=None
-            Names of the rows left out; None takes their numbers.
+            Names of the rows left out; None takes their indices.
         ax, **kwargs
             As for ``plot``.
 
@@ -149,47 +140,40 @@ class LeaveOneOutDisplay:
         -------
         display : LeaveOneOutDisplay
 
+        Raises
+        ------
+        %(MissingDependencyError)s
+
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import (
-        ...     InfluenceExplainer,
-        ...     LeaveOneOutDisplay,
-        ...     check_leave_one_out,
-        ... )
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
-        >>> found = check_leave_one_out(explainer, X, y, rows=10)
-        >>> LeaveOneOutDisplay.from_check(found).refit.shape
+        %(example)s
+        >>> from skinfluence import LeaveOneOutDisplay, check_leave_one_out
+        >>> result = check_leave_one_out(explainer, X, y, rows=10)
+        >>> LeaveOneOutDisplay.from_check(result).refit.shape
         (10,)
         """
         display = cls(
-            np.asarray(found.predicted),
-            np.asarray(found.refit),
-            float(found.pearson),
-            float(found.slope),
-            np.asarray(found.rows if names is None else names),
+            np.asarray(result.predicted),
+            np.asarray(result.refit),
+            float(result.pearson),
+            float(result.slope),
+            np.asarray(result.rows if names is None else names),
         )
         return display.plot(ax, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, k: int = 3, name: str | None = None, **kwargs: Any
+        self, ax: Axes = None, *, k: int = 3, name: str | None = None, **kwargs: Any
     ) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : Axes or None, default=None
-            Where to; None makes a figure.
+        %(ax)s
         k : int, default=3
             Rows to name, those furthest from the line.
-        name : str or None, default=None
-            Title of the axes, such as what the model is called.
+        %(name)s
         **kwargs : dict
-            For ``Axes.scatter``, or ``Axes.pcolormesh`` from 5,000 rows.
+            For ``Axes.scatter``, or ``Axes.pcolormesh`` beyond 5,000 rows.
 
         Returns
         -------
@@ -197,54 +181,38 @@ class LeaveOneOutDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceExplainer, LeaveOneOutDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import LeaveOneOutDisplay
         >>> display = LeaveOneOutDisplay.from_explainer(explainer, X, y, rows=10)
         >>> display.plot(k=1).ax_.get_ylabel()
         'change of the loss by refitting'
         """
-        ax = self.ax_ = axes_of(ax)
-        self.figure_ = ax.figure
-        self.cloud_ = cloud(
-            ax, self.predicted, self.refit, kwargs, {"color": HELPFUL, "alpha": 0.7}
-        )
-        both = np.concatenate([self.predicted, self.refit])
+        ax = self._start(ax)
+        predicted, refit = self.predicted, self.refit
+        self.cloud_ = cloud(ax, predicted, refit, kwargs, color=HELPFUL, alpha=0.7)
+        both = np.concatenate([predicted, refit])
         both = both[np.isfinite(both)]
         if len(both):
             low, high = float(both.min()), float(both.max())
             gap = 0.08 * (high - low) or 1.0
             ax.set(xlim=(low - gap, high + gap), ylim=(low - gap, high + gap))
-            self.line_ = ax.axline(
-                (low, low), slope=1, color=LINE, linewidth=0.8, zorder=0
-            )
+            start = low, low
+            self.line_ = ax.axline(start, slope=1, color=LINE, linewidth=0.8, zorder=0)
         ax.set(
             xlabel="estimated change of the loss\n(without − with)",  # noqa: RUF001
             ylabel="change of the loss by refitting",
-            title=f"r = {self.pearson:.6f}, slope = {self.slope:.4f}, "
-            f"{len(self.refit)} rows",
+            title=f"r = {self.pearson:.6f}, slope = {self.slope:.4f}, {len(refit)} rows",
         )
-        for axis in (ax.xaxis, ax.yaxis):
-            few_ticks(axis)
-        settle(ax, name)
-        error = np.abs(self.predicted - self.refit)
+        few_ticks(ax.xaxis)
+        few_ticks(ax.yaxis)
+        self._finish(name)
+        error = np.abs(predicted - refit)
         # What cannot be seen off the line is not named.
         rows = largest(error, k)
         rows = rows[error[rows] > 0.01 * np.ptp(both)] if len(both) else rows[:0]
-        named(
-            ax,
-            self.predicted[rows],
-            self.refit[rows],
-            np.asarray(self.names)[rows],
-            HARMFUL,
-        )
+        self._label(rows, predicted, refit, HARMFUL)
         return self

@@ -1,54 +1,39 @@
-"""What the displays share: axes, colours, and clouds of points."""
+"""What the displays draw with: colours, sizes of letters, and clouds of points."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from skinfluence.exceptions import MissingDependencyError
+# Classes of matplotlib, which is optional and whose stubs call arrays tuples: unchecked.
+Axes: TypeAlias = Any
+Axis: TypeAlias = Any
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 HARMFUL, HELPFUL, LINE = "#D55E00", "#0072B2", "#666666"
 DISTINCT = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
-# Points that can still be told apart; of more, their density is drawn.
+# Up to this many points can be told apart; of more, their density is drawn.
 MOST_POINTS = 5000
-# An SVG of more points than this holds them as a picture.
+# With more points than this, an SVG holds them as a picture.
 _MOST_VECTORS = 1000
-_LONGEST = 24
-# Cells of a density along each axis.
-_CELLS = 60
+# Letters of a name, and cells of a density along each axis.
+_LONGEST, _CELLS = 24, 60
 
 
-def axes_of(ax: Any) -> Any:
-    """The given axes, or those of a new figure."""
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Displays are drawn by matplotlib, which is not installed. Install it with: "
-            "pip install 'skinfluence[plot]'. The numbers are attributes of the display."
-        ) from error
-    return plt.subplots(layout="constrained")[1]
-
-
-def short(name: Any) -> str:
+def short(name: object) -> str:
     """A name that fits beside a point; ``$`` would start a formula."""
     text = " ".join(str(name).split()).replace("$", r"\$")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def letters(ax: Any, n_labels: int) -> float:
-    """A size of letters at which so many labels stand below each other."""
+def font_size(ax: Axes, n_labels: int) -> float:
+    """A size of letters at which this many labels fit below each other."""
     height = ax.bbox.height * 72 / ax.figure.dpi
     return float(np.clip(0.85 * height / max(n_labels, 1), 4, 9))
 
 
-def settle(ax: Any, name: str | None) -> None:
-    """Write the name of what is shown above the axes, and keep labels in the figure."""
-    if name is not None:
-        below = ax.get_title()
-        ax.set_title(f"{name}\n{below}" if below else name)
+def keep_labels_inside(ax: Axes) -> None:
+    """Write the labels and the title in smaller letters where the figure ends."""
     figure = ax.figure.get_figure(root=True)
     figure.draw_without_rendering()
     _keep_inside(ax.xaxis.label, figure.bbox, axis=0)
@@ -59,7 +44,6 @@ def settle(ax: Any, name: str | None) -> None:
 
 
 def _keep_inside(label: Any, outside: Any, axis: int) -> None:
-    """Smaller letters where a centred label would run out of the figure."""
     low, high = label.get_window_extent().extents.reshape(2, 2)[:, axis]
     left, right = outside.extents.reshape(2, 2)[:, axis] + (4, -4)
     centre, half = (low + high) / 2, (high - low) / 2
@@ -70,23 +54,22 @@ def _keep_inside(label: Any, outside: Any, axis: int) -> None:
 
 
 def cloud(
-    ax: Any, x: Any, y: Any, options: dict[str, Any], dots: dict[str, Any] | None = None
+    ax: Axes, x: np.ndarray, y: np.ndarray, options: dict[str, Any], **dots: Any
 ) -> Any:
     """Points, or the density of many, and the artist that holds them.
 
-    ``options`` are for either, ``dots`` are the caller's own for points.
+    ``options`` are the user's, for either; ``dots`` are the display's own, for points.
     """
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     if len(x) > MOST_POINTS:
         return _density(ax, x, y, options)
-    drawn = {"s": 12, "color": LINE, "alpha": 0.5, "linewidths": 0}
-    drawn |= (dots or {}) | options
-    return ax.scatter(x, y, rasterized=len(x) > _MOST_VECTORS, **drawn)
+    style = {"s": 12, "color": LINE, "alpha": 0.5, "linewidths": 0, **dots, **options}
+    return ax.scatter(x, y, **{"rasterized": len(x) > _MOST_VECTORS, **style})
 
 
-def _density(ax: Any, x: Any, y: Any, options: dict[str, Any]) -> Any:
-    """Rows in each cell, on cells that are equally large on the axes' scales."""
+def _density(ax: Axes, x: np.ndarray, y: np.ndarray, options: dict[str, Any]) -> Any:
+    """Rows in each cell; on the scales of the axes, all cells have one size."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -94,19 +77,25 @@ def _density(ax: Any, x: Any, y: Any, options: dict[str, Any]) -> Any:
     counts, left, low = np.histogram2d(across.transform(x), up.transform(y), _CELLS)
     edges = across.inverted().transform(left), up.inverted().transform(low)
     visible = ListedColormap(colormaps["Greys"](np.linspace(0.25, 1, 256)))
-    drawn = {"cmap": visible, "norm": LogNorm(1, max(counts.max(), 10)), **options}
+    options = {"cmap": visible, "norm": LogNorm(1, max(counts.max(), 10)), **options}
     cells = np.ma.masked_equal(counts.T, 0)
-    mesh = ax.pcolormesh(*edges, cells, rasterized=True, **drawn)
+    mesh = ax.pcolormesh(*edges, cells, rasterized=True, **options)
     mesh.sticky_edges.x.clear()
     mesh.sticky_edges.y.clear()
     ax.figure.colorbar(mesh, ax=ax, label="rows")
     return mesh
 
 
-def largest(values: Any, k: int) -> Any:
-    """Rows of the k largest values, largest first; NaN counts for nothing."""
-    ranked = np.where(np.isnan(values), -np.inf, values)
-    k = min(k, len(ranked))
-    top = np.argpartition(-ranked, k - 1)[:k] if k else np.empty(0, dtype=int)
-    top = top[np.argsort(-ranked[top], kind="stable")]
-    return top[np.isfinite(ranked[top])]
+def draw_bars(
+    ax: Axes, values: np.ndarray, places: ArrayLike, *, widths: dict, **style: Any
+) -> None:
+    """Bars that leave out a share of the values at either end, of a width by share."""
+    for share, width in widths.items():
+        ends = np.quantile(values, [share, 1 - share], axis=0)
+        ax.hlines(places, *ends, linewidth=width, **style)
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Indices of the k largest values, largest first; NaN is never among them."""
+    order = np.argsort(-values, kind="stable")[:k]  # NaN comes last
+    return order[np.isfinite(values[order])]

@@ -1,35 +1,44 @@
 """``DfbetasDisplay``: how each left-out row moves the coefficients."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence.explainer import InfluenceExplainer
 from skinfluence.explainer._diagnostics import coefficient_names
 from skinfluence.plotting._canvas import (
     DISTINCT,
     LINE,
-    axes_of,
+    Axes,
+    draw_bars,
+    font_size,
     largest,
-    letters,
-    settle,
     short,
 )
-from skinfluence.plotting._names import named
+from skinfluence.plotting._display import AbstractDisplay
+from skinfluence.plotting._names import label_points
 from skinfluence.plotting._scales import few_ticks
 
-# Rows whose paths can still be told apart; of more, their quantiles are drawn.
+# Up to this many rows the paths can be told apart; of more, quantiles are drawn.
 _MOST_PATHS = 200
 _MOST_PARAMETERS = 40
-# Lines of letters of 5.5 points, and marks, one for each named row.
-_LEAST_HEIGHT, _MARKERS = 6.5, "os^Dv"
-# Parameters over which lines can be followed; over more, a row is dots of one colour.
+# Points of height that a name in letters of 5.5 points needs.
+_LEAST_HEIGHT = 6.5
+# One for each named row.
+_MARKERS = "os^Dv"
+# Up to this many coefficients lines can be followed; over more, a row is dots.
 _MOST_JOINED = 8
+# All rows, nine in ten of them, and half of them.
+_WIDTHS = {0: 1, 0.05: 4, 0.25: 8}
 _PREFIX = "dfbetas_"
 
 
-class DfbetasDisplay:
+@dataclass(eq=False, repr=False)
+class DfbetasDisplay(AbstractDisplay):
     """Paths of the rows over the coefficients, in standard errors (DFBETAS).
 
     Sign, as everywhere for DFBETAS and opposite to a delta: the coefficient *with* the
@@ -53,17 +62,15 @@ class DfbetasDisplay:
         their names, those that move most.
     rows_ : ndarray of int
         The rows named, most extreme first.
-    ax_ : Axes
-        What was drawn on.
-    figure_ : Figure
-        What they belong to.
+    %(ax_)s
+    %(figure_)s
 
     Notes
     -----
     Each named row has a colour and a mark of its own, and its name where it is most
-    extreme. Over at most eight coefficients lines join its marks. Grey are all rows: as
-    lines where both rows and coefficients are few, else as bars over their whole range,
-    nine in ten and half of them.
+    extreme. Over at most eight coefficients lines join its marks. All rows are grey:
+    lines where both rows and coefficients are few, else bars over their whole range, over
+    nine in ten, and over half of them.
 
     Least squares and generalized linear models: the columns ``dfbetas_...`` of
     ``InfluenceExplainer.diagnostics``. Other models have no textbook standard error; their
@@ -90,31 +97,27 @@ class DfbetasDisplay:
     ((442, 11), ['age', 'sex'])
     """
 
-    def __init__(
-        self,
-        dfbetas: Any,
-        parameters: list[str],
-        names: Any,
-        *,
-        unit: str = "standard errors",
-    ) -> None:
-        self.dfbetas = dfbetas
-        self.parameters = parameters
-        self.names = names
-        self.unit = unit
+    dfbetas: np.ndarray
+    parameters: list[str]
+    names: ArrayLike
+    _: KW_ONLY
+    unit: str = "standard errors"
 
     @classmethod
     def from_explainer(
-        cls, explainer: Any, *, names: Any = None, ax: Any = None, **kwargs: Any
+        cls,
+        explainer: InfluenceExplainer,
+        *,
+        names: ArrayLike | None = None,
+        ax: Axes = None,
+        **kwargs: Any,
     ) -> Self:
         """Ask an explainer, and draw.
 
         Parameters
         ----------
-        explainer : InfluenceExplainer
-            Fitted.
-        names : array-like of shape (n_train,) or None, default=None
-            Names of the training rows; None takes ``train_index_``.
+        %(explainer)s
+        %(names)s
         ax, **kwargs
             As for ``plot``.
 
@@ -124,8 +127,7 @@ class DfbetasDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Notes
         -----
@@ -133,13 +135,8 @@ class DfbetasDisplay:
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import LinearRegression
-        >>> from skinfluence import DfbetasDisplay, InfluenceExplainer
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import DfbetasDisplay
         >>> DfbetasDisplay.from_explainer(explainer, k=3).dfbetas.shape
         (442, 11)
         """
@@ -157,18 +154,16 @@ class DfbetasDisplay:
         return display.plot(ax, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, k: int = 5, name: str | None = None, **kwargs: Any
+        self, ax: Axes = None, *, k: int = 5, name: str | None = None, **kwargs: Any
     ) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : Axes or None, default=None
-            Where to; None makes a figure.
+        %(ax)s
         k : int, default=5
             Rows to name, at most 5: those with the largest change of any coefficient.
-        name : str or None, default=None
-            Title of the axes, such as what the model is called.
+        %(name)s
         **kwargs : dict
             For ``Axes.plot``, which draws the marks of the named rows.
 
@@ -178,24 +173,17 @@ class DfbetasDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import LinearRegression
-        >>> from skinfluence import DfbetasDisplay, InfluenceExplainer
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import DfbetasDisplay
         >>> display = DfbetasDisplay.from_explainer(explainer)
         >>> len(display.plot(k=3).rows_)
         3
         """
-        ax = self.ax_ = axes_of(ax)
-        self.figure_ = ax.figure
+        ax = self._start(ax)
         size = np.abs(np.nan_to_num(self.dfbetas))
         room = int(ax.bbox.height * 72 / ax.figure.dpi / _LEAST_HEIGHT)
         most = max(min(_MOST_PARAMETERS, room), 1)
@@ -207,29 +195,32 @@ class DfbetasDisplay:
         if joined and len(finite) <= _MOST_PATHS:
             ax.plot(finite.T, places, color=LINE, linewidth=0.6, alpha=0.3)
         else:
-            self._bands(finite, places)
-        styles = list(zip(self.rows_, DISTINCT, _MARKERS, strict=False))
-        drawn = {"linestyle": "-" if joined else "none", "linewidth": 0.8}
-        drawn |= {"markersize": 3.5, "alpha": 0.9, **kwargs}
-        for row, color, marker in styles:
-            style = {"color": color, "marker": marker} | drawn
-            ax.plot(values[row], places, **style)
-        self._axis(len(values))
-        settle(ax, name)
-        for row, color, marker in styles:
+            style = {"color": LINE, "alpha": 0.35, "zorder": 1}
+            draw_bars(ax, finite, places, widths=_WIDTHS, **style)
+        style = {"linestyle": "-" if joined else "none", "linewidth": 0.8}
+        style |= {"markersize": 3.5, "alpha": 0.9}
+        marks = list(zip(self.rows_, DISTINCT, _MARKERS, strict=False))
+        for row, color, marker in marks:
+            own = {"color": color, "marker": marker}
+            ax.plot(values[row], places, **own | style | kwargs)
+        self._draw_axes(ax, len(values))
+        self._finish(name)
+        for row, color, marker in marks:
             end = largest(np.abs(values[row]), 1)  # named where it is most extreme
             row_name = np.asarray(self.names)[[row]]
-            named(ax, values[row][end], places[end], row_name, color, marker)
+            label_points(ax, values[row][end], places[end], row_name, color, marker)
         return self
 
-    def _axis(self, n: int) -> None:
+    def _draw_axes(self, ax: Axes, n_rows: int) -> None:
         """Bounds, names of the coefficients, and what is measured."""
-        ax, shown, total = self.ax_, self.shown_, len(self.parameters)
+        shown, total = self.shown_, len(self.parameters)
         for bound in (-2, 2):
-            ax.axvline(bound / np.sqrt(n), color=LINE, linewidth=0.8, linestyle=":")
+            ax.axvline(
+                bound / np.sqrt(n_rows), color=LINE, linewidth=0.8, linestyle=":"
+            )
         ax.axvline(0, color=LINE, linewidth=0.8)
         labels = [short(self.parameters[j]) for j in shown]
-        ax.set_yticks(range(len(shown)), labels, fontsize=letters(ax, len(shown)))
+        ax.set_yticks(range(len(shown)), labels, fontsize=font_size(ax, len(shown)))
         ax.grid(axis="y", linewidth=0.3)
         ax.set_axisbelow(True)
         ax.set(
@@ -241,24 +232,12 @@ class DfbetasDisplay:
         ax.margins(x=0.1)
         few_ticks(ax.xaxis)
 
-    def _bands(self, values: Any, places: Any) -> None:
-        """All rows, nine in ten of them, and half of them, per coefficient."""
-        low, five, lower, upper, most, high = np.quantile(
-            values, [0, 0.05, 0.25, 0.75, 0.95, 1], axis=0
-        )
-        for left, right, width in ((low, high, 1), (five, most, 4), (lower, upper, 8)):
-            self.ax_.hlines(
-                places, left, right, color=LINE, linewidth=width, alpha=0.35, zorder=1
-            )
 
-
-def _by_jackknife(explainer: Any) -> tuple[Any, list[str]]:
+def _by_jackknife(explainer: InfluenceExplainer) -> tuple[np.ndarray, list[str]]:
     """Changes over their jackknife standard errors, and the coefficients' names."""
-    found = explainer.loo_params()
-    n = explainer.n_train_
-    coef = to_numpy(found["coef"])
-    n_features = coef.shape[-1]
-    coef = coef.reshape(n, -1, n_features)  # (n, K, p)
+    deltas, n = explainer.loo_params(), explainer.n_train_
+    coef = to_numpy(deltas["coef"])
+    coef = coef.reshape(n, -1, coef.shape[-1])  # (n, K, p)
     features = coefficient_names(
         explainer._model, getattr(explainer, "feature_names_in_", None)
     )
@@ -266,7 +245,7 @@ def _by_jackknife(explainer: Any) -> tuple[Any, list[str]]:
     prefix = [""] if coef.shape[1] == 1 else [f"{label}: " for label in classes]
     names = [f"{output}{feature}" for output in prefix for feature in features]
     values = coef.reshape(n, -1)
-    intercept = to_numpy(found["intercept"]).reshape(n, -1)
+    intercept = to_numpy(deltas["intercept"]).reshape(n, -1)
     if np.any(np.nan_to_num(intercept)):
         values = np.hstack([values, intercept])
         names += [f"{output}intercept" for output in prefix][: intercept.shape[1]]

@@ -1,35 +1,38 @@
 """``InfluenceDisplay``: the rows that hurt and help."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skinfluence._array import to_numpy
+from skinfluence.explainer import InfluenceExplainer
 from skinfluence.plotting._canvas import (
     HARMFUL,
     HELPFUL,
     LINE,
-    axes_of,
+    Axes,
     cloud,
+    font_size,
     largest,
-    letters,
-    settle,
     short,
 )
-from skinfluence.plotting._names import named
+from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import few_ticks, follow_spread, number
 from skinfluence.support import checks
 
+_KINDS = ("rows", "loss")
 _UNITS = {
-    "influence": "influence on {},\nper unit of weight",
-    "loo_delta": "{} without the row − with it",  # noqa: RUF001
+    "influence": "influence on mean {},\nper unit of weight",
+    "loo_delta": "mean {} without the row − with it",  # noqa: RUF001
 }
-# In units of the machine's epsilon and of the mean loss: no effect below is drawn.
+# No effect below this many machine epsilons of the mean loss is drawn: rounding.
 _NOISE = {"influence": 4096, "loo_delta": 4}
-_MIDDLE = {"ha": "center", "va": "center", "color": LINE}
 
 
-class InfluenceDisplay:
+@dataclass(eq=False, repr=False)
+class InfluenceDisplay(AbstractDisplay):
     """The training rows that matter most to test rows, or all against their own loss.
 
     Signs: *influence*: positive = up-weighting the row raises the loss (harmful).
@@ -58,10 +61,8 @@ class InfluenceDisplay:
         The bars; ``kind="rows"`` only.
     cloud_ : PathCollection or QuadMesh
         The points, or the density of many; ``kind="loss"`` only.
-    ax_ : Axes
-        What was drawn on.
-    figure_ : Figure
-        What they belong to.
+    %(ax_)s
+    %(figure_)s
 
     See Also
     --------
@@ -88,25 +89,17 @@ class InfluenceDisplay:
     '37'
     """
 
-    def __init__(
-        self,
-        values: Any,
-        loss: Any,
-        names: Any,
-        *,
-        quantity: str = "influence",
-        on: str = "loss",
-    ) -> None:
-        self.values = values
-        self.loss = loss
-        self.names = names
-        self.quantity = quantity
-        self.on = on
+    values: np.ndarray
+    loss: np.ndarray
+    names: ArrayLike
+    _: KW_ONLY
+    quantity: str = "influence"
+    on: str = "loss"
 
     @classmethod
     def from_explainer(
         cls,
-        explainer: Any,
+        explainer: InfluenceExplainer,
         X: Any,
         y: Any = None,
         *,
@@ -114,8 +107,8 @@ class InfluenceDisplay:
         on: str = "auto",
         kind: str = "rows",
         k: int = 10,
-        names: Any = None,
-        ax: Any = None,
+        names: ArrayLike | None = None,
+        ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
         """Ask an explainer, and draw.
@@ -123,15 +116,14 @@ class InfluenceDisplay:
         Parameters
         ----------
         explainer : InfluenceExplainer
-            Fitted, of one output where ``on`` is no loss.
+            A fitted explainer, of one output where ``on`` is no loss.
         X, y : array-like
             One test row or several; the effect on their mean is drawn.
         quantity : {"influence", "loo_delta"}, default="influence"
             Which of the methods is asked.
         on : {"auto", "loss", "prediction", "decision"}, default="auto"
             As for ``InfluenceExplainer.influence``.
-        names : array-like of shape (n_train,) or None, default=None
-            Names of the training rows; None takes ``train_index_``.
+        %(names)s
         kind, k, ax, **kwargs
             As for ``plot``.
 
@@ -143,8 +135,7 @@ class InfluenceDisplay:
         ------
         InvalidParameterError
             If a parameter is none of those named.
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Notes
         -----
@@ -152,19 +143,14 @@ class InfluenceDisplay:
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceDisplay, InfluenceExplainer
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X[:300], y[:300])
-        >>> display = InfluenceDisplay.from_explainer(explainer, X[300:], y[300:])
+        %(example)s
+        >>> from skinfluence import InfluenceDisplay
+        >>> display = InfluenceDisplay.from_explainer(explainer, X[:9], y[:9])
         >>> display.values.shape
-        (300,)
+        (442,)
         """
         checks.one_of("quantity", quantity, tuple(_UNITS))
-        checks.one_of("kind", kind, ("rows", "loss"))
+        checks.one_of("kind", kind, _KINDS)
         values = getattr(explainer, quantity)(X, y, on=on, aggregate="mean")
         point = explainer._point
         objective = point.objective
@@ -181,25 +167,9 @@ class InfluenceDisplay:
         )
         return display.plot(ax, kind=kind, k=k, **kwargs)
 
-    @property
-    def _harm(self) -> Any:
-        """The values, larger = raises what they are about, or harms it."""
-        return self.values if self.quantity == "influence" else -self.values
-
-    @property
-    def _label(self) -> str:
-        about = {"decision": "decision value"}.get(self.on, self.on)
-        return _UNITS[self.quantity].format(f"mean {about}")
-
-    @property
-    def _words(self) -> tuple[str, str]:
-        if self.on == "loss":
-            return "harmful", "helpful"
-        return f"raises the {self.on}", f"lowers the {self.on}"
-
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes = None,
         *,
         kind: str = "rows",
         k: int = 10,
@@ -210,19 +180,17 @@ class InfluenceDisplay:
 
         Parameters
         ----------
-        ax : Axes or None, default=None
-            Where to; None makes a figure.
+        %(ax)s
         kind : {"rows", "loss"}, default="rows"
             "rows": bars of the k most harmful and k most helpful rows. "loss": all rows
-            against their own loss, or their density from 5,000 rows, the k most extreme
-            of either side named. An axis whose largest magnitude is more than 50 times
+            against their own loss, or the density of more than 5,000; the k most extreme
+            of either side are named. An axis whose largest magnitude is more than 50 times
             its median one is linear below the median and logarithmic above (asinh).
         k : int, default=10
             Rows on each side.
-        name : str or None, default=None
-            Title of the axes, such as what the model is called.
+        %(name)s
         **kwargs : dict
-            For ``Axes.barh``, or for ``Axes.scatter`` and, from 5,000 rows,
+            For ``Axes.barh``; or for ``Axes.scatter``, beyond 5,000 rows
             ``Axes.pcolormesh``.
 
         Returns
@@ -233,47 +201,38 @@ class InfluenceDisplay:
         ------
         InvalidParameterError
             If ``kind`` is none of those.
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceDisplay, InfluenceExplainer
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X[:300], y[:300])
-        >>> display = InfluenceDisplay.from_explainer(explainer, X[300:], y[300:])
+        %(example)s
+        >>> from skinfluence import InfluenceDisplay
+        >>> display = InfluenceDisplay.from_explainer(explainer, X[:9], y[:9])
         >>> display.plot(k=2).ax_.get_ylabel()
         'training row'
         """
-        checks.one_of("kind", kind, ("rows", "loss"))
-        self.ax_ = axes_of(ax)
-        self.figure_ = self.ax_.figure
+        checks.one_of("kind", kind, _KINDS)
+        ax = self._start(ax)
+        harm = self.values if self.quantity == "influence" else -self.values
         if noise := self._noise():
-            harm = np.zeros_like(self._harm)
-            self.ax_.text(0.5, 0.5, noise, transform=self.ax_.transAxes, **_MIDDLE)
-        else:
-            harm = self._harm
+            harm = np.zeros_like(harm)
+            middle = {"ha": "center", "va": "center", "color": LINE}
+            ax.text(0.5, 0.5, noise, transform=ax.transAxes, **middle)
         harmful, helpful = largest(harm, k), largest(-harm, k)
         harmful, helpful = harmful[harm[harmful] > 0], helpful[harm[helpful] < 0]
         if kind == "rows":
-            self._bars(harmful, helpful, kwargs)
-            settle(self.ax_, name)
+            self._draw_bars(harmful, helpful, **kwargs)
+            self._finish(name)
         else:
-            self._against_loss(harm, kwargs)
-            settle(self.ax_, name)
-            for rows, color in ((harmful, HARMFUL), (helpful, HELPFUL)):
-                names = np.asarray(self.names)[rows]
-                named(self.ax_, self.loss[rows], self.values[rows], names, color)
+            self._draw_against_loss(bool(harm.any()), **kwargs)
+            self._finish(name)
+            self._label(harmful, self.loss, self.values, HARMFUL)
+            self._label(helpful, self.loss, self.values, HELPFUL)
         return self
 
     def _noise(self) -> str:
         """A sentence for the axes where all effects are noise, or none."""
-        values = np.asarray(self.values, dtype=float)
-        loss = np.asarray(self.loss, dtype=float)
+        values, loss = np.asarray(self.values, float), np.asarray(self.loss, float)
         values, loss = values[np.isfinite(values)], loss[np.isfinite(loss)]
         if self.on != "loss" or not len(values) or not len(loss):
             return ""
@@ -286,21 +245,24 @@ class InfluenceDisplay:
             f"\nwhere losses are {number(scale)}"
         )
 
-    def _bars(self, harmful: Any, helpful: Any, kwargs: dict[str, Any]) -> None:
+    @property
+    def _axis_label(self) -> str:
+        about = "decision value" if self.on == "decision" else self.on
+        return _UNITS[self.quantity].format(about)
+
+    def _draw_bars(
+        self, harmful: np.ndarray, helpful: np.ndarray, **options: Any
+    ) -> None:
         ax = self.ax_
         rows = np.concatenate([helpful, harmful[::-1]])  # the most harmful on top
         colors = [HELPFUL] * len(helpful) + [HARMFUL] * len(harmful)
+        style = {"color": colors, "height": 0.75, **options}
         places = np.arange(len(rows))
-        self.bars_ = ax.barh(
-            places, self.values[rows], **{"color": colors, "height": 0.75, **kwargs}
-        )
+        self.bars_ = ax.barh(places, self.values[rows], **style)
         ax.set_yticks(places, [short(np.asarray(self.names)[row]) for row in rows])
-        ax.tick_params(axis="y", labelsize=letters(ax, len(rows)))
-        ax.set(
-            xlabel=self._label,
-            ylabel="training row",
-            ylim=(-0.6, max(len(rows), 1) - 0.4),
-        )
+        ax.tick_params(axis="y", labelsize=font_size(ax, len(rows)))
+        top = max(len(rows), 1) - 0.4
+        ax.set(xlabel=self._axis_label, ylabel="training row", ylim=(-0.6, top))
         few_ticks(ax.xaxis)
         if len(rows) == 0:
             ax.set_xticks([])
@@ -308,36 +270,31 @@ class InfluenceDisplay:
         ax.axvline(0, color=LINE, linewidth=0.8)
         # The two colours meet in the middle: each word stands on its bars' empty side.
         positive = self.quantity == "influence"
-        self._word(0, "left" if positive else "right", "top")
-        self._word(1, "right" if positive else "left", "bottom")
+        self._write_words((not positive, True), (positive, False))
 
-    def _against_loss(self, harm: Any, kwargs: dict[str, Any]) -> None:
-        ax, effect = self.ax_, harm.any()
-        loss, values = (
-            np.asarray(v)[: None if effect else 0] for v in (self.loss, self.values)
-        )
+    def _draw_against_loss(self, effect: bool, **options: Any) -> None:
+        ax, n_shown = self.ax_, len(self.loss) if effect else 0
+        loss, values = self.loss[:n_shown], self.values[:n_shown]
         follow_spread(ax.xaxis, loss)
         follow_spread(ax.yaxis, values)
-        self.cloud_ = cloud(ax, loss, values, kwargs)
-        ax.set(xlabel="the row's own loss", ylabel=self._label)
+        self.cloud_ = cloud(ax, loss, values, options)
+        ax.set(xlabel="the row's own loss", ylabel=self._axis_label)
         ax.margins(x=0.08, y=0.12)
         if not effect:
             ax.set(xticks=[], yticks=[])
             return
         ax.axhline(0, color=LINE, linewidth=0.8)
         positive = self.quantity == "influence"
-        self._word(0, "right", "top" if positive else "bottom")
-        self._word(1, "right", "bottom" if positive else "top")
+        self._write_words((True, positive), (True, not positive))
 
-    def _word(self, which: int, side: str, height: str) -> None:
-        """The word for one of the colours, in a corner."""
-        self.ax_.text(
-            0.98 if side == "right" else 0.02,
-            0.98 if height == "top" else 0.02,
-            self._words[which],
-            color=(HARMFUL, HELPFUL)[which],
-            transform=self.ax_.transAxes,
-            ha=side,
-            va=height,
-            weight="bold",
-        )
+    def _write_words(self, *corners: tuple[bool, bool]) -> None:
+        """What each colour means, in a corner: on the right or not, at the top or not."""
+        words = [f"raises the {self.on}", f"lowers the {self.on}"]
+        if self.on == "loss":
+            words = ["harmful", "helpful"]
+        colors = (HARMFUL, HELPFUL)
+        for word, color, (right, top) in zip(words, colors, corners, strict=True):
+            place = 0.98 if right else 0.02, 0.98 if top else 0.02
+            text = self.ax_.text(*place, word, transform=self.ax_.transAxes)
+            text.set(ha="right" if right else "left", va="top" if top else "bottom")
+            text.set(color=color, weight="bold")

@@ -1,30 +1,27 @@
 """``LeverageDisplay``: residuals against leverage, with Cook's distances."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skinfluence.exceptions import InvalidParameterError
-from skinfluence.plotting._canvas import (
-    HARMFUL,
-    LINE,
-    axes_of,
-    cloud,
-    largest,
-    settle,
-)
-from skinfluence.plotting._names import named
+from skinfluence.explainer import InfluenceExplainer
+from skinfluence.plotting._canvas import HARMFUL, LINE, Axes, cloud, largest
+from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import follow_spread, number
 
 # Cook's distances that textbooks call large.
 _LARGE = (0.5, 1.0)
 
 
-class LeverageDisplay:
+@dataclass(eq=False, repr=False)
+class LeverageDisplay(AbstractDisplay):
     """Studentized residual against leverage, with contours of Cook's distance.
 
-    Rows on the right can pull the model, rows far from zero are fitted badly; a row that
-    is both moves the coefficients.
+    Rows on the right can pull the model, and rows far from zero are fitted badly; a row
+    that is both moves the coefficients.
 
     Parameters
     ----------
@@ -34,7 +31,7 @@ class LeverageDisplay:
         Internally studentized Pearson residuals; positive where the target lies above
         the fitted mean.
     cooks_distance : ndarray of shape (n_train,)
-        Names the rows with the largest.
+        The rows with the largest distances are named.
     effective_dof : float
         Effective degrees of freedom, which the contours need.
     names : array-like of shape (n_train,)
@@ -46,15 +43,13 @@ class LeverageDisplay:
         Cook's distances of the contours drawn.
     cloud_ : PathCollection or QuadMesh
         The points, or the density of many.
-    ax_ : Axes
-        What was drawn on.
-    figure_ : Figure
-        What they belong to.
+    %(ax_)s
+    %(figure_)s
 
     Notes
     -----
     An axis whose largest magnitude is more than 50 times its median one is linear below
-    the median and logarithmic above (asinh): most rows would else share a corner.
+    the median and logarithmic above (asinh); otherwise most rows would share a corner.
 
     On a contour ``residual**2 * leverage / (1 - leverage) / effective_dof`` is constant:
     Cook's distance itself for least squares, that of one step of Fisher scoring for
@@ -80,28 +75,20 @@ class LeverageDisplay:
     (0.004, 0.02)
     """
 
-    def __init__(
-        self,
-        leverage: Any,
-        residual: Any,
-        cooks_distance: Any,
-        effective_dof: float,
-        names: Any,
-    ) -> None:
-        self.leverage = leverage
-        self.residual = residual
-        self.cooks_distance = cooks_distance
-        self.effective_dof = effective_dof
-        self.names = names
+    leverage: np.ndarray
+    residual: np.ndarray
+    cooks_distance: np.ndarray
+    effective_dof: float
+    names: ArrayLike
 
     @classmethod
     def from_explainer(
         cls,
-        explainer: Any,
+        explainer: InfluenceExplainer,
         *,
         output: int = 0,
-        names: Any = None,
-        ax: Any = None,
+        names: ArrayLike | None = None,
+        ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
         """Ask an explainer, and draw.
@@ -109,11 +96,10 @@ class LeverageDisplay:
         Parameters
         ----------
         explainer : InfluenceExplainer
-            Fitted, of least squares or a generalized linear model.
+            A fitted explainer of least squares or a generalized linear model.
         output : int, default=0
             Which of several targets.
-        names : array-like of shape (n_train,) or None, default=None
-            Names of the training rows; None takes ``train_index_``.
+        %(names)s
         ax, **kwargs
             As for ``plot``.
 
@@ -127,45 +113,33 @@ class LeverageDisplay:
             If the model has no such diagnostics (Huber, hinge, softmax).
         InvalidParameterError
             If there is no such output.
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import LinearRegression
-        >>> from skinfluence import InfluenceExplainer, LeverageDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import LeverageDisplay
         >>> display = LeverageDisplay.from_explainer(explainer)
         >>> round(display.effective_dof, 6)
-        11.0
+        4.942284
         """
         table = explainer.diagnostics()
-        found = {
-            name: column_of(table, name, output)
+        leverage, distance, pearson, deviance, studentized = (
+            _column_of(table, name, output)
             for name in (
                 "leverage",
                 "cooks_distance",
                 "resid_pearson",
                 "resid_deviance",
-                "resid_studentized_internal",
+                "resid_studentized_internal",  # resid_deviance over its standard error
             )
-        }
-        # resid_studentized_internal is resid_deviance over its standard error.
-        deviance = found["resid_deviance"]
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
-            residual = (
-                found["resid_pearson"] * found["resid_studentized_internal"] / deviance
-            )
-        residual = np.where(deviance == 0, 0.0, residual)
-        leverage = found["leverage"]
+            residual = np.where(deviance == 0, 0.0, pearson * studentized / deviance)
         display = cls(
             leverage,
             residual,
-            found["cooks_distance"],
+            distance,
             float(np.nansum(leverage)),
             explainer.train_index_ if names is None else names,
         )
@@ -173,7 +147,7 @@ class LeverageDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes = None,
         *,
         k: int = 5,
         levels: tuple[float, ...] | None = None,
@@ -184,17 +158,15 @@ class LeverageDisplay:
 
         Parameters
         ----------
-        ax : Axes or None, default=None
-            Where to; None makes a figure.
+        %(ax)s
         k : int, default=5
             Rows to name, those with the largest Cook's distance.
         levels : tuple of float or None, default=None
             Cook's distances to draw contours of; None is 0.5 and 1, or round numbers
             below the largest distance where that is smaller.
-        name : str or None, default=None
-            Title of the axes, such as what the model is called.
+        %(name)s
         **kwargs : dict
-            For ``Axes.scatter``, or ``Axes.pcolormesh`` from 5,000 rows.
+            For ``Axes.scatter``, or ``Axes.pcolormesh`` beyond 5,000 rows.
 
         Returns
         -------
@@ -202,60 +174,45 @@ class LeverageDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import LinearRegression
-        >>> from skinfluence import InfluenceExplainer, LeverageDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(LinearRegression()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import LeverageDisplay
         >>> display = LeverageDisplay.from_explainer(explainer)
         >>> display.plot(k=2).ax_.get_ylabel()
         'studentized residual'
         """
-        ax = self.ax_ = axes_of(ax)
-        self.figure_ = ax.figure
+        ax = self._start(ax)
         follow_spread(ax.xaxis, self.leverage)
         follow_spread(ax.yaxis, self.residual)
         self.cloud_ = cloud(ax, self.leverage, self.residual, kwargs)
         ax.axhline(0, color=LINE, linewidth=0.8)
-        ax.set(ylabel="studentized residual")
         ax.margins(x=0.08, y=0.12)
         ax.autoscale_view()
         ax.set_xlim(0, ax.get_xlim()[1])
         self.levels_ = _levels(self.cooks_distance) if levels is None else levels
-        self._contours()
+        self._contours(ax)
         drawn = " and ".join(number(level) for level in self.levels_)
         dashed = f"\n(dashed: Cook's distance {drawn})" if drawn else ""
-        ax.set_xlabel(f"leverage{dashed}")
-        settle(ax, name)
+        ax.set(xlabel=f"leverage{dashed}", ylabel="studentized residual")
+        self._finish(name)
         rows = largest(self.cooks_distance, k)
-        named(
-            ax,
-            self.leverage[rows],
-            self.residual[rows],
-            np.asarray(self.names)[rows],
-            HARMFUL,
-        )
+        self._label(rows, self.leverage, self.residual, HARMFUL)
         return self
 
-    def _contours(self) -> None:
-        ax = self.ax_
-        right, (low, high) = ax.get_xlim()[1], ax.get_ylim()
+    def _contours(self, ax: Axes) -> None:
+        right, bounds = ax.get_xlim()[1], ax.get_ylim()
         h = np.geomspace(right / 1e4, min(right, 1 - 1e-6), 500)
         for level in self.levels_:
             t = np.sqrt(level * self.effective_dof * (1 - h) / h)
             for sign in (1, -1):
                 ax.plot(h, sign * t, "--", color=LINE, linewidth=0.8)
-        ax.set(xlim=(0, right), ylim=(low, high))
+        ax.set(xlim=(0, right), ylim=bounds)
 
 
-def column_of(table: Any, name: str, output: int) -> Any:
+def _column_of(table: Any, name: str, output: int) -> np.ndarray:
     """A column of ``diagnostics()``, of one of several outputs."""
     for key in (f"{name}_output_{output}", name if output == 0 else ""):
         if key in table:
@@ -265,7 +222,7 @@ def column_of(table: Any, name: str, output: int) -> Any:
     )
 
 
-def _levels(distance: Any) -> tuple[float, ...]:
+def _levels(distance: np.ndarray) -> tuple[float, ...]:
     """Two distances whose contours are in sight."""
     worst = float(np.nanmax(distance)) if np.isfinite(distance).any() else 0.0
     if worst >= _LARGE[0]:

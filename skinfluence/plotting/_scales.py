@@ -1,22 +1,22 @@
 """Scales that follow the spread of the values, and one form for the numbers on them."""
 
-from typing import Any
-
 import numpy as np
 
-# An axis is linear while its largest magnitude is at most so many medians.
+from skinfluence.plotting._canvas import Axis
+
+# An axis is linear while its largest magnitude is at most this many medians.
 _MOST_MEDIANS = 50
 # Magnitudes written as plain numbers; others take a power of ten.
 _PLAIN = (1e-3, 1e5)
 _MOST_TICKS = 5
 
 
-def follow_spread(axis: Any, values: Any) -> None:
-    """An asinh scale where the values ask for it, and round numbers on it.
+def follow_spread(axis: Axis, values: np.ndarray) -> None:
+    """An asinh scale where the values need it, and round numbers on the axis.
 
-    They do where the largest magnitude is more than 50 times the median one, so that a
-    linear axis would squeeze half of the rows into a fiftieth of it. The scale is linear
-    below the median magnitude (to the next power of ten) and logarithmic above, without
+    They do where the largest magnitude is more than 50 times the median one: a linear
+    axis would squeeze half of the rows into a fiftieth of its length. The scale is linear
+    below the median magnitude (rounded to a power of ten) and logarithmic above, without
     the kink of "symlog", which a density would show as a seam.
     """
     size = np.abs(values[np.isfinite(values) & (values != 0)])
@@ -33,7 +33,7 @@ def follow_spread(axis: Any, values: Any) -> None:
         few_ticks(axis)
 
 
-def _decades(axis: Any, low: int, high: int, both: bool) -> None:
+def _decades(axis: Axis, low: int, high: int, both: bool) -> None:
     """Powers of ten from the largest one downwards, and zero."""
     # Side by side, the first number has no room beside zero.
     low = low if both or high - low < 2 else low + 1
@@ -43,7 +43,7 @@ def _decades(axis: Any, low: int, high: int, both: bool) -> None:
     axis.set_ticks([], minor=True)
 
 
-def few_ticks(axis: Any) -> None:
+def few_ticks(axis: Axis) -> None:
     """Few round numbers on a linear axis."""
     from matplotlib.ticker import MaxNLocator
 
@@ -51,14 +51,14 @@ def few_ticks(axis: Any) -> None:
     readable(axis)
 
 
-def readable(axis: Any) -> None:
+def readable(axis: Axis) -> None:
     """Write the numbers of an axis in one form: all plain, or all as powers of ten."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, axis)))
 
 
-def _tick(x: float, axis: Any) -> str:
+def _tick(x: float, axis: Axis) -> str:
     high = float(np.abs(axis.get_view_interval()).max())
     scale = axis.get_scale()
     if scale == "asinh":

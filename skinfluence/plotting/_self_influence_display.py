@@ -1,30 +1,36 @@
 """``SelfInfluenceDisplay``: which rows pull the model towards themselves, by class."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skinfluence._array import to_numpy
+from skinfluence.explainer import InfluenceExplainer
 from skinfluence.plotting._canvas import (
     HARMFUL,
     HELPFUL,
     MOST_POINTS,
-    axes_of,
+    Axes,
+    cloud,
+    draw_bars,
+    font_size,
     largest,
-    letters,
-    settle,
     short,
 )
-from skinfluence.plotting._names import named
+from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import plain, readable
 
 _MOST_GROUPS = 20
-_QUARTERS = 4
 # Decades below the largest magnitude that are still shown.
 _DECADES = 12
+# Nine in ten rows of a group, and the middle half.
+_WIDTHS = {0.05: 1, 0.25: 5}
 
 
-class SelfInfluenceDisplay:
+@dataclass(eq=False, repr=False)
+class SelfInfluenceDisplay(AbstractDisplay):
     """Distribution of self-influence by class, or by quarters of the target.
 
     Self-influence is the influence of a row on its own loss, 0 or less (*influence*:
@@ -46,10 +52,8 @@ class SelfInfluenceDisplay:
     ----------
     groups_ : list
         The groups drawn, top to bottom: at most 20, those with the most extreme rows.
-    ax_ : Axes
-        What was drawn on.
-    figure_ : Figure
-        What they belong to.
+    %(ax_)s
+    %(figure_)s
 
     Examples
     --------
@@ -65,26 +69,28 @@ class SelfInfluenceDisplay:
     [0, 1, 2]
     """
 
-    def __init__(
-        self, self_influence: Any, groups: Any, names: Any, *, by: str = "class"
-    ) -> None:
-        self.by = by
-        self.self_influence = self_influence
-        self.groups = groups
-        self.names = names
+    self_influence: np.ndarray
+    groups: np.ndarray
+    names: ArrayLike
+    _: KW_ONLY
+    by: str = "class"
 
     @classmethod
     def from_explainer(
-        cls, explainer: Any, *, names: Any = None, ax: Any = None, **kwargs: Any
+        cls,
+        explainer: InfluenceExplainer,
+        *,
+        names: ArrayLike | None = None,
+        ax: Axes = None,
+        **kwargs: Any,
     ) -> Self:
         """Ask an explainer, and draw.
 
         Parameters
         ----------
         explainer : InfluenceExplainer
-            Fitted. Of several targets, the first one groups the rows.
-        names : array-like of shape (n_train,) or None, default=None
-            Names of the training rows; None takes ``train_index_``.
+            A fitted explainer. Of several targets, the first one groups the rows.
+        %(names)s
         ax, **kwargs
             As for ``plot``.
 
@@ -94,8 +100,7 @@ class SelfInfluenceDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Notes
         -----
@@ -103,13 +108,8 @@ class SelfInfluenceDisplay:
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceExplainer, SelfInfluenceDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import SelfInfluenceDisplay
         >>> display = SelfInfluenceDisplay.from_explainer(explainer)
         >>> display.by
         'quarter of the target'
@@ -125,18 +125,16 @@ class SelfInfluenceDisplay:
         return display.plot(ax, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, k: int = 5, name: str | None = None, **kwargs: Any
+        self, ax: Axes = None, *, k: int = 5, name: str | None = None, **kwargs: Any
     ) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : Axes or None, default=None
-            Where to; None makes a figure.
+        %(ax)s
         k : int, default=5
             Rows to name, the most extreme of all.
-        name : str or None, default=None
-            Title of the axes, such as what the model is called.
+        %(name)s
         **kwargs : dict
             For ``Axes.scatter``, which draws the rows where they are at most 5,000.
 
@@ -146,44 +144,40 @@ class SelfInfluenceDisplay:
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        %(MissingDependencyError)s
 
         Examples
         --------
-        >>> import matplotlib
-        >>> matplotlib.use("agg")
-        >>> from sklearn.datasets import load_diabetes
-        >>> from sklearn.linear_model import Ridge
-        >>> from skinfluence import InfluenceExplainer, SelfInfluenceDisplay
-        >>> X, y = load_diabetes(return_X_y=True)
-        >>> explainer = InfluenceExplainer(Ridge()).fit(X, y)
+        %(example)s
+        >>> from skinfluence import SelfInfluenceDisplay
         >>> display = SelfInfluenceDisplay.from_explainer(explainer)
         >>> display.plot(k=2).ax_.get_xscale()
         'log'
         """
-        ax = self.ax_ = axes_of(ax)
-        self.figure_ = ax.figure
-        pull = -np.asarray(self.self_influence, dtype=float)
-        top = float(np.nanmax(pull, initial=0.0))
-        floor = top / 10**_DECADES if top > 0 else 1.0
-        pull = np.where(np.isnan(pull), np.nan, np.maximum(pull, floor))
+        ax = self._start(ax)
+        pull = _above_floor(-np.asarray(self.self_influence, dtype=float))
         labels, codes = np.unique(self.groups, return_inverse=True)
         worst = np.array([np.nanmax(pull[codes == g]) for g in range(len(labels))])
         shown = np.sort(largest(worst, _MOST_GROUPS))
         self.groups_ = labels[shown].tolist()
-        height = np.full(len(pull), np.nan)  # of each row, NaN where not drawn
-        for place, g in enumerate(shown):
-            height[codes == g] = place
+        heights = np.full(len(labels), np.nan)  # NaN where not drawn
+        heights[shown] = range(len(shown))
+        height = heights[codes]  # of each row
         ax.set_xscale("log")
-        self._dots(pull, height, kwargs)
+        if np.sum(np.isfinite(height) & np.isfinite(pull)) <= MOST_POINTS:
+            jitter = (np.arange(len(pull)) * 0.618034) % 1 - 0.5  # even, not random
+            style = {"color": HELPFUL, "s": 7, "alpha": 0.35, "rasterized": True}
+            cloud(ax, pull, height + 0.5 * jitter, kwargs, **style)
         for place, g in enumerate(shown):
-            self._spread(pull[codes == g], place)
+            drawn = pull[(codes == g) & np.isfinite(pull)]
+            if len(drawn):
+                draw_bars(ax, drawn, place, widths=_WIDTHS, color="black")
+                ax.plot(np.median(drawn), place, "o", color="white", markersize=4)
         counts = np.bincount(codes)
         ax.set_yticks(
             range(len(shown)),
             [f"{short(labels[g])}\n{counts[g]:,} rows" for g in shown],
-            fontsize=min(8, letters(ax, 2 * len(shown))),
+            fontsize=min(8, font_size(ax, 2 * len(shown))),
         )
         ax.set(
             xlabel="− self-influence,\nloss per unit of weight",  # noqa: RUF001
@@ -192,45 +186,26 @@ class SelfInfluenceDisplay:
         )
         ax.margins(x=0.08)
         readable(ax.xaxis)
-        settle(ax, name)
+        self._finish(name)
         rows = largest(np.where(np.isnan(height), np.nan, pull), k)
-        named(ax, pull[rows], height[rows], np.asarray(self.names)[rows], HARMFUL)
+        self._label(rows, pull, height, HARMFUL)
         return self
 
-    def _dots(self, pull: Any, height: Any, kwargs: dict[str, Any]) -> None:
-        """Single rows, spread so that they do not hide each other, where they are few."""
-        drawn = np.isfinite(height) & np.isfinite(pull)
-        if drawn.sum() > MOST_POINTS:
-            return
-        jitter = (np.arange(len(pull)) * 0.618034) % 1 - 0.5  # evenly, without chance
-        self.ax_.scatter(
-            pull[drawn],
-            (height + 0.5 * jitter)[drawn],
-            rasterized=True,
-            **{"s": 7, "color": HELPFUL, "alpha": 0.35, "linewidths": 0, **kwargs},
-        )
 
-    def _spread(self, pull: Any, place: int) -> None:
-        """The middle half of a group, nine in ten of its rows, and its median."""
-        pull = pull[np.isfinite(pull)]
-        if len(pull) == 0:
-            return
-        five, lower, middle, upper, most = np.quantile(
-            pull, [0.05, 0.25, 0.5, 0.75, 0.95]
-        )
-        self.ax_.hlines(place, five, most, color="black", linewidth=1)
-        self.ax_.hlines(place, lower, upper, color="black", linewidth=5)
-        self.ax_.plot(middle, place, "o", color="white", markersize=4)
+def _above_floor(pull: np.ndarray) -> np.ndarray:
+    """Values that a logarithmic axis can show: none is 0."""
+    top = float(np.nanmax(pull, initial=0.0))
+    return np.maximum(pull, top / 10**_DECADES if top > 0 else 1.0)  # NaN stays NaN
 
 
-def _quarters(y: Any) -> Any:
+def _quarters(y: np.ndarray) -> np.ndarray:
     """Which quarter of the target each row lies in, in words that sort."""
-    edges = np.unique(np.quantile(y, np.linspace(0, 1, _QUARTERS + 1)))
+    edges = np.unique(np.quantile(y, [0, 0.25, 0.5, 0.75, 1]))
     if len(edges) < 3:
         return np.full(len(y), "all rows")
-    place = np.clip(np.searchsorted(edges, y, side="left") - 1, 0, len(edges) - 2)
     words = [
         f"{g + 1}: {plain(edges[g])} to {plain(edges[g + 1])}"
         for g in range(len(edges) - 1)
     ]
-    return np.array(words)[place]
+    place = np.searchsorted(edges, y, side="left") - 1
+    return np.array(words)[np.clip(place, 0, len(words) - 1)]

@@ -36,8 +36,7 @@ COLUMNS = {
         "negative = harmful",
     ),
     "influence": Column(
-        "influence",
-        "derivative of the mean loss in its weight; positive = harmful",
+        "influence", "derivative of the mean loss in its weight; positive = harmful"
     ),
     "loss": Column("loss", "its own loss, unweighted, by the model"),
     "loo_loss": Column(

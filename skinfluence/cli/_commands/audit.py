@@ -129,11 +129,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     subject = subject_of(args, console)
     check_directory(args.out)
     found = audit(
-        subject,
-        deletion=args.deletion,
-        check=args.check,
-        top=args.top,
-        console=console,
+        subject, deletion=args.deletion, check=args.check, top=args.top, console=console
     )
     with together(args.out, FILES) as place:
         _write(found, subject, place, console)
