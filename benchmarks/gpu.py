@@ -256,7 +256,7 @@ def parts(library: Any, sizes: Sizes, limit: Limits, repeats: int) -> list[str]:
     for n, p in sizes.hessian:
         problem = Problem(library, n, p)
         explainer = problem.explainer()
-        point = explainer._point
+        point = explainer._study.point
         shape, read = f"n = {n:,}, p = {p:,}", 8.0 * n * p
 
         def hessian(point: Any = point) -> Any:
@@ -296,7 +296,7 @@ def models(library: Any, sizes: Sizes, limit: Limits, repeats: int) -> list[str]
     for n, p, K in sizes.softmax:
         problem = Problem(library, n, p, K)
         explainer = problem.explainer()
-        curvature = explainer._point.curvature
+        curvature = explainer._study.point.curvature
 
         def hessian(curvature: Any = curvature) -> Any:
             again = RowwiseCurvature(curvature.objective, curvature.theta)

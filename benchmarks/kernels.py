@@ -65,7 +65,7 @@ def hessian(full: bool, repeats: int) -> list[Line]:
 def hessian_of(n: int, p: int, repeats: int) -> list[Line]:
     """The same for one shape."""
     X, y = binary_rows(n, p)
-    point = InfluenceExplainer(LogisticRegression(C=0.01)).fit(X, y)._point
+    point = InfluenceExplainer(LogisticRegression(C=0.01)).fit(X, y)._study.point
     known = point.curvature
     layout, factor = known.objective.layout, point.factor
 
@@ -171,7 +171,7 @@ def softmax_of(n: int, p: int, K: int, repeats: int) -> Line:
 
     X, y = classes(n, p, K)
     model = LogisticRegression().fit(X, y)
-    curvature = InfluenceExplainer(model).fit(X, y)._point.curvature
+    curvature = InfluenceExplainer(model).fit(X, y)._study.point.curvature
     theirs = LinearModelLoss(HalfMultinomialLoss(n_classes=K), fit_intercept=True)
     coef = np.asfortranarray(np.column_stack([model.coef_, model.intercept_]))
     targets = y.astype(float)
@@ -200,7 +200,7 @@ def threads(full: bool, repeats: int) -> list[Line]:
     X, y = binary_rows(n, p)
     model = LogisticRegression(solver="newton-cholesky").fit(X, y)
     explainer = InfluenceExplainer(model).fit(X, y)
-    known = explainer._point.curvature
+    known = explainer._study.point.curvature
 
     def limited(n_threads: int, call: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:

@@ -63,7 +63,7 @@ profiles = pd.DataFrame(
     {"age": [22, 45, 70], "power": [6, 8, 11], "region": ["coast", "north", "south"]}
 )
 price = explainer.predict(profiles)
-delta = explainer.group_delta(customer, profiles)  # (3 profiles, 400 customers)
+delta = explainer.group_delta(profiles, groups=customer)  # (3 profiles, 400 customers)
 relative = 100 * delta / price[:, None]
 top = np.abs(relative).max(axis=0).argsort()[::-1][:5]
 table = pd.DataFrame(

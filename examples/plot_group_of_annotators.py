@@ -44,7 +44,7 @@ given = np.where(careless, 1 - y, np.where(biased, 1, y))
 model = LogisticRegression(C=0.1, tol=1e-8)
 explainer = InfluenceExplainer(model, deletion="exact").fit(X, given)
 names = np.unique(annotator)
-delta = explainer.group_delta(annotator, X_test, y_test, aggregate="mean")
+delta = explainer.group_delta(X_test, y_test, groups=annotator, aggregate="mean")
 
 
 def loss_of(rows):

@@ -17,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skinfluence._array import is_foreign, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
+from skinfluence._warn import listed, warn
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import InvalidDataError, SeparableDeletionWarning
 from skinfluence.influence import Loss, changes, mean_gradient
@@ -33,6 +34,7 @@ from skinfluence.solvers import (
     solver_for,
     to_all_features,
 )
+from skinfluence.study import Studied, Study, study_of
 from skinfluence.support import (
     AnyModel,
     checks,
@@ -144,7 +146,7 @@ def refit_leave_one_out(
 
 
 def check_leave_one_out(
-    explainer: Any,
+    explainer: Studied,
     X: Any,
     y: Any,
     *,
@@ -206,39 +208,49 @@ def check_leave_one_out(
     >>> agreement.max_abs_error < 1e-9
     True
     """
-    model, point = explainer._model, _on_host(on_all_features(explainer._point))
-    refuse_other_rows(explainer, X, y)
-    chosen = _chosen(rows, explainer)
-    start = time.perf_counter()
-    deletion = explainer._deletion(len(chosen))
-    deltas = deletion.deltas(explainer._here(chosen)).theta
-    predicted = to_numpy(to_all_features(explainer._point.objective, deltas))
-    seconds_predicted = time.perf_counter() - start
-    judge = _Judge(
-        model,
-        point.objective,
-        explainer._train_y,
-        True,
-        explainer.n_jobs,
-        explainer.verbose,
+    return check_study(
+        study_of(explainer), X, y, rows=rows, X_test=X_test, y_test=y_test
     )
+
+
+def check_study(
+    study: Study, X: Any, y: Any, *, rows: Any, X_test: Any = None, y_test: Any = None
+) -> Bunch:
+    """See ``check_leave_one_out``."""
+    refuse_other_rows(study, X, y)
+    chosen = _chosen(rows, study)
+    point = host_point(study.point)
+    judge = _Judge(
+        study.model,
+        point.objective,
+        study.y,
+        True,
+        study.options.n_jobs,
+        study.options.verbose,
+    )
+    start = time.perf_counter()
+    deletion = study.deletion(len(chosen))
+    deltas = deletion.deltas(study.here(chosen)).theta
+    predicted = to_numpy(to_all_features(study.objective, deltas))
+    seconds_predicted = time.perf_counter() - start
     start = time.perf_counter()
     refitted = judge.deltas(point.theta, chosen)
     seconds_refit = time.perf_counter() - start
     if X_test is None:
         effect = partial(_own_changes, point, chosen)
     else:
-        design, quantities = explainer._asked(X_test, y_test, "loss", "mean")
-        design = point.objective.design.of(host_rows(design.X))
-        loss = Loss(point.objective.loss, to_numpy(quantities[0].targets))
+        points = study.asked(X_test, y_test, "loss").design
+        design = point.objective.design.of(host_rows(points.X))
+        targets = to_numpy(study.targets_of(X_test, y_test))
+        loss = Loss(point.objective.loss, targets)
         effect = partial(_test_changes, point, design, loss)
-    found = effect(predicted, linear=deletion.linear)
+    estimate = effect(predicted, linear=deletion.linear)
     truth = effect(refitted, linear=False)
-    kept = np.isfinite(found) & np.isfinite(truth)
+    kept = np.isfinite(estimate) & np.isfinite(truth)
     return Bunch(
-        **_agreement(found[kept], truth[kept]),
-        param_error=_param_error(model, point, predicted[kept], refitted[kept]),
-        predicted=found[kept],
+        **_agreement(estimate[kept], truth[kept]),
+        param_error=_param_error(point, predicted[kept], refitted[kept]),
+        predicted=estimate[kept],
         refit=truth[kept],
         rows=chosen[kept],
         seconds_predicted=seconds_predicted,
@@ -261,43 +273,60 @@ class _Judge:
         """``theta(without i) - theta`` for each row, (b, G, D); NaN if it diverges."""
         progress = Progress("refits", len(rows), verbose=self.verbose)
         tasks = (delayed(_refit)(self, int(row), theta) for row in rows)
-        found = []
-        for delta in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
-            found.append(delta)
+        deltas = np.empty((len(rows), *theta.shape))
+        refits = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
+        for i, delta in enumerate(refits):
+            deltas[i] = delta
             progress(1)
-        deltas = np.stack(found)
         lost = rows[~np.isfinite(deltas).all(axis=(1, 2))]
         if len(lost):
-            warnings.warn(
-                f"Without rows {lost[:10].tolist()}, the refit has no finite optimum "
+            warn(
+                f"Without rows {listed(lost)}, the refit has no finite optimum "
                 "(separable classes, or a class without rows). Their deltas are NaN.",
                 SeparableDeletionWarning,
-                stacklevel=3,
             )
         return deltas
 
 
-def _refit(judge: _Judge, row: int, theta: Any) -> Any:
+def _refit(judge: _Judge, row: int, theta: np.ndarray) -> np.ndarray:
     """Parameters without one row minus those with it, (G, D)."""
     objective = judge.objective.without(row)
-    kept = np.flatnonzero(to_numpy(objective.weight) > 0)
-    if has_no_minimum(objective, objective.outputs(theta)):
+    fitted = refitted_theta(
+        judge.model, objective, judge.y, theta, polished=judge.polish
+    )
+    if fitted is None:
         return np.full_like(theta, np.nan)
+    return _seen(objective, fitted - theta)
+
+
+def refitted_theta(
+    model: AnyModel,
+    objective: Objective,
+    y: np.ndarray,
+    theta: np.ndarray,
+    *,
+    polished: bool = True,
+) -> np.ndarray | None:
+    """Theta of the estimator fitted to the rows of positive weight, (G, D).
+
+    ``theta`` is that of all rows. None where no finite fit exists.
+    """
+    if has_no_minimum(objective, objective.outputs(theta)):
+        return None
+    kept = np.flatnonzero(to_numpy(objective.weight) > 0)
     with warnings.catch_warnings():
         # The polish below finishes what the optimiser leaves.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = judge.model.refitted(
-            objective.design.X[kept],
-            judge.y[kept],
+        fitted = model.refitted(
+            host_rows(objective.design.X)[kept],
+            y[kept],
             to_numpy(objective.weight)[kept],
         )
-    start = judge.model.theta(objective, fitted)
-    if not judge.polish:
-        return _seen(objective, start - theta)
+    start = model.theta(objective, fitted)
+    if not polished:
+        return start
     end = _polished(objective, _within_domain(objective, start, theta))
-    if end.unbounded:
-        return np.full_like(theta, np.nan)
-    return _seen(objective, end.point.theta - theta)
+    return None if end.unbounded else end.point.theta
 
 
 def _within_domain(objective: Objective, start: Any, theta: Any) -> Any:
@@ -322,8 +351,9 @@ def _polished(objective: Objective, theta: Any) -> Polished:
     return end._replace(point=on_all_features(end.point))
 
 
-def _on_host(point: Point) -> Point:
-    """The same point in NumPy, for an explainer that computes elsewhere."""
+def host_point(point: Point) -> Point:
+    """The point among all features, in NumPy: refits are made on the host."""
+    point = on_all_features(point)
     if not is_foreign(point.theta):
         return point
     objective, damping = on_host(point.objective), point.curvature.damping
@@ -331,29 +361,29 @@ def _on_host(point: Point) -> Point:
     return expand(objective, to_numpy(point.theta), solver, damping)
 
 
-def _chosen(rows: Any, explainer: Any) -> Any:
+def _chosen(rows: Any, study: Study) -> np.ndarray:
     if isinstance(rows, Integral) and not isinstance(rows, bool):
         checks.at_least("rows", rows, 1, Integral)
-        random = check_random_state(explainer.random_state)
-        size = min(int(rows), explainer.n_train_)
-        return np.sort(random.choice(explainer.n_train_, size=size, replace=False))
-    return checks.indices(rows, explainer.n_train_)
+        random = check_random_state(study.options.random_state)
+        size = min(int(rows), study.n_train)
+        return np.sort(random.choice(study.n_train, size=size, replace=False))
+    return checks.indices(rows, study.n_train)
 
 
-def refuse_other_rows(explainer: Any, X: Any, y: Any) -> None:
-    """Refuse rows that are not those of the explainer's fit."""
-    given = host_rows(explainer._points(X).X)
-    own = host_rows(explainer._point.objective.design.X)
-    y = checks.targets(X, y, classifier=is_classifier(explainer._model.estimator))
-    same = given.shape == own.shape and y.shape == explainer._train_y.shape
+def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
+    """Refuse rows that are not those of the study."""
+    given = host_rows(study.design_of(X).X)
+    own = host_rows(study.objective.design.X)
+    y = checks.targets(X, y, classifier=study.classifies)
+    same = given.shape == own.shape and y.shape == study.y.shape
     if same:
         gap = given - own
         same = not (gap.nnz if hasattr(gap, "nnz") else gap.any())
-        same = same and bool(np.all(y == explainer._train_y))
+        same = same and bool(np.all(y == study.y))
     if not same:
         raise InvalidDataError(
             "X and y are not the rows that the explainer was fitted on "
-            f"({explainer.n_train_} rows). Pass its training rows, and other rows as "
+            f"({study.n_train} rows). Pass its training rows, and other rows as "
             "X_test and y_test."
         )
 
@@ -394,7 +424,7 @@ def _agreement(predicted: Any, refit: Any) -> dict[str, float]:
     )
 
 
-def _param_error(model: AnyModel, point: Point, predicted: Any, refit: Any) -> float:
+def _param_error(point: Point, predicted: np.ndarray, refit: np.ndarray) -> float:
     """Largest error of a parameter over the largest delta of any; NaN without rows."""
     if not len(refit):
         return float("nan")

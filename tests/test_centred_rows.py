@@ -73,7 +73,7 @@ def test_curvature_in_one_spot_is_centred_one_by_one():
     assert not grams.exact
     y = spot @ np.ones(6) + RNG.normal(size=len(X))
     model = Ridge(alpha=1e-12).fit(spot, y, sample_weight=weights[:, 0])
-    point = InfluenceExplainer(model).fit(spot, y, weights[:, 0])._point
+    point = InfluenceExplainer(model).fit(spot, y, weights[:, 0])._study.point
     objective = point.objective
     design = replace(objective.design, centre=rows.centre)
     curvature = replace(point.curvature, objective=replace(objective, design=design))

@@ -31,7 +31,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skinfluence import InfluenceCleaner, InfluenceExplainer, cross_val_influence
-from skinfluence.cleaning._left_out import LeftOut
 from skinfluence.exceptions import (
     InvalidDataError,
     InvalidParameterError,
@@ -40,6 +39,8 @@ from skinfluence.exceptions import (
     SkinfluenceError,
     UnsupportedEstimatorError,
 )
+from skinfluence.questions import left_out
+from skinfluence.study import answer, study_of
 
 N = 200
 
@@ -168,7 +169,7 @@ def test_the_order_is_that_of_the_minimum(criterion):
     near = np.argsort(-cleaned(model, criterion=criterion).row_scores_)
     explainer = InfluenceExplainer(model).fit(X, Y)
     assert explainer.n_iter_ > 2  # there was something to polish
-    scores = LeftOut.of(explainer).losses()
+    scores = answer(study_of(explainer), left_out).losses()
     if criterion == "self_influence":
         scores = -explainer.self_influence()
     places = np.empty(N)

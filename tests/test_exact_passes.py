@@ -108,7 +108,7 @@ def test_threads_take_candidates_and_give_what_one_thread_gives(monkeypatch):
     # Candidates decide together whether the next pass is in float32.
     assert np.max(np.abs(found.n_steps - alone.n_steps)) <= 1
     for n_candidates in (0, 1, 2, 300, 1000):
-        runs = in_runs(explainer._point, n_candidates)
+        runs = in_runs(explainer._study.point, n_candidates)
         passes = [one for run in runs for one in run]
         assert len(runs) == min(3, max(n_candidates, 1))
         assert len({len(run) for run in runs}) == 1

@@ -95,7 +95,7 @@ GROUPS = np.arange(N) % 5
 
 
 def coefficient(explainer):
-    return 0 if explainer._model.n_outputs == 1 else (1, 0)
+    return 0 if explainer._study.model.n_outputs == 1 else (1, 0)
 
 
 QUESTIONS = {
@@ -117,9 +117,11 @@ QUESTIONS = {
     "leverages": lambda e, X, y: e.score_samples(X),
     "feature_influence": lambda e, X, y: e.feature_influence(X, y, [0, 5]),
     "loo_predict": lambda e, X, y: e.loo_predict(),
-    "group_influence": lambda e, X, y: e.group_influence(GROUPS, X, y),
-    "group_delta": lambda e, X, y: e.group_delta([[0, 1], [5, 7, 9]], X, y),
-    "mean group_delta": lambda e, X, y: e.group_delta(GROUPS, X, y, aggregate="mean"),
+    "group_influence": lambda e, X, y: e.group_influence(X, y, groups=GROUPS),
+    "group_delta": lambda e, X, y: e.group_delta(X, y, groups=[[0, 1], [5, 7, 9]]),
+    "mean group_delta": lambda e, X, y: e.group_delta(
+        X, y, groups=GROUPS, aggregate="mean"
+    ),
     "cv_predict": lambda e, X, y: e.cv_predict(cv=5),
 }
 # What is on the host whatever the arrays: numbers, lists and tables.
@@ -455,7 +457,10 @@ for model, y in cases:
             (there.self_influence(), host.self_influence()),
             (there.loo_delta(X[:5], y[:5]), host.loo_delta(rows[:5], y[:5])),
             (there.loo_predict(), host.loo_predict()),
-            (there.group_delta([[0, 1]], X[:5]), host.group_delta([[0, 1]], X[:5])),
+            (
+                there.group_delta(X[:5], groups=[[0, 1]]),
+                host.group_delta(X[:5], groups=[[0, 1]]),
+            ),
             (there.loo_params().coef, host.loo_params().coef),
         ]:
             assert isinstance(found, torch.Tensor) and isinstance(truth, np.ndarray)

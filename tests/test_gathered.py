@@ -141,7 +141,10 @@ def test_rows_whose_terms_cancel_are_left_to_products(monkeypatch):
     assert np.isnan(found).all()
     y = X[:, :3].sum(axis=1)
     explainer = InfluenceExplainer(Ridge(2.0).fit(S, y), solver="direct").fit(S, y)
-    factor, layout = explainer._point.factor, explainer._point.objective.layout
+    factor, layout = (
+        explainer._study.point.factor,
+        explainer._study.point.objective.layout,
+    )
     slope = np.random.default_rng(1).normal(size=(N, 1, 1))
     steps = factor.row_steps(block, slope, layout)
     truth = factor.steps(layout.lifted(block, slope))

@@ -28,7 +28,7 @@ def test_half_the_blocks_give_the_softmax_hessian(n_classes):
     X = rng.normal(size=(500, 4))
     y = rng.integers(n_classes, size=500)
     model = LogisticRegression(C=0.5).fit(X, y)
-    point = InfluenceExplainer(model).fit(X, y)._point
+    point = InfluenceExplainer(model).fit(X, y)._study.point
     H = point.curvature.as_matrix()[0]
     design = point.objective.design.block(slice(0, 500))
     p = np.exp(point.outputs)

@@ -70,7 +70,7 @@ def truths(case, theta_without):
 def deltas(explain, case, **options):
     data = load(case.data)
     return explain(case, **options).group_delta(
-        groups_of(case), data.X_test, data.y_test
+        data.X_test, data.y_test, groups=groups_of(case)
     )
 
 
@@ -91,11 +91,12 @@ def test_influence_is_the_sum_over_the_rows(explain, case):
     data = load(case.data)
     each = influence(problem, theta, cases.gradients_at_test(case, "loss")[0])
     truth = np.stack([each[:, rows].sum(axis=1) for rows in groups_of(case)], axis=1)
-    asked = groups_of(case), data.X_test, data.y_test
-    found = explain(case).group_influence(*asked)
+    asked = data.X_test, data.y_test
+    groups = groups_of(case)
+    found = explain(case).group_influence(*asked, groups=groups)
     assert relative_error(found, truth) < 1e-7
     for how in ("mean", "sum"):
-        aggregated = explain(case).group_influence(*asked, aggregate=how)
+        aggregated = explain(case).group_influence(*asked, groups=groups, aggregate=how)
         assert relative_error(aggregated, getattr(truth, how)(axis=0)) < 1e-7
 
 
@@ -131,7 +132,7 @@ def test_the_jackknife_is_additive_and_halley_better_than_newton(explain, case):
     one = explain(case, deletion="jackknife")
     each = one.loo_delta(*asked)
     added = np.stack([each[:, members].sum(axis=1) for members in rows], axis=1)
-    assert relative_error(one.group_delta(rows, *asked), added) < 1e-9
+    assert relative_error(one.group_delta(*asked, groups=rows), added) < 1e-9
     truth, newton_error, halley_error = truths(case, refitted)[:, :3], [], []
     newton = deltas(explain, case)
     # Half of the rows are too many for the series: their Newton step is kept.
@@ -150,7 +151,9 @@ def test_groups_of_one_row_are_rows(explain):
     singles = [[i] for i in range(len(data.y))]
     for name in ("newton", "exact"):
         explainer = explain(case, deletion=name)
-        error = explainer.group_delta(singles, *asked) - explainer.loo_delta(*asked)
+        error = explainer.group_delta(*asked, groups=singles) - explainer.loo_delta(
+            *asked
+        )
         assert np.abs(error).max() < 1e-8
 
 
@@ -166,7 +169,7 @@ def test_groups_take_their_share_of_the_penalty_along(name):
     X, y, weight, groups = mean_form_data(name)
     model = MEAN_FORM[name]
     explainer = InfluenceExplainer(model, deletion="exact").fit(X, y, weight)
-    found = explainer.group_delta(groups, X[:9])
+    found = explainer.group_delta(X[:9], groups=groups)
     rests = refits(model, X, y, weight, groups)
     truth = [rest.predict(X[:9]) - explainer.predict(X[:9]) for rest in rests]
     assert relative_error(found, np.stack(truth, axis=1)) < 1e-6
@@ -185,7 +188,7 @@ def test_changes_of_the_active_set_are_flagged_unless_they_are_followed():
     assert 0 < len(changed) < len(groups)
     assert freed  # not only zeroed
     with pytest.warns(ActiveSetWarning) as spoken:
-        explainer.group_delta(groups, X[:5])
+        explainer.group_delta(X[:5], groups=groups)
     assert f"of {', '.join(changed)} would" in str(spoken[0].message)
 
 
@@ -210,7 +213,7 @@ def test_newton_is_the_refit_where_the_active_set_stays():
     model = MEAN_FORM["elastic net"]
     explainer = InfluenceExplainer(model).fit(X, y, weight)
     with pytest.warns(ActiveSetWarning):
-        found = explainer.group_delta(groups, X[:9])
+        found = explainer.group_delta(X[:9], groups=groups)
     errors, active = [], explainer.estimator_.coef_ != 0
     for i, rest in enumerate(refits(model, X, y, weight, groups)):
         if np.all((rest.coef_ != 0) == active):
@@ -226,15 +229,17 @@ def test_labels_stand_in_sorted_order_and_outputs_side_by_side():
     labels = np.array(["b", "c", "a"])[np.arange(len(data.y)) % 3]
     listed = [np.flatnonzero(labels == name) for name in ("a", "b", "c")]
     for method in (explainer.group_influence, explainer.group_delta):
-        by_label = method(labels, data.X_test)
+        by_label = method(data.X_test, groups=labels)
         assert by_label.shape == (len(data.X_test), 6)
-        np.testing.assert_array_equal(by_label, method(listed, data.X_test))
-        np.testing.assert_array_equal(by_label, method(labels.tolist(), data.X_test))
-        means = method(labels, data.X_test, aggregate="mean")
+        np.testing.assert_array_equal(by_label, method(data.X_test, groups=listed))
+        np.testing.assert_array_equal(
+            by_label, method(data.X_test, groups=labels.tolist())
+        )
+        means = method(data.X_test, groups=labels, aggregate="mean")
         np.testing.assert_allclose(means, by_label.mean(axis=0), atol=1e-12)
     rows = explainer.influence(data.X_test)[:, : len(labels)]
     truth = np.stack([rows[:, members].sum(axis=1) for members in listed], axis=1)
-    found = explainer.group_influence(labels, data.X_test)[:, :3]
+    found = explainer.group_influence(data.X_test, groups=labels)[:, :3]
     assert relative_error(found, truth) < 1e-9
 
 
@@ -248,7 +253,7 @@ def test_a_group_that_is_a_class_has_no_delta(deletion):
     explainer.fit(data.X, data.y)
     groups = [np.flatnonzero(data.y == "no"), [0, 1]]
     with pytest.warns(SeparableDeletionWarning, match="group 0") as spoken:
-        found = explainer.group_delta(groups, data.X_test, data.y_test)
+        found = explainer.group_delta(data.X_test, data.y_test, groups=groups)
     assert len(spoken) == 1
     assert np.isnan(found[:, 0]).all()
     assert np.isfinite(found[:, 1]).all()
@@ -264,7 +269,7 @@ def test_a_group_that_carries_the_rank_has_no_delta(size):
         labels = np.where(np.arange(len(X)) < size, "carrier", "rest")
         labels[-2:] = "last"
         labels[-7:-2] = "more"
-        found = explainer.group_delta(labels, X[:5])
+        found = explainer.group_delta(X[:5], groups=labels)
     lost = {"carrier": True, "last": False, "more": False}
     for column, name in enumerate(np.unique(labels)):
         if name in lost:
@@ -368,7 +373,7 @@ def test_bad_groups_are_refused(name):
     groups, message = BAD_GROUPS[name]
     for method in (explainer.group_influence, explainer.group_delta):
         with pytest.raises(InvalidParameterError, match=message) as error:
-            method(groups, data.X_test)
+            method(data.X_test, groups=groups)
         assert isinstance(error.value, ValueError)
 
 
@@ -378,14 +383,14 @@ def test_a_group_of_all_rows_cannot_be_deleted():
     explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y, weight)
     for groups in (np.ones(N), [[0, 1], np.arange(10)]):
         with pytest.raises(InvalidParameterError, match="all 10 training rows"):
-            explainer.group_delta(groups, data.X_test)
-    assert np.isfinite(explainer.group_influence(np.ones(N), data.X_test)).all()
+            explainer.group_delta(data.X_test, groups=groups)
+    assert np.isfinite(explainer.group_influence(data.X_test, groups=np.ones(N))).all()
 
 
 def test_bad_test_rows_are_refused():
     data = load("one target")
     explainer = InfluenceExplainer(Ridge()).fit(data.X, data.y)
     with pytest.raises(InvalidDataError):
-        explainer.group_delta([[0]], data.X_test[:, 1:])
+        explainer.group_delta(data.X_test[:, 1:], groups=[[0]])
     with pytest.raises(InvalidParameterError, match="aggregate"):
-        explainer.group_influence([[0]], data.X_test, aggregate="median")
+        explainer.group_influence(data.X_test, groups=[[0]], aggregate="median")

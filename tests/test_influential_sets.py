@@ -107,11 +107,11 @@ def test_the_additive_ranking_is_that_of_the_reference(cars):
 
 def test_the_pool_knows_the_model_without_any_set(cars):
     """Rows taken out one by one, put back, exchanged: each value is that of a refit."""
-    point, column = cars._point, 3
+    point, column = cars._study.point, 3
     direction = np.zeros_like(point.theta)
     direction[0, column] = 1.0
     target = _influential_sets.LinearTarget(direction)
-    search = _influential_sets.SetSearch(point, cars._solver, target, 1.0)
+    search = _influential_sets.SetSearch(point, cars._study.solver, target, 1.0)
     pool = search._pool(search._start(), np.arange(32))
     X, y = np.array(CARS["X"], float)[:, 1:], np.array(CARS["y"], float)
 

@@ -65,8 +65,8 @@ def test_the_numbers_are_those_of_arrays(both):
     ):
         assert_same(of(found, answers), of(plain, asked))
     assert_same(
-        found.group_delta(pl.Series(groups), *answers),
-        plain.group_delta(groups, *asked),
+        found.group_delta(*answers, groups=pl.Series(groups)),
+        plain.group_delta(*asked, groups=groups),
     )
     assert found.loo_score() == pytest.approx(plain.loo_score())
     assert found.score(frame, series) == pytest.approx(plain.score(X, y))

@@ -20,7 +20,12 @@ from sklearn.linear_model import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skinfluence import InfluenceExplainer, InfluenceReport, check_leave_one_out
+from skinfluence import (
+    InfluenceExplainer,
+    InfluenceReport,
+    check_leave_one_out,
+    questions,
+)
 from skinfluence.exceptions import (
     InvalidDataError,
     InvalidParameterError,
@@ -199,7 +204,7 @@ def test_groups_are_the_explainers():
     explainer, _, y, X_test, y_test = classifier()
     groups = np.arange(len(y)) % 3
     report = InfluenceReport(explainer, X_test, y_test, groups=groups, figures=False)
-    delta = explainer.group_delta(groups, X_test, y_test, aggregate="mean")
+    delta = explainer.group_delta(X_test, y_test, groups=groups, aggregate="mean")
     found = report.to_dict()["groups"]
     assert [g["group"] for g in found] == [str(i) for i in np.argsort(delta)]
     np.testing.assert_allclose([g["loo_delta"] for g in found], np.sort(delta))
@@ -213,7 +218,9 @@ def test_groups_without_test_rows_are_asked_about_the_rows_outside():
     loo_loss = column(report, "loo_loss")
     outside = loo_loss <= np.quantile(loo_loss, 0.9)
     outside[groups[1]] = False
-    delta = explainer.group_delta([groups[1]], X[outside], y[outside], aggregate="mean")
+    delta = explainer.group_delta(
+        X[outside], y[outside], groups=[groups[1]], aggregate="mean"
+    )
     found = {g["group"]: g["loo_delta"] for g in report.to_dict()["groups"]}
     np.testing.assert_allclose(found["1"], delta[0])
 
@@ -438,23 +445,23 @@ def test_figures_are_drawn_and_named():
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_the_explainer_is_asked_once(monkeypatch, make):
     pytest.importorskip("matplotlib")
-    asked = {name: 0 for name in ("diagnostics", "self_influence", "_loo_outputs")}
+    asked = {name: 0 for name in ("diagnostics", "self_influence", "left_out")}
 
     def counted(name):
-        method = getattr(InfluenceExplainer, name)
+        question = getattr(questions, name)
 
-        def counting(self):
+        def counting(study):
             asked[name] += 1
-            return method(self)
+            return question(study)
 
         return counting
 
     for name in asked:
-        monkeypatch.setattr(InfluenceExplainer, name, counted(name))
+        monkeypatch.setattr(questions, name, counted(name))
     report = InfluenceReport(make()[0])
     assert len(report._drawn()[0]) == 4
     assert set(asked.values()) == {1}
-    assert "diagnostics" not in vars(report.explainer)  # the caller's is as it was
+    assert report.explainer._study.memory is None  # the caller's is as it was
 
 
 def test_without_matplotlib_the_page_says_so(monkeypatch):

@@ -264,24 +264,26 @@ def test_columns_that_do_not_converge_are_counted_once():
     X, y, _ = problem("logistic", TALL)
     explainer = InfluenceExplainer(fitted("logistic", TALL, False), solver="cg")
     explainer.fit(X, y)
-    explainer._point.factor.solver.__dict__["max_iter"] = 2  # frozen, but for tests
+    explainer._study.point.factor.solver.__dict__["max_iter"] = (
+        2  # frozen, but for tests
+    )
     with pytest.warns(NotConvergedWarning, match="in 5 of") as caught:
         explainer.influence(X[:5], y[:5])
     assert len(caught) == 1
     assert explainer.residual_ > 1e-10
     assert f"{explainer.residual_:.1e}" in str(caught[0].message)
-    explainer._point.factor.solver.__dict__["max_iter"] = 1000
+    explainer._study.point.factor.solver.__dict__["max_iter"] = 1000
     explainer.influence(X[:5], y[:5])  # and not again
 
 
 def test_leverages_of_many_rows_come_from_the_dual():
     explainer = explained("logistic", WIDE, "cg")
     explainer.loo_predict()
-    factor = explainer._point.factor
+    factor = explainer._study.point.factor
     assert "_dual" in vars(factor)  # 30 rows: a few leverages pay for it
     tall = explained("logistic", TALL, "cg")
     tall.loo_predict()
-    assert "_dual" not in vars(tall._point.factor)
+    assert "_dual" not in vars(tall._study.point.factor)
 
 
 # --- LiSSA ---
@@ -411,8 +413,10 @@ def test_float32_rows_give_the_same_to_1e_4(name, solver):
     model = fitted(name, WIDE, False)
     truth = InfluenceExplainer(model, solver=solver).fit(X, y)
     single = InfluenceExplainer(model, solver=solver).fit(X.astype(np.float32), y)
-    assert array_namespace(single._point.theta) is array_namespace(truth._point.theta)
-    assert single._point.theta.dtype == np.float64
+    assert array_namespace(single._study.point.theta) is array_namespace(
+        truth._study.point.theta
+    )
+    assert single._study.point.theta.dtype == np.float64
     found = answers(single, X.astype(np.float32), y)
     agree(found, answers(truth, X, y), 1e-4)
 
@@ -437,7 +441,7 @@ def test_a_large_matrix_is_factored_by_blocks(monkeypatch):
 def test_aggregated_influence_is_one_solve(monkeypatch, name, solver):
     X, y, _ = problem(name, WIDE)
     explainer = explained(name, WIDE, solver)
-    columns, factor = [], type(explainer._point.factor)
+    columns, factor = [], type(explainer._study.point.factor)
     steps = factor.steps
 
     def counted(self, rows, share=None):

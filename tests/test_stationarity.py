@@ -92,9 +92,9 @@ def test_a_polish_may_stop_when_it_is_near_enough(default_fit, cancer, polish):
     coarse = InfluenceExplainer(model, polish=polish).fit(*cancer)
     assert coarse.n_iter_ < full.n_iter_
     assert coarse.stationarity_ == full.stationarity_ > polish
-    gap = coarse._point.theta - full._point.theta
-    H = full._point.curvature.as_matrix()[0]
-    distance = float(gap[0] @ H @ gap[0]) ** 0.5 / full._typical
+    gap = coarse._study.point.theta - full._study.point.theta
+    H = full._study.point.curvature.as_matrix()[0]
+    distance = float(gap[0] @ H @ gap[0]) ** 0.5 / full._study.minimum.typical
     assert 1e-9 < distance < polish
     truth = full.loo_params().coef
     assert relative_error(coarse.loo_params().coef, truth) < 0.02 * polish

@@ -402,7 +402,7 @@ def differences(objective, theta, step=1e-5):
 @every_entry
 def test_newton_is_one_newton_step_without_the_row(entry):
     explainer = explained(entry, "newton")
-    point = explainer._point
+    point = explainer._study.point
     theta = point.theta
     free = np.flatnonzero(free_entries(point.objective, theta))
     steps = []
@@ -413,7 +413,9 @@ def test_newton_is_one_newton_step_without_the_row(entry):
         step = np.zeros(theta.size)
         step[free] = -np.linalg.pinv(H, rcond=1e-7, hermitian=True) @ g
         steps.append(step.reshape(theta.shape))
-    found = point.objective.layout.unpack(explainer._deletion(N).deltas(ROWS).theta)
+    found = point.objective.layout.unpack(
+        explainer._study.deletion(N).deltas(ROWS).theta
+    )
     truth = point.objective.layout.unpack(np.array(steps))
     assert relative_error(found, truth) < 1e-5  # of the differences
 
@@ -603,9 +605,9 @@ def test_a_row_on_the_kink_of_huber_is_deleted_exactly():
     X, y, _ = data("_numbers")
     model = HuberRegressor(alpha=0.1, tol=1e-12, max_iter=10_000).fit(X, y)
     explainer = InfluenceExplainer(model, deletion="exact").fit(X, y)
-    theta = explainer._point.theta
-    scale = explainer._point.outputs[0, 1]
-    outputs = explainer._point.outputs[:, 0]
+    theta = explainer._study.point.theta
+    scale = explainer._study.point.outputs[0, 1]
+    outputs = explainer._study.point.outputs[:, 0]
     moved = y.copy()
     row = int(np.argmin(np.abs(np.abs(y - outputs) - 1.35 * scale)))
     moved[row] = outputs[row] + np.sign(y[row] - outputs[row]) * 1.35 * scale
@@ -633,8 +635,8 @@ def test_sgd_far_from_its_minimum_says_so():
     with pytest.warns(NotStationaryWarning, match="sampling error away"):
         explainer = InfluenceExplainer(model).fit(X, y)
     ridge = Ridge(N * 1e-4).fit(X, y)  # alpha counts rows
-    coef, _ = explainer._point.objective.design.to_estimator(
-        explainer._point.objective.layout.unpack(explainer._point.theta)
+    coef, _ = explainer._study.point.objective.design.to_estimator(
+        explainer._study.point.objective.layout.unpack(explainer._study.point.theta)
     )
     assert relative_error(coef[0], ridge.coef_) < 1e-9
 

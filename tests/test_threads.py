@@ -10,6 +10,8 @@ from threadpoolctl import ThreadpoolController
 from skinfluence import InfluenceExplainer, _threads
 from skinfluence._kernels import kernels
 from skinfluence._kernels._blas import add_own_product, multiply_triangular
+from skinfluence.questions import left_out
+from skinfluence.study import answer
 
 DENSE = [case for case in CASES if isinstance(load(case.data).X, np.ndarray)]
 
@@ -28,8 +30,8 @@ def asked(case):
     data = load(case.data)
     explainer = InfluenceExplainer(fitted(case)).fit(data.X, data.y, **case.fit_params)
     return (
-        explainer._point.curvature.as_matrix(),
-        explainer._loo_outputs()[0],
+        explainer._study.point.curvature.as_matrix(),
+        answer(explainer._study, left_out).outputs,
         explainer.self_influence(),
         explainer.influence(data.X[:9], data.y[:9]),
         explainer.loo_delta(data.X[:9], data.y[:9]),

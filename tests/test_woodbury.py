@@ -14,7 +14,8 @@ from skinfluence.solvers import gradient_lengths, row_gradients, row_terms
 @pytest.mark.parametrize("name", MODELS)
 def test_lengths_are_those_of_the_direct_solver(name, weighted):
     points = [
-        explained(name, WIDE, solver, weighted)._point for solver in ("dual", "direct")
+        explained(name, WIDE, solver, weighted)._study.point
+        for solver in ("dual", "direct")
     ]
     rows = np.array([0, 3, 4, 17])
     for point in points:
@@ -45,7 +46,7 @@ def problem(n=40, p=300, spread=0.0, seed=0):
 def test_condition_is_that_of_the_matrix_to_some_per_cent(alpha, spread):
     X, y = problem(spread=spread)
     explainer = InfluenceExplainer(Ridge(alpha).fit(X, y), solver="dual").fit(X, y)
-    curvature = explainer._point.curvature
+    curvature = explainer._study.point.curvature
     H = curvature.as_matrix()[0]
     scale = np.sqrt(np.diagonal(H))
     scaled = H / scale[:, None] / scale

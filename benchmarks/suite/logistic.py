@@ -71,7 +71,7 @@ class Tall:
 
     def time_group_delta(self):
         """Groups of a hundred rows."""
-        self.explainer.group_delta(self.groups, *self.test, aggregate="mean")
+        self.explainer.group_delta(*self.test, groups=self.groups, aggregate="mean")
 
     def time_cv_predict(self):
         """Ten folds."""

@@ -13,11 +13,13 @@ from sklearn.utils.validation import has_fit_parameter
 from skinfluence._delegation import DelegationMixin
 from skinfluence.cleaning._actions import Rows, relabelled
 from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
-from skinfluence.cleaning._left_out import LeftOut
+from skinfluence.cleaning._flags import flagged
 from skinfluence.cleaning._rounds import TrustedRounds
 from skinfluence.cross_influence import cross_val_influence
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
+from skinfluence.questions import LeftOut, left_out
+from skinfluence.study import answer, study_of
 from skinfluence.support import checks, required_row, unwrapped, weight_name
 
 _CRITERIA = ("loo_loss", "self_influence", "influence")
@@ -231,14 +233,14 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         rows = Rows(X, y, sample_weight, n)
         weight = checks.weights(sample_weight, n)
         trusted = trusted_mask(trusted, n, needed=self.criterion == "influence")
-        left_out = LeftOut.of(explainer)
-        scores = self._scores(explainer, left_out, rows, trusted)
+        without = answer(study_of(explainer), left_out)
+        scores = self._scores(explainer, without, rows, trusted)
         open_rows = (weight > 0) & np.isfinite(scores)
         if trusted is not None:
             open_rows &= ~trusted
-        labels = explainer._train_y if left_out.classifies else None
+        labels = without.study.y if without.study.classifies else None
         if self.action == "relabel":
-            open_rows &= left_out.contradicts()
+            open_rows &= without.contradicts()
         if self.contamination != "auto":
             n_most = int(self.contamination * np.sum(weight > 0) + 0.5)
             chosen = worst(scores, open_rows, n_most, weight > 0, labels)
@@ -248,16 +250,16 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             )
             chosen = rounds.chosen(explainer, open_rows)
         else:
-            open_rows &= left_out.flagged(weight > 0)
+            open_rows &= flagged(without, weight > 0)
             chosen = worst(scores, open_rows, n, weight > 0, labels)
         # Where nothing is to be changed, the first fit is the last one.
         self.estimator_ = explainer.estimator_
         if len(chosen):
-            labels = left_out.predictions()[chosen]
+            labels = without.predictions()[chosen]
             self.estimator_ = self._fitted(rows.after(self.action, chosen, labels))
         self._describe(explainer, scores, chosen)
         if self.action == "relabel":
-            self.cleaned_labels_ = left_out.predictions()[chosen]
+            self.cleaned_labels_ = without.predictions()[chosen]
 
     def _describe(
         self, explainer: InfluenceExplainer, scores: Any, chosen: Any
@@ -322,13 +324,13 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         return self.deletion == "exact" or self.criterion not in _RANKINGS
 
     def _scores(
-        self, explainer: InfluenceExplainer, left_out: LeftOut, rows: Rows, trusted: Any
+        self, explainer: InfluenceExplainer, without: LeftOut, rows: Rows, trusted: Any
     ) -> Any:
         """The criterion of each row, (n,), higher = worse."""
         if callable(self.criterion):
             return valid_scores(self.criterion(explainer, rows.X, rows.y), rows.n)
         if self.criterion == "loo_loss":
-            return left_out.losses()
+            return without.losses()
         if self.criterion == "self_influence":
             return -np.asarray(explainer.self_influence())
         if trusted is None:

@@ -8,10 +8,11 @@ import numpy as np
 
 from skinfluence.cleaning._actions import Rows
 from skinfluence.cleaning._choice import worst
-from skinfluence.cleaning._left_out import LeftOut
 from skinfluence.exceptions import SeparableDataError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.influence import HeldOut, Loss, delta_blocks
+from skinfluence.influence import HeldOut, delta_blocks
+from skinfluence.questions import left_out
+from skinfluence.study import answer, study_of
 
 # Share of the rows that is dropped between two models, and of all that may be.
 _STEP, _MOST = 0.05, 0.5
@@ -62,16 +63,16 @@ class TrustedRounds:
 
     def _judged(self, explainer: InfluenceExplainer, kept: Any) -> tuple[float, Any]:
         """Mean loss on the trusted rows, and the harm of each row to it, (n,)."""
-        left_out = LeftOut.of(explainer)
+        study = study_of(explainer)
+        without = answer(study, left_out)
         asked = np.flatnonzero(self.trusted[kept])
-        rows = self.rows.at(kept[asked])
-        point = explainer._point
-        loss = Loss(point.objective.loss, explainer._targets_of(rows.X, rows.y))
-        moves = (left_out.outputs - np.asarray(point.outputs))[asked]
-        design = explainer._points(rows.X)
+        points = study.about_training(asked)
+        moves = np.zeros((len(asked), study.objective.layout.n_outputs))
+        moves[:, : study.outputs.shape[1]] = (without.outputs - study.outputs)[asked]
+        quantity = HeldOut(points.quantities[0], moves)
         harm = np.full(self.rows.n, -np.inf)
-        deletion = explainer._deletion(len(kept))
-        quantity = HeldOut(loss, moves)
-        for part, change in delta_blocks(point, deletion, design, quantity, "mean"):
+        for part, change in delta_blocks(
+            study.point, study.deletion(len(kept)), points.design, quantity, "mean"
+        ):
             harm[kept[part]] = -np.asarray(change)
-        return float(np.nanmean(left_out.losses()[asked])), harm
+        return float(np.nanmean(without.losses()[asked])), harm

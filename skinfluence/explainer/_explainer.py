@@ -12,22 +12,23 @@ from sklearn.base import (
     is_classifier,
 )
 from sklearn.utils.metadata_routing import process_routing
-from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import moved
 from skinfluence._delegation import DelegationMixin
-from skinfluence._progress import Progress
-from skinfluence.deletion import AbstractDeletion, deletion_for
 from skinfluence.exceptions import UnfittedEstimatorError
-from skinfluence.explainer._groups import GroupsMixin
-from skinfluence.explainer._influential_sets import SetsMixin
-from skinfluence.explainer._left_out import LeaveOneOutMixin
-from skinfluence.explainer._minimum import at_minimum
+from skinfluence.explainer._about_groups import AboutGroups
+from skinfluence.explainer._about_points import AboutPoints
+from skinfluence.explainer._about_rows import AboutRows
+from skinfluence.explainer._containers import in_container
 from skinfluence.explainer._parameters import check_parameters, near_enough
-from skinfluence.explainer._residuals import speak_of_residuals
-from skinfluence.explainer._test_points import TestPointsMixin
-from skinfluence.explainer._training_rows import TrainingRowsMixin
 from skinfluence.solvers import on_all_features, solver_for
+from skinfluence.study import (
+    Options,
+    Study,
+    TrainingFeatures,
+    at_minimum,
+    listening,
+    study_of,
+)
 from skinfluence.support import (
     checks,
     is_fitted,
@@ -44,11 +45,9 @@ from skinfluence.support import (
 
 
 class InfluenceExplainer(
-    TestPointsMixin,
-    TrainingRowsMixin,
-    LeaveOneOutMixin,
-    GroupsMixin,
-    SetsMixin,
+    AboutPoints,
+    AboutRows,
+    AboutGroups,
     DelegationMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -286,8 +285,10 @@ class InfluenceExplainer(
             rows, checked_y, weight, centred=not self.damping
         )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
-        layout = objective.layout
-        with room_on_device(theta, smaller_model(layout.size)):
+        with (
+            listening(solver),
+            room_on_device(theta, smaller_model(objective.layout.size)),
+        ):
             minimum = at_minimum(
                 objective,
                 theta,
@@ -296,10 +297,10 @@ class InfluenceExplainer(
                 near=near_enough(self.polish),
                 max_iter=self._max_iter,
             )
+            if not solver.polishes:
+                minimum = minimum.prepared_by(solver)
         self.estimator_ = estimator
         self.n_train_ = objective.n_rows
-        if not solver.polishes:
-            minimum = minimum.prepared_by(solver)
         self.solver_ = solver.name
         self.stationarity_ = minimum.stationarity
         self.condition_ = minimum.point.factor.condition
@@ -307,25 +308,46 @@ class InfluenceExplainer(
         self.train_index_ = _row_labels(X, objective.n_rows)
         if classifier:
             self.classes_ = model.estimator.classes_
-        self._model = model
-        # Exact deletions may free any feature that a penalty holds at zero.
-        exact = self.deletion == "exact"
-        self._point = on_all_features(minimum.point) if exact else minimum.point
-        self._solver = solver
-        self._typical = minimum.typical
-        self._train_y = checked_y
-        speak_of_residuals(solver)
+        if (
+            self.deletion == "exact"
+        ):  # may free any feature that a penalty holds at zero
+            minimum = minimum._replace(point=on_all_features(minimum.point))
+        self._study = Study(
+            minimum,
+            model,
+            solver,
+            self._options,
+            checked_y,
+            self.train_index_,
+            TrainingFeatures.of(self),
+        )
+
+    @property
+    def _options(self) -> Options:
+        return Options(
+            self.deletion,
+            self.tol,
+            self._max_iter,
+            self.polish,
+            self.n_jobs,
+            self.random_state,
+            self.verbose,
+        )
+
+    @property
+    def _max_iter(self) -> int:
+        return 50 if self.max_iter is None else int(self.max_iter)
 
     @property
     def effective_dof_(self) -> float:
         """Sum of the leverages; made when asked for, which iterations have to."""
-        return self._point.factor.effective_dof
+        return study_of(self).point.factor.effective_dof
 
     @property
     def residual_(self) -> float:
         """Largest relative residual of all columns solved so far."""
-        noted = self._solver.residuals
-        return 0.0 if noted is None else noted.largest
+        residuals = study_of(self).solver.residuals
+        return 0.0 if residuals is None else residuals.largest
 
     def _fitted_estimator(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]
@@ -357,10 +379,6 @@ class InfluenceExplainer(
         if sample_weight is not None:
             given[weight_name(self.estimator)] = sample_weight
         return given
-
-    @property
-    def _max_iter(self) -> int:
-        return 50 if self.max_iter is None else int(self.max_iter)
 
     # --- as a transformer ------------------------------------------------------------
 
@@ -420,51 +438,55 @@ class InfluenceExplainer(
         >>> explainer.get_feature_names_out()[:2]
         array(['row_0', 'row_1'], dtype=object)
         """
-        check_is_fitted(self)
-        names = [f"row_{label}" for label in self.train_index_]
-        n_outputs = self._n_columns
-        if n_outputs > 1:
-            names = [f"{name}_output_{k}" for k in range(n_outputs) for name in names]
+        study = study_of(self)
+        names = [f"row_{label}" for label in study.labels]
+        if study.n_columns > 1:
+            outputs = range(study.n_columns)
+            names = [f"{name}_output_{k}" for k in outputs for name in names]
         return np.asarray(names, dtype=object)
 
-    @property
-    def _n_columns(self) -> int:
-        """Matrices that stand side by side where no target is given."""
-        return 1 if self._picks_class else self._model.n_outputs
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what ``transform`` and the answers about groups come in.
 
-    # --- below the surface -----------------------------------------------------------
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "pandas" and "polars" give frames whose columns are named after training
+            rows or groups, and a pandas Series (in polars a frame of one row) where an
+            answer about groups is aggregated. None leaves the choice as it is.
 
-    def _here(self, values: Any) -> Any:
-        """Values of the host in the namespace and on the device of the rows."""
-        return moved(values, self._point.theta)
+        Returns
+        -------
+        self : InfluenceExplainer
 
-    @property
-    def _classifies(self) -> bool:
-        return is_classifier(self._model.estimator)
-
-    @property
-    def _picks_class(self) -> bool:
-        """Whether a prediction is one class, and not several labels."""
-        return self._classifies and self._train_y.ndim == 1
-
-    @property
-    def _in_order(self) -> bool:
-        """Whether blocks of rows are asked for one after the other.
-
-        Exact deletions report progress, and iterations keep notes of their residuals.
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> _ = explainer.set_output(transform="pandas")
+        >>> thirds = ["first", "second"] * 221
+        >>> delta = explainer.group_delta(X, y, groups=thirds, aggregate="mean")
+        >>> list(delta.index)
+        ['first', 'second']
         """
-        return self.deletion == "exact" or self.solver_ != "direct"
+        super().set_output(transform=transform)
+        if transform is not None:
+            self._container = transform
+        return self
 
-    def _deletion(self, n_rows: int) -> AbstractDeletion:
-        return deletion_for(
-            self.deletion,
-            self._point,
-            self._solver,
-            typical=self._typical,
-            tol=self.tol,
-            max_iter=self._max_iter,
-            progress=Progress("exact deletion", n_rows, verbose=self.verbose),
-        )
+    def __sklearn_clone__(self) -> Self:
+        other = super().__sklearn_clone__()
+        if hasattr(self, "_container"):
+            other._container = self._container
+        return other
+
+    def _labelled(self, values: Any, columns: list[str], index: Any = None) -> Any:
+        """Values as ``set_output`` asks for them."""
+        kind = getattr(self, "_container", get_config()["transform_output"])
+        return in_container(kind, values, columns, index)
 
 
 def _row_labels(X: Any, n_rows: int) -> Any:

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from skinfluence.deletion import DELETIONS
 from skinfluence.exceptions import InvalidParameterError
-from skinfluence.explainer._minimum import NEGLIGIBLE
 from skinfluence.solvers import SOLVERS
+from skinfluence.study import NEGLIGIBLE
 from skinfluence.support import checks
 
 BACKENDS = ("auto", "numpy", "cupy", "torch")
-DELETIONS = ("jackknife", "newton", "halley", "exact")
 
 
 def check_parameters(explainer: Any) -> None:

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.explainer._diagnostics import coefficient_names
 from skinfluence.plotting._canvas import (
     DISTINCT,
     LINE,
@@ -22,6 +21,7 @@ from skinfluence.plotting._canvas import (
 from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._names import label_points
 from skinfluence.plotting._scales import few_ticks
+from skinfluence.study import study_of
 
 # Up to this many rows the paths can be told apart; of more, quantiles are drawn.
 _MOST_PATHS = 200
@@ -238,9 +238,7 @@ def _by_jackknife(explainer: InfluenceExplainer) -> tuple[np.ndarray, list[str]]
     deltas, n = explainer.loo_params(), explainer.n_train_
     coef = to_numpy(deltas["coef"])
     coef = coef.reshape(n, -1, coef.shape[-1])  # (n, K, p)
-    features = coefficient_names(
-        explainer._model, getattr(explainer, "feature_names_in_", None)
-    )
+    features = study_of(explainer).coefficient_names
     classes = getattr(explainer, "classes_", range(coef.shape[1]))
     prefix = [""] if coef.shape[1] == 1 else [f"{label}: " for label in classes]
     names = [f"{output}{feature}" for output in prefix for feature in features]

@@ -20,6 +20,7 @@ from skinfluence.plotting._canvas import (
 )
 from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import few_ticks, follow_spread, number
+from skinfluence.study import study_of
 from skinfluence.support import checks
 
 _KINDS = ("rows", "loss")
@@ -152,11 +153,11 @@ class InfluenceDisplay(AbstractDisplay):
         checks.one_of("quantity", quantity, tuple(_UNITS))
         checks.one_of("kind", kind, _KINDS)
         values = getattr(explainer, quantity)(X, y, on=on, aggregate="mean")
-        point = explainer._point
-        objective = point.objective
-        loss = objective.loss.value(objective.targets, point.outputs)
+        study = study_of(explainer)
+        objective = study.objective
+        loss = objective.loss.value(objective.targets, study.point.outputs)
         if on == "auto":
-            plain = "decision" if explainer._classifies else "prediction"
+            plain = "decision" if study.classifies else "prediction"
             on = plain if y is None else "loss"
         display = cls(
             to_numpy(values)[: explainer.n_train_],  # the first of several outputs

@@ -21,6 +21,7 @@ from skinfluence.plotting._canvas import (
 )
 from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import plain, readable
+from skinfluence.study import study_of
 
 _MOST_GROUPS = 20
 # Decades below the largest magnitude that are still shown.
@@ -114,13 +115,14 @@ class SelfInfluenceDisplay(AbstractDisplay):
         >>> display.by
         'quarter of the target'
         """
-        y = to_numpy(explainer._train_y).reshape(explainer.n_train_, -1)[:, 0]
-        groups = y if explainer._classifies else _quarters(y)
+        study = study_of(explainer)
+        y = study.y.reshape(study.n_train, -1)[:, 0]
+        groups = y if study.classifies else _quarters(y)
         display = cls(
             to_numpy(explainer.self_influence()),
             groups,
             explainer.train_index_ if names is None else names,
-            by="class" if explainer._classifies else "quarter of the target",
+            by="class" if study.classifies else "quarter of the target",
         )
         return display.plot(ax, **kwargs)
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from skinfluence._array import to_numpy
+from skinfluence.cleaning._flags import flagged
 from skinfluence.report._rows import Rows
+from skinfluence.study import Study
 
 # Numbers by which a row can be extreme, so that it stays in a table of not all rows.
 _RANKED = ("loo_delta", "influence", "loo_loss", "self_influence", "cooks_distance")
@@ -32,12 +34,11 @@ def extremes(columns: dict[str, Any], most: int) -> Any:
     return np.sort(np.argsort(best, kind="stable")[:most])
 
 
-def suspects(explainer: Any, rows: Rows, top: int) -> dict[str, Any]:
+def suspects(study: Study, rows: Rows, top: int) -> dict[str, Any]:
     """Rows whose target the model without them contradicts, worst first."""
-    left_out = rows.left_out
-    weighty = to_numpy(explainer._point.objective.weight) > 0
-    flagged = left_out.flagged(weighty) & weighty
-    if left_out.classifies:
+    present = to_numpy(study.objective.weight) > 0
+    suspicious = flagged(rows.left_out, present) & present
+    if study.classifies:
         by, kind = rows.columns["loo_loss"], "labels"
         rule = (
             "the model trained without the row predicts another label than it has; "
@@ -50,7 +51,7 @@ def suspects(explainer: Any, rows: Rows, top: int) -> dict[str, Any]:
             "test on externally studentized residuals, Bonferroni at 5 %; on residuals "
             "scaled by their median deviation where those are not defined)"
         )
-    chosen = np.flatnonzero(flagged)
+    chosen = np.flatnonzero(suspicious)
     chosen = chosen[np.argsort(-np.nan_to_num(by[chosen]), kind="stable")]
     return {"kind": kind, "rule": rule, "count": len(chosen), "rows": chosen[:top]}
 

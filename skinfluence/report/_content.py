@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from skinfluence.refit import check_leave_one_out
+from skinfluence import questions
+from skinfluence.refit import check_study
 from skinfluence.report._chosen import extremes, suspects, top
 from skinfluence.report._columns import COLUMNS, SIGN, Column
 from skinfluence.report._effect import Effect, group_effects, on_others, on_test
 from skinfluence.report._health import agreement_item, health, scores
 from skinfluence.report._rows import measured
 from skinfluence.report._values import Values, is_training, values_of
+from skinfluence.study import Study
 
 _PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn")
 _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -123,30 +125,30 @@ class Content:
         }
 
 
-def content_of(explainer: Any, asked: Asked) -> Content:
+def content_of(study: Study, asked: Asked) -> Content:
     """Compute everything; warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = _content_of(explainer, asked)
-    found.notes.extend(dict.fromkeys(str(warning.message) for warning in caught))
-    return found
+        content = _content_of(study, asked)
+    content.notes.extend(dict.fromkeys(str(warning.message) for warning in caught))
+    return content
 
 
-def _content_of(explainer: Any, asked: Asked) -> Content:
-    itself = is_training(explainer, asked.X_test, asked.y_test)
+def _content_of(study: Study, asked: Asked) -> Content:
+    itself = is_training(study, asked.X_test, asked.y_test)
     X_train = asked.X_test if itself and asked.X_train is None else asked.X_train
-    values = values_of(explainer, X_train)
-    rows = measured(explainer)
+    values = values_of(study, X_train)
+    rows = measured(study)
     own = rows.columns
     if asked.X_test is None:
-        effect = on_others(explainer, own["loss"], own["loo_loss"])
+        effect = on_others(study, own["loss"], own["loo_loss"])
     else:
-        effect = on_test(explainer, asked.X_test, asked.y_test)
-    groups, labels = _groups(explainer, asked, own["loo_loss"])
-    columns = _ordered(explainer, asked, own, effect, labels)
-    agreement, notes = _agreement(explainer, asked), list(rows.notes)
-    training, left_out = scores(explainer)
-    items = health(explainer, columns, rows.left_out.lost, training - left_out)
+        effect = on_test(study, asked.X_test, asked.y_test)
+    groups, labels = _groups(study, asked, own["loo_loss"])
+    columns = _ordered(study, asked, own, effect, labels)
+    agreement, notes = _agreement(study, asked), list(rows.notes)
+    training, left_out = scores(rows.left_out)
+    items = health(study, columns, rows.left_out.lost, training - left_out)
     if agreement is not None:
         items.append(agreement_item(agreement))
     if effect.linear:
@@ -159,13 +161,13 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
             "X_test and y_test are the training rows: each effect holds that of the row "
             "on its own loss. Leave them out to ask the other rows only."
         )
-    name = type(explainer._model.estimator).__name__
+    name = type(study.model.estimator).__name__
     return Content(
         title=asked.title or f"What each row did to this {name}",
-        model=_model(explainer),
+        model=_model(study),
         health=items,
         scores={
-            "name": "accuracy" if rows.left_out.classifies else "score",
+            "name": "accuracy" if study.classifies else "score",
             "training": training,
             "leave_one_out": left_out,
             "training_loss": float(np.mean(own["loss"])),
@@ -176,7 +178,7 @@ def _content_of(explainer: Any, asked: Asked) -> Content:
         values=values,
         harmful=top(effect.loo_delta, asked.top),
         helpful=top(-effect.loo_delta, asked.top),
-        suspects=suspects(explainer, rows, asked.top),
+        suspects=suspects(study, rows, asked.top),
         groups=groups,
         agreement=agreement,
         shown=extremes(columns, asked.max_rows),
@@ -190,11 +192,11 @@ def _mean(values: Any) -> float:
 
 
 def _ordered(
-    explainer: Any, asked: Asked, own: dict[str, Any], effect: Effect, labels: Any
+    study: Study, asked: Asked, own: dict[str, Any], effect: Effect, labels: Any
 ) -> dict[str, Any]:
     """All columns, in the order of their table of meanings."""
-    n = explainer.n_train_
-    index = explainer.train_index_ if asked.names is None else np.asarray(asked.names)
+    n = study.n_train
+    index = study.labels if asked.names is None else np.asarray(asked.names)
     columns = {"row": np.arange(n)}
     if asked.names is not None or not np.array_equal(index, np.arange(n)):
         columns["name"] = index
@@ -213,26 +215,25 @@ def _ordered(
     return {name: columns[name] for name in sorted(columns, key=place)}
 
 
-def _model(explainer: Any) -> dict[str, Any]:
-    model, design = explainer._model, explainer._point.objective.design
-    found = {
+def _model(study: Study) -> dict[str, Any]:
+    model, objective = study.model, study.objective
+    steps = None if model.transformer is None else _steps(model.transformer)
+    description = {
         "estimator": type(model.estimator).__name__,
         "parameters": _parameters(model.estimator),
-        "steps": None
-        if model.transformer is None
-        else [type(step).__name__ for step in _steps(model.transformer)],
-        "n_train": explainer.n_train_,
-        "n_features": explainer.n_features_in_,
-        "n_columns": design.n_features,
+        "steps": None if steps is None else [type(step).__name__ for step in steps],
+        "n_train": study.n_train,
+        "n_features": study.features.n_features_in_,
+        "n_columns": objective.design.n_features,
         "n_outputs": model.n_outputs,
-        "deletion": explainer.deletion,
-        "solver": explainer.solver_,
-        "polish": explainer.polish,
-        "loss": type(explainer._point.objective.loss).__name__,
+        "deletion": study.options.deletion,
+        "solver": study.solver.name,
+        "polish": study.options.polish,
+        "loss": type(objective.loss).__name__,
     }
-    if hasattr(explainer, "classes_"):
-        found["classes"] = explainer.classes_
-    return found
+    if study.classifies:
+        description["classes"] = study.classes
+    return description
 
 
 def _steps(transformer: Any) -> list[Any]:
@@ -255,24 +256,26 @@ def _parameters(estimator: Any) -> dict[str, str]:
 
 
 def _groups(
-    explainer: Any, asked: Asked, loo_loss: Any
+    study: Study, asked: Asked, loo_loss: np.ndarray
 ) -> tuple[list[dict[str, Any]], Any]:
     """Groups, most harmful first, and the group of each row where it is one label."""
     if asked.groups is None:
         return [], None
-    names, members, delta = group_effects(
-        explainer, asked.groups, asked.X_test, asked.y_test, loo_loss
-    )
-    order = np.argsort(delta, kind="stable")
-    found = [
-        {"group": names[i], "n_rows": len(members[i]), "loo_delta": delta[i]}
-        for i in order
+    groups = questions.groups_of(asked.groups, study.n_train)
+    delta = group_effects(study, groups, asked.X_test, asked.y_test, loo_loss)
+    table = [
+        {
+            "group": str(groups.labels[i]),
+            "n_rows": len(groups.members[i]),
+            "loo_delta": delta[i],
+        }
+        for i in np.argsort(delta, kind="stable")
     ]
     labels = np.asarray(asked.groups, dtype=object)
-    return found, labels.astype(str) if labels.shape == (explainer.n_train_,) else None
+    return table, labels.astype(str) if labels.shape == (study.n_train,) else None
 
 
-def _agreement(explainer: Any, asked: Asked) -> Any:
+def _agreement(study: Study, asked: Asked) -> Any:
     if not isinstance(asked.agreement, int):
         return asked.agreement
     if asked.agreement == 0:
@@ -280,13 +283,11 @@ def _agreement(explainer: Any, asked: Asked) -> Any:
     given = (
         {} if asked.X_test is None else dict(X_test=asked.X_test, y_test=asked.y_test)
     )
-    n = explainer.n_train_
+    n = study.n_train
     # The same rows each time: a report does not change when it is made again.
     rng = np.random.default_rng(0)
     rows = rng.choice(n, min(asked.agreement, n), replace=False)
-    return check_leave_one_out(
-        explainer, asked.X_train, explainer._train_y, rows=rows, **given
-    )
+    return check_study(study, asked.X_train, study.y, rows=rows, **given)
 
 
 def _versions() -> dict[str, str]:

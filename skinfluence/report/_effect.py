@@ -1,14 +1,14 @@
 """The effect of each training row on a mean loss: of test rows, or of the others."""
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skinfluence import questions
 from skinfluence._array import to_numpy
 from skinfluence._rows import iterate
-from skinfluence.explainer._groups import groups_of
+from skinfluence.study import Asked, Study, answer
 
 # Share of the rows, those with the largest leave-one-out loss, that harm is not
 # measured on where no test rows are given. Flipped labels would otherwise come out as
@@ -25,116 +25,105 @@ MOST_PAIRS = 5e8
 class Effect:
     """Effect of each training row on a mean loss."""
 
-    influence: Any  # (n,) derivative of the mean loss in its weight; positive: harmful
-    loo_delta: Any  # (n,) mean loss without the row minus with it; negative: harmful
+    influence: (
+        np.ndarray
+    )  # (n,) derivative of the mean loss in its weight; + is harmful
+    loo_delta: np.ndarray  # (n,) mean loss without the row minus with it; - is harmful
     mean_loss: float  # with all rows
     n_rows: int  # whose mean it is
     on: str  # the same, for a sentence
     linear: bool  # whether loo_delta is of first order, to save time
 
 
-def on_test(explainer: Any, X: Any, y: Any) -> Effect:
+def on_test(study: Study, X: Any, y: Any) -> Effect:
     """Effect on the mean loss of test rows."""
-    losses = _losses(explainer, X, y)
-    influence = to_numpy(explainer.influence(X, y, on="loss", aggregate="mean"))
-    linear = _too_many(explainer, len(losses))
-    if linear:
-        delta = _first_order(explainer, influence)
-    else:
-        delta = explainer.loo_delta(X, y, on="loss", aggregate="mean")
+    asked = study.asked(X, y, "loss")
+    losses = _losses(study, asked)
+    influence, delta, linear = _mean_effects(study, asked)
     on = f"the {len(losses):,} test rows"
-    mean_loss = float(losses.mean())
-    return Effect(influence, to_numpy(delta), mean_loss, len(losses), on, linear)
+    return Effect(influence, delta, float(losses.mean()), len(losses), on, linear)
 
 
-def on_others(explainer: Any, loss: Any, loo_loss: Any) -> Effect:
+def on_others(study: Study, loss: np.ndarray, loo_loss: np.ndarray) -> Effect:
     """Effect on the mean loss of the other training rows that can be predicted at all.
 
     The row's own loss is taken out: every row would seem to help, by helping itself.
     """
     core = _core(loo_loss)
-    inner, X = reading(explainer)
-    X, y, size = X[core], explainer._train_y[core], int(core.sum())
+    size = int(core.sum())
 
-    def without_own(mean: Any, own: Any) -> Any:
-        return (size * to_numpy(mean) - np.where(core, own, 0.0)) / (size - core)
+    def without_own(mean: np.ndarray, own: np.ndarray) -> np.ndarray:
+        return (size * mean - np.where(core, own, 0.0)) / (size - core)
 
-    own = to_numpy(explainer.self_influence())
-    mean = inner.influence(X, y, on="loss", aggregate="mean")
-    influence = without_own(mean, own)
-    linear = _too_many(explainer, size)
+    mean_influence, mean_delta, linear = _mean_effects(
+        study, study.about_training(np.flatnonzero(core))
+    )
+    own = to_numpy(answer(study, questions.self_influence))
+    influence = without_own(mean_influence, own)
     if linear:
-        delta = _first_order(explainer, influence)
+        delta = _first_order(study, influence)
     else:
-        jackknife = explainer.deletion == "jackknife"
-        own = _first_order(explainer, own) if jackknife else loo_loss - loss
-        mean = inner.loo_delta(X, y, on="loss", aggregate="mean")
-        delta = without_own(mean, own)
+        jackknife = study.options.deletion == "jackknife"
+        own_delta = _first_order(study, own) if jackknife else loo_loss - loss
+        delta = without_own(mean_delta, own_delta)
     on = f"the other training rows (all but the {LEFT_ASIDE:.0%} hardest to predict)"
     return Effect(influence, delta, float(loss[core].mean()), size, on, linear)
 
 
 def group_effects(
-    explainer: Any, groups: Any, X: Any, y: Any, loo_loss: Any
-) -> tuple[list[str], list[Any], Any]:
-    """Names and rows of the groups, and what leaving each out does to the mean loss.
+    study: Study, groups: questions.Groups, X: Any, y: Any, loo_loss: np.ndarray
+) -> np.ndarray:
+    """What leaving each group out does to the mean loss, (n_groups,).
 
     Without test rows it is the mean loss of the rows outside the group that can be
     predicted at all.
     """
-    members, names = groups_of(groups, explainer.n_train_)
-    names = [name.removeprefix("group ") for name in names]
     if X is not None:
-        delta = explainer.group_delta(groups, X, y, on="loss", aggregate="mean")
-        return names, members, to_numpy(delta)
+        asked = study.asked(X, y, "loss")
+        return to_numpy(_group_deltas(study, asked, groups))
     core = _core(loo_loss)
-    inner, rows = reading(explainer)
-    deltas = []
-    for member in members:
+    deltas = np.full(len(groups.members), np.nan)
+    for i, rows in enumerate(groups.members):
         others = core.copy()
-        others[member] = False
-        if not others.any():
-            deltas.append(np.nan)
-            continue
-        asked = rows[others], explainer._train_y[others]
-        deltas.append(
-            inner.group_delta([member], *asked, on="loss", aggregate="mean")[0]
-        )
-    return names, members, np.asarray(deltas, dtype=float)
+        others[rows] = False
+        if others.any():
+            asked = study.about_training(np.flatnonzero(others))
+            alone = questions.Groups([rows], groups.labels[i : i + 1])
+            deltas[i] = to_numpy(_group_deltas(study, asked, alone))[0]
+    return deltas
 
 
-def reading(explainer: Any) -> tuple[Any, Any]:
-    """An explainer that is asked about rows as the linear model reads them, and those."""
-    inner = copy.copy(explainer)
-    inner._model = replace(explainer._model, transformer=None)
-    X = explainer._point.objective.design.X
-    inner.n_features_in_ = X.shape[1]
-    vars(inner).pop("feature_names_in_", None)
-    return inner, X.tocsr() if hasattr(X, "tocsr") else X
+def _group_deltas(study: Study, asked: Asked, groups: questions.Groups) -> Any:
+    return answer(
+        study, questions.group_delta_on, asked, groups=groups, aggregate="mean"
+    )
 
 
-def _core(loo_loss: Any) -> Any:
+def _mean_effects(study: Study, asked: Asked) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Influence and deltas on the mean, (n,) each, and whether those are linear."""
+    influence = to_numpy(answer(study, questions.influence_on, asked, aggregate="mean"))
+    n_pairs = study.n_train * asked.design.n_rows
+    if study.options.deletion != "jackknife" and n_pairs > MOST_PAIRS:
+        return influence, _first_order(study, influence), True
+    delta = answer(study, questions.loo_delta_on, asked, aggregate="mean")
+    return influence, to_numpy(delta), False
+
+
+def _core(loo_loss: np.ndarray) -> np.ndarray:
     """Mask of the rows whose own leave-one-out loss is not among the largest, (n,)."""
     if np.isnan(loo_loss).all():
         return np.ones(len(loo_loss), dtype=bool)
     return loo_loss <= np.nanquantile(loo_loss, 1 - LEFT_ASIDE)  # NaN is no core
 
 
-def _losses(explainer: Any, X: Any, y: Any) -> Any:
-    design, (quantity,) = explainer._asked(X, y, "loss", None)
-    point = explainer._point
-    B = point.objective.layout.unpack(point.theta).T
-    blocks = iterate(design)
-    parts = [to_numpy(quantity.value(block @ B, rows)) for rows, (block,) in blocks]
+def _losses(study: Study, asked: Asked) -> np.ndarray:
+    B = study.objective.layout.unpack(study.point.theta).T
+    (loss,) = asked.quantities
+    blocks = iterate(asked.design)
+    parts = [to_numpy(loss.value(block @ B, rows)) for rows, (block,) in blocks]
     return np.concatenate(parts)
 
 
-def _first_order(explainer: Any, influence: Any) -> Any:
-    objective = explainer._point.objective
+def _first_order(study: Study, influence: np.ndarray) -> np.ndarray:
+    objective = study.objective
     return -to_numpy(objective.weight) / objective.weight_sum * influence
-
-
-def _too_many(explainer: Any, n_rows: int) -> bool:
-    return (
-        explainer.deletion != "jackknife" and explainer.n_train_ * n_rows > MOST_PAIRS
-    )

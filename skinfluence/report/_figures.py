@@ -15,6 +15,7 @@ from skinfluence.plotting import (
     SelfInfluenceDisplay,
 )
 from skinfluence.report._content import Content
+from skinfluence.study import study_of
 
 _SIZE, _DPI = (6.6, 4.6), 150
 # Deltas of coefficients are drawn where so few numbers hold them: 400 MB.
@@ -80,7 +81,7 @@ def _plans(explainer: Any, content: Content) -> Iterator[_Plan]:
             "a row beyond the dashed lines moves the coefficients.",
             lambda ax: LeverageDisplay.from_explainer(explainer, names=names, ax=ax),
         )
-    if content.model["n_train"] * explainer._point.theta.size < _MOST_NUMBERS:
+    if content.model["n_train"] * study_of(explainer).point.theta.size < _MOST_NUMBERS:
         yield _Plan(
             "Changes of the coefficients",
             "How far the rows move each coefficient, with the row minus without it. "

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from skinfluence._array import to_numpy
 from skinfluence.exceptions import UnidentifiedDeletionError
+from skinfluence.questions import LeftOut, score_of
+from skinfluence.study import Study
 
 GOOD, LOOK, BAD = "good", "look", "bad"
 
@@ -18,20 +19,20 @@ def verdict(value: float, good: float, look: float) -> str:
 
 
 def health(
-    explainer: Any, columns: dict[str, Any], lost: Any, gap: float
+    study: Study, columns: dict[str, Any], lost: Any, gap: float
 ) -> list[dict[str, Any]]:
     """One entry per number: value, verdict, thresholds, and what it means."""
     items = [
         _score_gap(gap),
-        _stationarity(explainer),
-        _condition(explainer),
-        _effective_dof(explainer),
+        _stationarity(study),
+        _condition(study),
+        _effective_dof(study),
     ]
     if "leverage" in columns:
         items.append(_leverage(columns["leverage"]))
     items.append(_lost(lost))
-    if explainer.solver_ in ("cg", "lissa"):
-        items.append(_residual(explainer))
+    if study.solver.residuals is not None:
+        items.append(_residual(study))
     return items
 
 
@@ -46,12 +47,12 @@ def _score_gap(gap: float) -> dict[str, Any]:
     )
 
 
-def _stationarity(explainer: Any) -> dict[str, Any]:
+def _stationarity(study: Study) -> dict[str, Any]:
     meaning = (
         "Distance of the fitted coefficients from the minimum of their objective, in "
         "median effects of deleting one row. "
     )
-    if explainer.polish:
+    if study.options.polish:
         look, threshold = 100.0, "good up to 1, look up to 100"
         meaning += (
             "The numbers here are computed at the minimum itself; a large value means "
@@ -63,25 +64,26 @@ def _stationarity(explainer: Any) -> dict[str, Any]:
             "The numbers here are computed at the coefficients as they are: with "
             "polish=True they would be at the minimum."
         )
-    value = explainer.stationarity_
+    value = study.minimum.stationarity
     found = verdict(value, 1.0, look)
     return _item("stationarity", "stationarity", value, found, threshold, meaning)
 
 
-def _condition(explainer: Any) -> dict[str, Any]:
+def _condition(study: Study) -> dict[str, Any]:
+    condition = study.point.factor.condition
     return _item(
         "condition",
         "condition number",
-        explainer.condition_,
-        verdict(explainer.condition_, 1e6, 1e10),
+        condition,
+        verdict(condition, 1e6, 1e10),
         "good up to 1e6, look up to 1e10",
         "How nearly dependent the features are, after scaling. Large: coefficients of "
         "the dependent features cannot be told apart.",
     )
 
 
-def _effective_dof(explainer: Any) -> dict[str, Any]:
-    n, dof = explainer._train_y.size, explainer.effective_dof_
+def _effective_dof(study: Study) -> dict[str, Any]:
+    n, dof = study.y.size, study.point.factor.effective_dof
     return _item(
         "effective_dof",
         "effective degrees of freedom",
@@ -105,12 +107,13 @@ def _lost(lost: Any) -> dict[str, Any]:
     )
 
 
-def _residual(explainer: Any) -> dict[str, Any]:
+def _residual(study: Study) -> dict[str, Any]:
+    largest = study.solver.residuals.largest if study.solver.residuals else 0.0
     return _item(
         "residual",
         "relative residual of the solver",
-        explainer.residual_,
-        verdict(explainer.residual_, 1e-6, 1e-3),
+        largest,
+        verdict(largest, 1e-6, 1e-3),
         "good up to 1e-6, look up to 1e-3",
         "How exactly the iterative solver has solved its equations.",
     )
@@ -129,13 +132,12 @@ def _leverage(leverage: Any) -> dict[str, Any]:
     )
 
 
-def scores(explainer: Any) -> tuple[float, float]:
+def scores(without: LeftOut) -> tuple[float, float]:
     """The estimator's own score on the training rows, and leave-one-out."""
-    model, point = explainer._model, explainer._point
-    outputs = to_numpy(point.outputs)[:, : model.n_outputs]
-    training = float(model.on_outputs().score(outputs, explainer._train_y))
+    study = without.study
+    training = float(study.model.on_outputs().score(study.outputs, study.y))
     try:
-        return training, explainer.loo_score()
+        return training, score_of(without)
     except UnidentifiedDeletionError:
         return training, np.nan
 

@@ -13,9 +13,9 @@ from skinfluence.exceptions import InvalidDataError, InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.report._content import Asked, Content, content_of
 from skinfluence.report._figures import Figure, figures_of
-from skinfluence.report._once import asked_once
 from skinfluence.report._page import fragment, page
 from skinfluence.report._text import plain
+from skinfluence.study import remembering, study_of
 from skinfluence.support import checks
 
 # Refits that are made where the training rows are given and no other number is.
@@ -135,9 +135,9 @@ class InfluenceReport:
             max_rows=int(max_rows),
             title=title,
         )
-        once = asked_once(explainer)
-        self._content: Content = content_of(once, asked)
-        self._to_draw = once if figures else None  # its answers, until they are drawn
+        twin = remembering(explainer)
+        self._content: Content = content_of(study_of(twin), asked)
+        self._to_draw = twin if figures else None  # its answers, until they are drawn
 
     @property
     def rows(self) -> Any:

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from skinfluence import questions
 from skinfluence._array import to_numpy
-from skinfluence.cleaning._left_out import LeftOut
 from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence.questions import LeftOut
+from skinfluence.study import Study, answer
 
 _DIAGNOSTICS = ("leverage", "resid_studentized_external", "cooks_distance")
 # Numbers that diagnostics() may hold, dfbetas of all rows among them: 400 MB.
@@ -25,30 +27,24 @@ class Rows:
     notes: list[str]
 
 
-def measured(explainer: Any) -> Rows:
-    """Ask a fitted explainer about each training row itself."""
-    left_out = LeftOut.of(explainer)
-    point, notes = explainer._point, []
-    outputs = to_numpy(point.outputs)
+def measured(study: Study) -> Rows:
+    """Ask a study about each training row itself."""
+    without, notes = answer(study, questions.left_out), []
+    objective = study.objective
+    loss = objective.loss.value(objective.targets, study.point.outputs)
     columns = {
-        **_outputs("target", explainer._train_y),
-        **_outputs("prediction", _predictions(explainer, outputs)),
-        **_outputs("loo_prediction", left_out.predictions(), lost=left_out.lost),
-        **_probabilities(explainer, left_out),
-        "loss": to_numpy(point.objective.loss.value(point.objective.targets, outputs)),
-        "loo_loss": left_out.losses(),
-        "self_influence": to_numpy(explainer.self_influence()),
+        **_outputs("target", study.y),
+        **_outputs("prediction", study.predicted(study.outputs)),
+        **_outputs("loo_prediction", without.predictions(), lost=without.lost),
+        **_probabilities(study, without),
+        "loss": to_numpy(loss),
+        "loo_loss": without.losses(),
+        "self_influence": to_numpy(answer(study, questions.self_influence)),
     }
-    table, reason = _diagnostics(explainer)
+    table, reason = _diagnostics(study)
     if reason:
         notes.append(reason)
-    return Rows({**columns, **table}, left_out, notes)
-
-
-def _predictions(explainer: Any, outputs: Any) -> Any:
-    model = explainer._model
-    found = model.on_outputs().predict(outputs[:, : model.n_outputs])
-    return np.reshape(found, explainer._train_y.shape)
+    return Rows({**columns, **table}, without, notes)
 
 
 def _outputs(name: str, values: Any, lost: Any = None) -> dict[str, Any]:
@@ -62,34 +58,32 @@ def _outputs(name: str, values: Any, lost: Any = None) -> dict[str, Any]:
     return {f"{name}_{k}": values[:, k] for k in shown}
 
 
-def _probabilities(explainer: Any, left_out: LeftOut) -> dict[str, Any]:
+def _probabilities(study: Study, without: LeftOut) -> dict[str, np.ndarray]:
     """Probability of each row's own label, with the row and without it."""
-    model, y = explainer._model, explainer._train_y
-    reader = model.on_outputs()
-    if not explainer._picks_class or not hasattr(reader, "predict_proba"):
+    reader = study.model.on_outputs()
+    if not study.picks_class or not hasattr(reader, "predict_proba"):
         return {}
-    own = np.searchsorted(explainer.classes_, y)[:, None]
+    own = np.searchsorted(study.classes, study.y)[:, None]
 
-    def of(u: Any) -> Any:
-        found = reader.predict_proba(u[:, : model.n_outputs])
-        return np.take_along_axis(found, own, axis=1)[:, 0]
+    def of(outputs: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(reader.predict_proba(outputs), own, axis=1)[:, 0]
 
     return {
-        "p_target": of(to_numpy(explainer._point.outputs)),
-        "loo_p_target": np.where(left_out.lost, np.nan, of(left_out.outputs)),
+        "p_target": of(study.outputs),
+        "loo_p_target": np.where(without.lost, np.nan, of(without.outputs)),
     }
 
 
-def _diagnostics(explainer: Any) -> tuple[dict[str, Any], str]:
+def _diagnostics(study: Study) -> tuple[dict[str, Any], str]:
     """Textbook columns where they are defined, else why not; the worst of the outputs."""
-    design = explainer._point.objective.design
+    design = study.objective.design
     if design.n_rows * (design.n_features + 13) > _MOST_NUMBERS:
         return {}, (
             "Leverage and Cook's distance are left out: their table would hold "
             f"{design.n_rows:,} x {design.n_features:,} coefficient changes."
         )
     try:
-        table = explainer.diagnostics()
+        table = answer(study, questions.diagnostics)
     except UnsupportedEstimatorError:
         return {}, (
             "Leverage, studentized residuals and Cook's distance are defined for least "

@@ -6,8 +6,9 @@ from typing import Any, final
 import numpy as np
 
 from skinfluence.exceptions import InvalidDataError
-from skinfluence.explainer._diagnostics import coefficient_names
 from skinfluence.refit import refuse_other_rows
+from skinfluence.study import Study
+from skinfluence.support import host_rows
 
 # Values shown of one row.
 _MOST = 12
@@ -44,34 +45,30 @@ class Values:
         return X[row]
 
 
-def is_training(explainer: Any, X: Any, y: Any) -> bool:
-    """Whether these are the explainer's own rows."""
+def is_training(study: Study, X: Any, y: Any) -> bool:
+    """Whether these are the training rows."""
     if X is None:
         return False
     try:
-        refuse_other_rows(explainer, X, y)
+        refuse_other_rows(study, X, y)
     except InvalidDataError:
         return False
     return True
 
 
-def values_of(explainer: Any, X_train: Any) -> Values:
-    """The training rows, checked to be those of the explainer if they are given."""
-    model = explainer._model
-    if X_train is not None:
-        refuse_other_rows(explainer, X_train, explainer._train_y)
-        if hasattr(X_train, "columns"):
-            names = [str(name) for name in X_train.columns]
-            frame = X_train if hasattr(X_train, "iloc") else X_train.to_numpy()
-            return Values(frame, names, None, True)
-        X = X_train.tocsr() if hasattr(X_train, "tocsr") else np.asarray(X_train)
-        plain = model.transformer is None
-        size = np.abs(model.parameters[0]).sum(axis=0) if plain else None
-        given = getattr(explainer, "feature_names_in_", None)
-        names = [f"x{j}" for j in range(X.shape[1])] if given is None else list(given)
-        return Values(X, names, size, True)
-    names = coefficient_names(model, getattr(explainer, "feature_names_in_", None))
-    X = explainer._point.objective.design.X
-    X = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
+def values_of(study: Study, X_train: Any) -> Values:
+    """The training rows, checked to be those of the study if they are given."""
+    model = study.model
     size = np.abs(model.parameters[0]).sum(axis=0)
-    return Values(X, names, size, model.transformer is None)
+    if X_train is None:
+        X = host_rows(study.objective.design.X)
+        return Values(X, study.coefficient_names, size, model.transformer is None)
+    refuse_other_rows(study, X_train, study.y)
+    if hasattr(X_train, "columns"):
+        names = [str(name) for name in X_train.columns]
+        frame = X_train if hasattr(X_train, "iloc") else X_train.to_numpy()
+        return Values(frame, names, None, True)
+    X = X_train.tocsr() if hasattr(X_train, "tocsr") else np.asarray(X_train)
+    given = getattr(study.features, "feature_names_in_", None)
+    names = [f"x{j}" for j in range(X.shape[1])] if given is None else list(given)
+    return Values(X, names, size if model.transformer is None else None, True)

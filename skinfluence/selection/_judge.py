@@ -8,8 +8,10 @@ import numpy as np
 
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.explainer import InfluenceExplainer
+from skinfluence.questions import left_out, reader_of
 from skinfluence.selection._path import StrengthPath
 from skinfluence.selection._warm_start import WarmStarted
+from skinfluence.study import Study, answer, study_of
 
 
 @final
@@ -31,12 +33,14 @@ class LeaveOneOutJudge:
             estimator = estimator.estimator
         if self.path is not None:
             u = self.path.outputs_of(estimator)
-            return self._score(self.path.explainer, u, np.zeros(len(u), dtype=bool))
+            return self._score(self.path.study, u, np.zeros(len(u), dtype=bool))
         explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
         explainer.fit(X, y, sample_weight=self.sample_weight)
-        return self._score(explainer, *explainer._loo_outputs())
+        study = study_of(explainer)
+        without = answer(study, left_out)
+        return self._score(study, without.outputs, without.lost)
 
-    def _score(self, explainer: InfluenceExplainer, u: Any, lost: Any) -> Any:
+    def _score(self, study: Study, u: np.ndarray, lost: np.ndarray) -> Any:
         """Score of outputs of rows without them; of those that can be deleted."""
         if np.all(lost):
             raise UnidentifiedDeletionError(
@@ -48,8 +52,8 @@ class LeaveOneOutJudge:
             name: value if value is None else np.asarray(value)[kept]
             for name, value in self.score_params.items()
         }
-        reader = explainer._reader("predict")
-        return self.scorer(reader, u[kept], explainer._train_y[kept], **params)
+        reader = reader_of(study, "predict")
+        return self.scorer(reader, u[kept], study.y[kept], **params)
 
 
 def takes_weights(scoring: Any) -> bool:

@@ -12,6 +12,7 @@ from skinfluence._rows import iterate
 from skinfluence._tolerances import LEAST_REMAINDER, MOST_CONDITION
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.selection._warm_start import last_step
+from skinfluence.study import Study, study_of
 
 
 @final
@@ -29,17 +30,17 @@ class StrengthPath:
        choosing a good ridge parameter. Technometrics 21. Section 2.
     """
 
-    explainer: InfluenceExplainer  # at the least strength
+    study: Study  # at the least strength
     strengths: list[float]
     outputs: Any  # (A, n, K) of each row without it
 
     @classmethod
-    def of(cls, explainer: InfluenceExplainer, strengths: list[float]) -> Self | None:
+    def of(cls, study: Study, strengths: list[float]) -> Self | None:
         """From the least strength; None where each needs a factor of its own."""
-        point: Any = explainer._point
-        if explainer.solver_ != "direct" or explainer.condition_ > MOST_CONDITION:
+        point, objective = study.point, study.objective
+        root = point.factor.inverse_root  # inv(H) = root root'
+        if root is None or point.factor.condition > MOST_CONDITION:
             return None
-        objective, root = point.objective, point.factor.root  # inv(H) = root root'
         P = objective.penalty.hessian_diagonal
         if len(root) != 1 or len(P) != 1 or root.shape[1] != root.shape[2]:
             return None
@@ -61,7 +62,7 @@ class StrengthPath:
                 return None
             u += (h / (1 - h))[..., None] * (u - y[:, None, :])
             found[:, rows, :] = u.transpose(1, 0, 2)
-        return cls(explainer, list(strengths), found)
+        return cls(study, list(strengths), found)
 
     def outputs_of(self, estimator: Any) -> Any:
         """Those of a candidate, (n, K)."""
@@ -100,6 +101,6 @@ def path_of(
         first.fit(X, y, **fit_params)
         explainer = InfluenceExplainer(first, prefit=True, deletion=deletion)
         explainer.fit(X, y, sample_weight=sample_weight)
-        return StrengthPath.of(explainer, strengths)
+        return StrengthPath.of(study_of(explainer), strengths)
     except (ValueError, TypeError):
         return None  # each candidate says for itself what is wrong

@@ -18,11 +18,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._delegation import DelegationMixin
+from skinfluence.deletion import DELETIONS
 from skinfluence.exceptions import (
     InvalidParameterError,
     UnfittedEstimatorError,
 )
-from skinfluence.explainer._parameters import DELETIONS
 from skinfluence.selection._judge import LeaveOneOutJudge, takes_weights
 from skinfluence.selection._path import StrengthPath, path_of, strengths_of
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm

@@ -46,6 +46,9 @@ class AbstractFactor(abc.ABC):
     Where H is singular, a symmetric generalised inverse stands for the inverse.
     """
 
+    inverse_root: Any = (
+        None  # (G or 1, D, r), ``inv(H) = root root'``, where there is one
+    )
     affordable: ClassVar[int] = 1000  # solves to spend on an estimate
     has_leverages: ClassVar[bool] = False  # ``row_blocks_of_inverse`` without a solve
     condition: float  # of H with unit diagonal, gauge apart

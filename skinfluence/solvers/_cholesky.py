@@ -104,6 +104,11 @@ class InverseRoot(AbstractFactor):
     shrinkage: Any = None  # (G or 1, r) diagonal of root' penalty'' root, in mean form
 
     @property
+    def inverse_root(self) -> Any:
+        """The root itself."""
+        return self.root
+
+    @property
     def affordable(self) -> int:  # type: ignore[override]
         """Solves that cost less than the factor did, where that is large."""
         size = int(self.root.shape[-2] * self.root.shape[-1])

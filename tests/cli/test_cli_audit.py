@@ -598,7 +598,7 @@ def test_groups_are_left_out_together_and_are_no_feature(pd, diabetes, capsys):
     assert "customer" not in summary["numeric_columns"]
     model = make_pipeline(StandardScaler(), Ridge(summary["model"]["alpha_"]))
     explainer = InfluenceExplainer(model).fit(X, y)
-    truth = explainer.group_delta(customer, X, y, aggregate="mean")
+    truth = explainer.group_delta(X, y, groups=customer, aggregate="mean")
     found = {int(group["group"]): group["loo_delta"] for group in summary["groups"]}
     np.testing.assert_allclose([found[k] for k in range(5)], truth, rtol=1e-6)
     assert [group["n_rows"] for group in summary["groups"]].count(88) == 3

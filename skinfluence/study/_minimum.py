@@ -1,12 +1,12 @@
 """How far a fitted model is from its minimum, and the way there."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skinfluence._array import array_namespace, moved, to_numpy
 from skinfluence._objective import Objective
+from skinfluence._warn import warn
 from skinfluence.exceptions import (
     NotConvergedWarning,
     NotStationaryWarning,
@@ -77,12 +77,11 @@ def at_minimum(
         point = expand(objective, theta, solver)
     _refuse_unbounded(has_no_minimum(objective, point.outputs))
     if point.factor.rank_deficient:
-        warnings.warn(
+        warn(
             "The rows do not determine all coefficients (columns are linearly "
             "dependent and not penalised). Predictions are not affected; coefficients "
             "and their deltas are those of minimum norm. Drop columns or penalise.",
             RankDeficientWarning,
-            stacklevel=6,
         )
     sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
     rows = moved(sampled, theta)
@@ -101,13 +100,12 @@ def at_minimum(
         )
         _refuse_unbounded(end.unbounded)
         if not end.converged:
-            warnings.warn(
+            warn(
                 f"Polishing stopped after {end.n_steps} Newton steps at "
                 f"{end.point.distance / max(typical, 1e-300):.1e} median deletion "
                 "effects from the minimum. Fit the model to a tighter tolerance, or "
                 "raise max_iter.",
                 NotConvergedWarning,
-                stacklevel=6,
             )
         point, n_steps = end.point, n_steps + end.n_steps
     if damping:
@@ -154,22 +152,20 @@ def _warn_if_far(
     distance: float, stationarity: float, noise: float, moves: bool
 ) -> None:
     if moves and distance > _FAR * noise:
-        warnings.warn(
+        warn(
             f"The fitted coefficients are {distance / noise:.1f} times the "
             "model's own sampling error away from the minimum of its objective on "
             "these rows: was the model fitted to other rows or weights, or stopped "
             "early? What follows explains the minimum on these rows. Pass the training "
             "rows and weights of the fit, or refit with prefit=False.",
             NotStationaryWarning,
-            stacklevel=6,
         )
     if not moves and stationarity > 1:
-        warnings.warn(
+        warn(
             f"The fitted coefficients are {stationarity:.1f} median deletion effects "
             "away from the minimum of their objective: deltas would mostly measure the "
             "optimiser's error. Use polish=True, or fit to a tighter tolerance.",
             NotStationaryWarning,
-            stacklevel=6,
         )
 
 

@@ -1,38 +1,17 @@
-"""What each training row did to the parameters, and the textbook's diagnostics."""
+"""What the training rows did to parameters, diagnostics and themselves: the methods."""
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import (
-    array_namespace,
-    device_of,
-)
-from skinfluence._rows import row_blocks, stream_blocks, training_blocks
-from skinfluence.deletion import Deltas
-from skinfluence.explainer._diagnostics import (
-    blocks_of,
-    coefficient_names,
-    filled,
-    framed,
-    refuse_other_models,
-)
-from skinfluence.explainer._residuals import speak_of_residuals
-from skinfluence.explainer._verdicts import Verdicts
-from skinfluence.influence import (
-    influence_on_parameters,
-    self_influence,
-)
-from skinfluence.support import checks
+from skinfluence import questions
+from skinfluence.explainer._answering import Answering
 
 
-class TrainingRowsMixin:
+class AboutRows(Answering):
     """Questions about the training rows alone, for ``InfluenceExplainer``."""
 
-    def param_influence(self: Any, rows: Any = None) -> Bunch:
+    def param_influence(self, rows: Any = None) -> Bunch:
         """Influence of training rows on the coefficients and intercepts.
 
         ``I_up,params(z_i) = -inv(H_bar) grad loss(z_i)``.
@@ -67,23 +46,9 @@ class TrainingRowsMixin:
         >>> pull.coef.shape, pull.intercept.shape
         ((2, 10), (2,))
         """
-        chosen, bounds = self._rows(rows), []
-        xp = array_namespace(self._point.theta)
+        return self._ask(questions.param_influence, rows)
 
-        def influence(some: Any) -> Any:
-            found = influence_on_parameters(self._point, some)
-            return found, self._error_bound(found, xp.zeros_like(found))
-
-        theta = self._blockwise(
-            chosen, influence, lambda some, bound: bounds.append(bound)
-        )
-        return Bunch(
-            **self._parameters(theta),
-            n_steps=self._here(np.zeros(theta.shape[0], dtype=np.int64)),
-            error_bound=xp.concat(bounds),
-        )
-
-    def loo_params(self: Any, rows: Any = None) -> Bunch:
+    def loo_params(self, rows: Any = None) -> Bunch:
         """Deletion deltas of the coefficients and intercepts: without minus with.
 
         Parameters
@@ -129,33 +94,9 @@ class TrainingRowsMixin:
         >>> bool(abs(without - refit.coef_).max() < 1e-8)
         True
         """
-        chosen = self._rows(rows)
-        verdicts = Verdicts()
-        deletion = self._deletion(self.n_train_ if chosen is None else len(chosen))
-        xp = array_namespace(self._point.theta)
-        parts, bounds = [], []
+        return self._ask(questions.loo_params, rows)
 
-        def deltas(some: Any) -> Any:
-            found = deletion.deltas(some)
-            bound = self._error_bound(found.theta, found.last_step)
-            return found.theta, (found._replace(theta=None, last_step=None), bound)
-
-        def note(some: Any, rest: tuple[Deltas, Any]) -> None:
-            verdicts.watch(some, rest[0])
-            parts.append(rest[0])
-            bounds.append(rest[1])
-
-        theta = self._blockwise(chosen, deltas, note)
-        verdicts.speak(strict=rows is not None)
-        speak_of_residuals(self._solver)
-        return Bunch(
-            **self._parameters(theta),
-            n_steps=xp.concat([part.n_steps for part in parts], axis=0),
-            error_bound=xp.concat(bounds, axis=0),
-            **_active_set_changes(parts),
-        )
-
-    def self_influence(self: Any) -> Any:
+    def self_influence(self) -> Any:
         """Influence of each training row on its own loss, ``-g_i' inv(H_bar) g_i``.
 
         Returns
@@ -174,13 +115,9 @@ class TrainingRowsMixin:
         >>> own.shape, bool((own <= 0).all())
         ((442,), True)
         """
-        return self._blockwise(
-            self._rows(None),
-            lambda some: (self_influence(self._point, some), None),
-            lambda some, rest: None,
-        )
+        return self._ask(questions.self_influence)
 
-    def diagnostics(self: Any) -> Any:
+    def diagnostics(self) -> Any:
         """Textbook diagnostics of every training row, in closed form.
 
         For least squares, ridge and generalized linear models, weights included; names
@@ -295,100 +232,76 @@ class TrainingRowsMixin:
         >>> np.asarray(columns["cooks_distance"]).round(2)
         array([0.56, 0.  , 0.05, 0.37, 2.25])
         """
-        check_is_fitted(self)
-        point = self._point
-        refuse_other_models(point, type(self._model.estimator).__name__)
-        verdicts = Verdicts()
-        blocks = blocks_of(
-            point,
-            self._solver,
-            self._deletion(self.n_train_),
-            self.deletion,
-            verdicts.watch,
-            alone=self._in_order,
-        )
-        table, names = filled(
-            blocks,
-            self.n_train_,
-            coefficient_names(self._model, getattr(self, "feature_names_in_", None)),
-            point.objective.design.has_intercept,
-        )
-        verdicts.speak()
-        speak_of_residuals(self._solver)
-        return framed(table, names, self.train_index_)
+        return self._ask(questions.diagnostics)
 
-    def _rows(self: Any, rows: Any) -> Any:
-        """Indices of training rows; None for all."""
-        check_is_fitted(self)
-        return None if rows is None else checks.indices(rows, self.n_train_)
+    def loo_predict(self, method: str = "predict") -> Any:
+        """Prediction of each training row by the model without it, without a refit.
 
-    def _blockwise(
-        self: Any,
-        rows: Any,
-        function: Callable[[Any], tuple[Any, Any]],
-        note: Callable[[Any, Any], None],
-    ) -> Any:
-        """Values of indices, or of all rows for None, block by block in one array.
+        As ``cross_val_predict(estimator, X, y, cv=LeaveOneOut(), method=method)``, with
+        transformers and class weights held as they were fitted.
 
-        ``function`` gives values and what ``note`` takes note of, in order.
+        Parameters
+        ----------
+        method : str, default="predict"
+            "predict", "predict_proba", "predict_log_proba" or "decision_function", as
+            far as the estimator has them.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
+            NaN for rows that cannot be deleted; for labels, which cannot be NaN, the
+            label that the model of all rows predicts.
+
+        Warns
+        -----
+        UnidentifiedDeletionWarning, SeparableDeletionWarning
+            If rows cannot be deleted.
+
+        Notes
+        -----
+        Cost: ``n d**2`` for "newton" and "jackknife"; no (n, d) array is made.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> y_without = explainer.loo_predict()
+        >>> refit = Ridge(alpha=0.1).fit(X[1:], y[1:])
+        >>> bool(abs(y_without[0] - refit.predict(X[:1])[0]) < 1e-8)
+        True
         """
-        design, place = self._point.objective.design, self._point.theta
-        layout = self._point.objective.layout
-        n_rows = self.n_train_ if rows is None else len(rows)
-        whole, width = None, layout.n_groups * layout.size
-        blocks = row_blocks(max(n_rows, 1), width, place=place)
-        if rows is None and design.is_wide_sparse:
-            blocks = training_blocks(design, width)
+        return self._ask(questions.loo_predict, method)
 
-        def found(block: slice) -> Any:
-            some = block if rows is None else self._here(rows[block])
-            return block, some, *function(some)
+    def loo_score(self, scoring: Any = None) -> float:
+        """Leave-one-out score of the model, without a refit.
 
-        for block, some, part, rest in stream_blocks(
-            found, blocks, design, width=width, alone=self._in_order
-        ):
-            if whole is None:
-                shape = (n_rows, *part.shape[1:])
-                whole = array_namespace(place).empty(
-                    shape, dtype=part.dtype, device=device_of(part)
-                )
-            whole[block, ...] = part
-            note(some, rest)
-        return whole
+        Parameters
+        ----------
+        scoring : str, callable or None, default=None
+            As in scikit-learn; None is the estimator's own ``score``, computed over all
+            leave-one-out predictions together.
 
-    def _parameters(self: Any, theta: Any) -> dict[str, Any]:
-        """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``."""
-        objective = self._point.objective
-        return self._model.shaped(
-            *objective.design.to_estimator(objective.layout.unpack(theta))
-        )
+        Returns
+        -------
+        score : float
+            Rows that cannot be deleted are left out.
 
-    def _error_bound(self: Any, theta: Any, last_step: Any) -> Any:
-        """Euclidean length of the last certified steps, and of rounding, (b,)."""
-        objective = self._point.objective
-        design, layout = objective.design, objective.layout
+        Raises
+        ------
+        UnidentifiedDeletionError
+            If no row can be deleted.
 
-        xp = array_namespace(theta)
-
-        def length(vectors: Any) -> Any:
-            coef, intercept = design.to_estimator(layout.unpack(vectors))
-            squared = xp.sum(coef**2, axis=(1, 2)) + xp.sum(intercept**2, axis=1)
-            return xp.sqrt(squared)
-
-        finite = xp.all(xp.isfinite(last_step), axis=(1, 2))
-        if not bool(xp.any(finite)):
-            return xp.full_like(theta[:, 0, 0], xp.inf)
-        zeros = xp.zeros_like(last_step)
-        certified = length(xp.where(finite[:, None, None], last_step, zeros))
-        size = length(theta) + length(self._point.theta[None, ...])
-        rounding = float(64 * np.finfo(float).eps * self.condition_**0.5) * size
-        bound = certified + rounding
-        return xp.where(finite, bound, xp.full_like(bound, xp.inf))
-
-
-def _active_set_changes(parts: list[Deltas]) -> dict[str, Any]:
-    """The flags of all rows by their name, where the penalty has corners."""
-    flags = [part.active_set_changes for part in parts]
-    if flags[0] is None:
-        return {}
-    return dict(active_set_changes=array_namespace(flags[0]).concat(flags))
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import Ridge
+        >>> from skinfluence import InfluenceExplainer
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> explainer = InfluenceExplainer(Ridge(alpha=0.1)).fit(X, y)
+        >>> round(explainer.score(X, y), 2), round(explainer.loo_score(scoring="r2"), 2)
+        (0.51, 0.49)
+        """
+        return self._ask(questions.loo_score, scoring)

@@ -1,0 +1,205 @@
+"""What groups of training rows did: customers, annotators, days, folds."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import check_cv
+
+from skinfluence._array import array_namespace, to_numpy
+from skinfluence._rows import row_blocks
+from skinfluence.exceptions import InvalidParameterError
+from skinfluence.influence import changes, group_gradients, linear_changes
+from skinfluence.questions._left_out import reader_of, without_lost
+from skinfluence.study import Asked, Study, verdicts
+from skinfluence.support import checks
+
+
+class Groups(NamedTuple):
+    """Groups of training rows, in the order of an answer's columns."""
+
+    members: list[np.ndarray]  # indices of the rows of each
+    labels: np.ndarray  # of the groups; 0, 1, ... where they came as lists of rows
+
+    @property
+    def names(self) -> list[str]:
+        """How messages call them."""
+        return [f"group {label!s}" for label in self.labels]
+
+
+def group_influence(
+    study: Study,
+    X: Any,
+    y: Any = None,
+    *,
+    groups: Any,
+    on: str = "auto",
+    aggregate: str | None = None,
+) -> Any:
+    """See ``InfluenceExplainer.group_influence``."""
+    checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
+    asked, members = study.asked(X, y, on), groups_of(groups, study.n_train).members
+    point, parts = study.point, []
+    for block in _group_blocks(study, len(members)):
+        some = [study.here(rows) for rows in members[block]]
+        gradients = -point.objective.weight_sum * group_gradients(point, some)
+        theta = point.factor.steps(gradients)
+        parts.append(
+            [
+                linear_changes(point, theta, asked.design, q, aggregate)
+                for q in asked.quantities
+            ]
+        )
+    return _side_by_side(parts)
+
+
+def group_delta(
+    study: Study,
+    X: Any,
+    y: Any = None,
+    *,
+    groups: Any,
+    on: str = "auto",
+    aggregate: str | None = None,
+) -> Any:
+    """See ``InfluenceExplainer.group_delta``."""
+    checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
+    asked = study.asked(X, y, on)
+    return group_delta_on(
+        study, asked, groups=groups_of(groups, study.n_train), aggregate=aggregate
+    )
+
+
+def group_delta_on(
+    study: Study, asked: Asked, *, groups: Groups, aggregate: str | None
+) -> Any:
+    """The same on points that are at hand."""
+    members, names = groups.members, groups.names
+    refuse_all(members, names, to_numpy(study.objective.weight))
+    deletion, parts = study.deletion(len(members)), []
+    effect = linear_changes if deletion.linear else changes
+    for block in _group_blocks(study, len(members)):
+        deltas = deletion.group_deltas([study.here(rows) for rows in members[block]])
+        verdicts().note_groups(names[block], deltas)
+        values = [
+            effect(study.point, deltas.theta, asked.design, q, aggregate)
+            for q in asked.quantities
+        ]
+        if aggregate:  # shares of the mean or sum, block of points by block
+            xp = array_namespace(deltas.theta)
+            values = [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
+        parts.append(values)
+    return _side_by_side(parts)
+
+
+def cv_predict(
+    study: Study, cv: Any = None, *, groups: Any = None, method: str = "predict"
+) -> Any:
+    """See ``InfluenceExplainer.cv_predict``."""
+    reader, n, objective = reader_of(study, method), study.n_train, study.objective
+    tests = _test_folds(study, cv, groups)
+    held_out = [others(train, n) for train, _ in tests]
+    names = [f"fold {i}" for i in range(len(tests))]
+    refuse_all(held_out, names, to_numpy(objective.weight))
+    deletion, u = study.deletion(len(tests)), np.array(study.outputs)
+    for name, rows, (_, test) in zip(names, held_out, tests, strict=True):
+        deltas = deletion.group_deltas([study.here(rows)])
+        verdicts().note_groups([name], deltas)
+        B = objective.layout.unpack(deltas.theta[0, ...])  # (K, q)
+        moves = to_numpy(objective.design.block(study.here(test)) @ B.T)
+        u[test] += moves[:, : u.shape[1]]
+    lost = np.isnan(u).any(axis=1)
+    u[lost] = study.outputs[lost]
+    return without_lost(study, getattr(reader, method)(u), method, lost)
+
+
+def groups_of(groups: Any, n_train: int) -> Groups:
+    """Rows and labels of each group, from labels of rows or lists of rows."""
+    if isinstance(groups, list | tuple) and len(groups) and np.ndim(groups[0]) == 1:
+        listed = [_members(rows, i, n_train) for i, rows in enumerate(groups)]
+        return Groups(listed, np.arange(len(listed)))
+    labels = to_numpy(groups)
+    if labels.shape != (n_train,):
+        raise InvalidParameterError(
+            f"groups must hold one label for each of the {n_train} training rows, or be "
+            f"a list of arrays of row numbers; got shape {labels.shape}."
+        )
+    if np.any(labels != labels):
+        raise InvalidParameterError(
+            "groups must not hold missing labels (NaN). Give rows without a group a "
+            "label of their own, or pass lists of row numbers."
+        )
+    try:
+        unique, codes = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise InvalidParameterError(
+            "groups must hold labels that can be sorted, all numbers or all texts; got "
+            f"{labels[:3].tolist()}, ..."
+        ) from error
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))[:-1]
+    return Groups(list(np.split(order, ends)), unique)
+
+
+def _members(rows: Any, i: int, n_train: int) -> np.ndarray:
+    rows = to_numpy(rows)
+    if len(rows) == 0 or (rows.dtype == bool and not np.any(rows)):
+        raise InvalidParameterError(
+            f"Group {i} is empty: give each group at least one training row."
+        )
+    return np.unique(checks.indices(rows, n_train))
+
+
+def others(rows: np.ndarray, n: int) -> np.ndarray:
+    """Indices of all other rows."""
+    return np.setdiff1d(np.arange(n), rows)
+
+
+def refuse_all(
+    members: Sequence[np.ndarray], names: Sequence[str], weight: np.ndarray
+) -> None:
+    """Refuse groups that leave no row of positive weight."""
+    n_present = np.count_nonzero(weight)
+    for rows, name in zip(members, names, strict=True):
+        if np.count_nonzero(weight[rows]) == n_present:
+            raise InvalidParameterError(
+                f"The {name} holds all {n_present} training rows (of positive weight): "
+                "without it no row is left. Delete smaller groups."
+            )
+
+
+def _test_folds(
+    study: Study, cv: Any, groups: Any
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of training and test rows; the tests are a partition."""
+    n = study.n_train
+    if np.ndim(cv) == 1 and len(cv) == n and np.ndim(cv[0]) == 0:
+        tests = groups_of(cv, n).members
+        return [(others(test, n), test) for test in tests]
+    classifies = is_classifier(study.model.estimator)
+    try:
+        splitter = check_cv(cv, study.y, classifier=classifies)
+    except ValueError as error:
+        raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
+    with checks.data_errors():
+        folds = list(splitter.split(np.zeros(n), study.y, groups))
+    tested = np.concatenate([test for _, test in folds])
+    if len(tested) != n or not np.array_equal(np.sort(tested), np.arange(n)):
+        raise InvalidParameterError(
+            f"cv must test every training row once; its {len(folds)} folds test "
+            f"{len(tested)} rows ({len(np.unique(tested))} different) of {n}. Use a "
+            "splitter that partitions the rows, such as KFold."
+        )
+    return folds
+
+
+def _group_blocks(study: Study, n_groups: int) -> list[slice]:
+    return row_blocks(n_groups, study.vector_length, place=study.point.theta)
+
+
+def _side_by_side(parts: list[list[Any]]) -> Any:
+    """Values by block of groups and by quantity, as one array."""
+    xp = array_namespace(parts[0][0])
+    columns = [xp.concat(column, axis=-1) for column in zip(*parts, strict=True)]
+    return columns[0] if len(columns) == 1 else xp.concat(columns, axis=-1)

@@ -1,0 +1,119 @@
+"""Predictions and scores of the training rows by the model without them."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer
+
+from skinfluence._array import like, to_numpy
+from skinfluence._rows import stream_blocks, training_blocks
+from skinfluence.deletion import Deltas
+from skinfluence.exceptions import UnidentifiedDeletionError
+from skinfluence.study import Study, verdicts
+from skinfluence.support import checks
+
+_METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What the models without each row say about it. Host arrays."""
+
+    study: Study
+    outputs: np.ndarray  # (n, K); of rows that cannot be deleted, those of the full fit
+    lost: np.ndarray  # (n,) bool: rows that cannot be deleted
+
+    def losses(self) -> np.ndarray:
+        """Each row's own loss without it, (n,), NaN where it cannot be deleted."""
+        objective = self.study.objective
+        outputs = np.array(to_numpy(self.study.point.outputs))
+        outputs[:, : self.outputs.shape[1]] = self.outputs  # a fitted scale stays
+        values = objective.loss.value(
+            objective.targets, like(outputs, objective.targets)
+        )
+        return np.where(self.lost, np.nan, to_numpy(values))
+
+    def predictions(self) -> np.ndarray:
+        """Each row's prediction without it, in the shape of y."""
+        return self.study.predicted(self.outputs)
+
+    def contradicts(self) -> np.ndarray:
+        """Rows whose label is not the one predicted without them, (n,) bool."""
+        wrong = self.predictions() != self.study.y
+        return wrong.reshape(len(wrong), -1).any(axis=1) & ~self.lost
+
+
+def left_out(study: Study) -> LeftOut:
+    """Outputs of each row by the model without it; no (n, d) array is made."""
+    deletion, objective = study.deletion(study.n_train), study.objective
+    design, layout = objective.design, objective.layout
+    outputs = np.array(study.outputs)
+    lost = np.zeros(study.n_train, dtype=bool)
+
+    def asked(rows: slice) -> tuple[slice, Any, Deltas]:
+        u, unidentified, unbounded = deletion.outputs(rows)
+        missed = deletion.missed_changes(rows)
+        flags = Deltas(None, None, None, None, unidentified, unbounded, None, missed)
+        return rows, u, flags
+
+    blocks = training_blocks(design, layout.n_outputs * layout.size)
+    for rows, u, flags in stream_blocks(
+        asked, blocks, design, width=design.width, alone=study.in_order
+    ):
+        verdicts().note_rows(rows, flags)
+        lost[rows] = to_numpy(flags.unidentified | flags.unbounded)
+        kept = to_numpy(u)[:, : outputs.shape[1]]
+        outputs[rows] = np.where(lost[rows, None], outputs[rows], kept)
+    return LeftOut(study, outputs, lost)
+
+
+def loo_predict(study: Study, method: str = "predict") -> Any:
+    """See ``InfluenceExplainer.loo_predict``."""
+    reader = reader_of(study, method)
+    without = left_out(study)
+    predictions = getattr(reader, method)(without.outputs)
+    return without_lost(study, predictions, method, without.lost)
+
+
+def loo_score(study: Study, scoring: Any = None) -> float:
+    """See ``InfluenceExplainer.loo_score``."""
+    return score_of(left_out(study), scoring)
+
+
+def score_of(without: LeftOut, scoring: Any = None) -> float:
+    """The score of left-out outputs that are at hand."""
+    study, lost = without.study, without.lost
+    reader = reader_of(study, "predict")
+    if np.all(lost):
+        raise UnidentifiedDeletionError(
+            "No row has a leave-one-out prediction: without any one of the "
+            f"{study.n_train} rows the others do not determine the model. Penalise "
+            "it, or drop features."
+        )
+    outputs, y = without.outputs[~lost], study.y[~lost]
+    if scoring is None:
+        return float(reader.score(outputs, y))
+    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    return float(scorer(reader, outputs, y))
+
+
+def reader_of(study: Study, method: str) -> BaseEstimator:
+    """The estimator that reads linear outputs in place of X, if it has the method."""
+    reader = study.model.on_outputs()
+    offered = tuple(name for name in _METHODS if hasattr(reader, name))
+    checks.one_of("method", method, offered)
+    return reader
+
+
+def without_lost(study: Study, predictions: Any, method: str, lost: np.ndarray) -> Any:
+    """Predictions, NaN for lost rows where they are no labels, beside the rows."""
+    if isinstance(predictions, list):  # one per output
+        return [without_lost(study, part, method, lost) for part in predictions]
+    labels = method == "predict" and study.classifies
+    if predictions.dtype.kind == "f" and not labels:
+        predictions[lost] = np.nan
+    is_number = predictions.dtype.kind in "fiub"
+    return study.here(predictions) if is_number else predictions

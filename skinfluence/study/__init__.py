@@ -1,0 +1,30 @@
+"""The study: a fitted model at its minimum, ready to be asked, and what it says aloud."""
+
+from skinfluence.study._minimum import NEGLIGIBLE, Minimum, at_minimum
+from skinfluence.study._study import (
+    Asked,
+    Options,
+    Studied,
+    Study,
+    TrainingFeatures,
+    answer,
+    remembering,
+    study_of,
+)
+from skinfluence.study._verdicts import listening, verdicts
+
+__all__ = [
+    "NEGLIGIBLE",
+    "Asked",
+    "Minimum",
+    "Options",
+    "Studied",
+    "Study",
+    "TrainingFeatures",
+    "answer",
+    "at_minimum",
+    "listening",
+    "remembering",
+    "study_of",
+    "verdicts",
+]

@@ -1,0 +1,293 @@
+"""A fitted model and its training rows, ready to be asked."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import (
+    Any,
+    Concatenate,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    final,
+)
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from skinfluence._array import Array, array_namespace, is_foreign, moved, to_numpy
+from skinfluence._design import Design
+from skinfluence._objective import Objective
+from skinfluence._progress import Progress
+from skinfluence.deletion import AbstractDeletion, deletion_for
+from skinfluence.influence import AbstractQuantity, Loss, Output, Response
+from skinfluence.solvers import AbstractSolver, Point
+from skinfluence.study._domain import refuse_outside_domain
+from skinfluence.study._minimum import Minimum
+from skinfluence.study._verdicts import listening
+from skinfluence.support import AnyModel, checks
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """What the constructor of an explainer says about answers."""
+
+    deletion: str
+    tol: float
+    max_iter: int
+    polish: bool | float = True
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
+
+
+@final
+class TrainingFeatures(BaseEstimator):
+    """What X has to look like: features as those that the training rows had.
+
+    Named for scikit-learn's messages: "X has 3 features, but TrainingFeatures is
+    expecting 4 features as input."
+    """
+
+    @classmethod
+    def of(cls, explainer: BaseEstimator) -> Self:
+        """The features that an explainer was fitted with."""
+        features = cls()
+        features.n_features_in_ = explainer.n_features_in_
+        if hasattr(explainer, "feature_names_in_"):
+            features.feature_names_in_ = explainer.feature_names_in_
+        return features
+
+    @classmethod
+    def unnamed(cls, n_features: int) -> Self:
+        """So many features without names."""
+        features = cls()
+        features.n_features_in_ = n_features
+        return features
+
+
+class Asked(NamedTuple):
+    """Test points, and the quantities asked about each of them."""
+
+    design: Design
+    quantities: list[AbstractQuantity]
+
+    def part(self, points: slice) -> "Asked":
+        """The same about a slice of the points."""
+        if points == slice(0, self.design.n_rows):
+            return self
+        quantities = [quantity.at(points) for quantity in self.quantities]
+        return Asked(self.design.part(points), quantities)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A fitted model at the minimum of its objective on its training rows.
+
+    All that a question needs, and nothing of the explainer that offers it.
+    """
+
+    minimum: Minimum
+    model: AnyModel
+    solver: AbstractSolver
+    options: Options
+    y: np.ndarray  # training targets as the user gave them
+    labels: np.ndarray  # (n,) of the training rows
+    features: TrainingFeatures
+    memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
+
+    @property
+    def point(self) -> Point:
+        """The minimum: objective, parameters, curvature and its factor."""
+        return self.minimum.point
+
+    @property
+    def objective(self) -> Objective:
+        """The objective on the training rows."""
+        return self.minimum.point.objective
+
+    @property
+    def n_train(self) -> int:
+        """Number of training rows."""
+        return self.objective.n_rows
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are labels."""
+        return is_classifier(self.model.estimator)
+
+    @property
+    def picks_class(self) -> bool:
+        """Whether a prediction is one class, and not several labels."""
+        return self.classifies and self.y.ndim == 1
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Labels of the classes; classifiers only."""
+        return to_numpy(self.model.estimator.classes_)
+
+    @property
+    def n_columns(self) -> int:
+        """Quantities of each point where no target is given."""
+        return 1 if self.picks_class else self.model.n_outputs
+
+    @property
+    def vector_length(self) -> int:
+        """Entries of one vector of parameters."""
+        return self.objective.layout.n_groups * self.objective.layout.size
+
+    @property
+    def in_order(self) -> bool:
+        """Whether blocks of rows are to be asked for one after the other.
+
+        Exact deletions report progress, and iterations keep notes of their residuals.
+        """
+        return self.options.deletion == "exact" or self.solver.residuals is not None
+
+    def here(self, values: Any) -> Any:
+        """Values of the host in the namespace and on the device of the rows."""
+        return moved(values, self.point.theta)
+
+    def deletion(self, n_deletions: int) -> AbstractDeletion:
+        """What deletes rows and groups, by the constructor's name for it."""
+        options = self.options
+        return deletion_for(
+            options.deletion,
+            self.point,
+            self.solver,
+            typical=self.minimum.typical,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            progress=Progress("exact deletion", n_deletions, verbose=options.verbose),
+        )
+
+    # --- test points -------------------------------------------------------------------
+
+    def asked(self, X: Any, y: Any = None, on: str = "auto") -> Asked:
+        """Test points, and what is asked about them."""
+        checks.one_of("on", on, ("auto", "loss", "prediction", "decision"))
+        design, objective = self.design_of(X), self.objective
+        if on == "loss" or (on == "auto" and y is not None):
+            refuse_outside_domain(self.point, design)
+            return Asked(design, [Loss(objective.loss, self.targets_of(X, y))])
+        return Asked(design, self._outputs_of(design, on))
+
+    def about_training(self, rows: np.ndarray) -> Asked:
+        """The loss of training rows, taken as test points."""
+        objective, indices = self.objective, self.here(rows)
+        targets = array_namespace(indices).take(objective.targets, indices, axis=0)
+        loss = Loss(objective.loss, targets)
+        return Asked(objective.design.picked(indices), [loss])
+
+    def design_of(self, X: Any) -> Design:
+        """Points X in the coordinates of the training rows."""
+        reads_X = self.model.transformer is None
+        rows = checks.rows(self.features, X, reset=False, reads_X=reads_X)
+        if not reads_X:
+            with checks.data_errors():
+                rows = checks.transformed(self.model.transformed(rows))
+        design = self.objective.design
+        if hasattr(rows, "tocsr"):
+            rows = rows.toarray() if is_foreign(design.centre) else rows
+        return design.of(rows if hasattr(rows, "tocsr") else self.here(rows))
+
+    def targets_of(self, X: Any, y: Any) -> Any:
+        """Targets of points as the loss reads them."""
+        y = checks.targets(X, y, classifier=self.classifies)
+        return self.here(self.model.targets(y))
+
+    def _outputs_of(self, design: Design, on: str) -> list[AbstractQuantity]:
+        objective, theta = self.objective, self.point.theta
+        xp, K = array_namespace(theta), objective.layout.n_outputs
+        eye = self.here(np.eye(K))
+        if self.picks_class:
+            u = replace(objective, design=design).outputs(theta)
+            return [Output(xp.take(eye, xp.argmax(u, axis=1), axis=0))]
+        columns = [  # a fitted scale is no prediction
+            xp.broadcast_to(eye[k, :], (design.n_rows, K))
+            for k in range(self.model.n_outputs)
+        ]
+        if on == "decision" or self.classifies:
+            return [Output(column) for column in columns]
+        return [Response(objective.loss, column) for column in columns]
+
+    # --- parameters, predictions ---------------------------------------------------------
+
+    def parameters(self, theta: Array) -> dict[str, Any]:
+        """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``."""
+        layout = self.objective.layout
+        return self.model.shaped(
+            *self.objective.design.to_estimator(layout.unpack(theta))
+        )
+
+    @cached_property
+    def coefficient_names(self) -> list[str]:
+        """Features that the linear model reads, ``x0``, ``x1``, ... without names."""
+        transformer = self.model.transformer
+        names = getattr(self.features, "feature_names_in_", None)
+        if transformer is not None:
+            try:
+                names = transformer.get_feature_names_out(names)
+            except (AttributeError, ValueError):  # some transformer names nothing
+                names = None
+        if names is None:
+            names = [f"x{j}" for j in range(self.model.parameters[0].shape[1])]
+        return [str(name) for name in names]
+
+    @cached_property
+    def outputs(self) -> np.ndarray:
+        """Linear outputs of the training rows, (n, K), a fitted scale left out; host."""
+        return to_numpy(self.point.outputs)[:, : self.model.n_outputs]
+
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Predictions from linear outputs (n, K), in the shape of y."""
+        return np.reshape(self.model.on_outputs().predict(outputs), self.y.shape)
+
+
+class Studied(Protocol):
+    """What ``study_of`` reads: a fitted ``InfluenceExplainer``."""
+
+    _study: Study
+
+
+def study_of(explainer: Studied) -> Study:
+    """The study that a fitted explainer holds."""
+    check_is_fitted(explainer)
+    return explainer._study
+
+
+Explainer = TypeVar("Explainer", bound=Studied)
+
+
+def remembering(explainer: Explainer) -> Explainer:
+    """A shallow copy of a fitted explainer that answers a question of all rows once."""
+    twin = copy.copy(explainer)
+    twin._study = replace(study_of(explainer), memory={})
+    return twin
+
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+def answer(
+    study: Study,
+    question: Callable[Concatenate[Study, P], Answer],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Answer:
+    """The answer to a question; what its deletions have to say is said once."""
+    known = study.memory if not (args or kwargs) else None
+    if known is not None and question in known:
+        return known[question]
+    with listening(study.solver):
+        found = question(study, *args, **kwargs)
+    if known is not None:
+        known[question] = found
+    return found

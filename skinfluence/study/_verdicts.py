@@ -1,0 +1,173 @@
+"""Deletions without an answer: one warning in bulk, an error when asked by name.
+
+Questions note the flags of what they delete; ``listening`` says it once, at their end.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, final
+
+import numpy as np
+
+from skinfluence._array import Rows, to_numpy
+from skinfluence._warn import listed, warn
+from skinfluence.deletion import Deltas
+from skinfluence.exceptions import (
+    ActiveSetWarning,
+    NotConvergedWarning,
+    SeparableDataError,
+    SeparableDeletionWarning,
+    SkinfluenceError,
+    UnidentifiedDeletionError,
+    UnidentifiedDeletionWarning,
+)
+from skinfluence.solvers import AbstractSolver
+
+
+class _Verdict(NamedTuple):
+    """What one kind of flag means, and whether a delta exists all the same."""
+
+    text: str  # with the names of what was deleted
+    category: type[Warning]
+    error: type[SkinfluenceError] | None = None  # where the delta does not exist
+    lacks: str = ""  # what such rows have
+
+
+_VERDICTS = {
+    "unidentified": _Verdict(
+        "{}: the other rows do not determine the model. Penalise the model, "
+        "drop the features that only these rows carry, or use deletion='jackknife', "
+        "which never deletes.",
+        UnidentifiedDeletionWarning,
+        UnidentifiedDeletionError,
+        "leverage 1",
+    ),
+    "unbounded": _Verdict(
+        "{}: a class is absent from the other rows, or they can be separated. "
+        "Penalise the model (a finite C), or use "
+        "deletion='jackknife', which never deletes.",
+        SeparableDeletionWarning,
+        SeparableDataError,
+        "no finite refit",
+    ),
+    "late": _Verdict(
+        "{} did not converge: the error is larger than that of others. With "
+        "deletion='exact', raise max_iter, and see error_bound of loo_params; those of "
+        "'halley' have kept their Newton step: use 'exact'.",
+        NotConvergedWarning,
+    ),
+    "missed_changes": _Verdict(
+        "{} would change the active set: a coefficient would become "
+        "zero, or cease to be, which the deltas do not see. Fit with deletion='exact', "
+        "which follows the change; loo_params().active_set_changes tells which rows.",
+        ActiveSetWarning,
+    ),
+}
+
+
+@final
+class Verdicts:
+    """The flags of deletions so far, by kind and by the name of what was deleted."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[int]] = {kind: [] for kind in _VERDICTS}
+        self._groups: dict[str, list[str]] = {kind: [] for kind in _VERDICTS}
+
+    def note_rows(self, rows: Rows, deltas: Deltas) -> None:
+        """Take note of deletions of single rows, by a slice or indices."""
+        self._note(_indices(rows), deltas, self._rows)
+
+    def note_groups(self, names: Sequence[str], deltas: Deltas) -> None:
+        """Take note of deletions of groups, by their names."""
+        self._note(np.asarray(names, dtype=object), deltas, self._groups)
+
+    def _note(self, labels: np.ndarray, deltas: Deltas, noted: dict[str, list]) -> None:
+        for kind, mask in _flags(deltas).items():
+            if mask is not None:
+                noted[kind] += labels[mask].tolist()
+
+    def refuse(self) -> None:
+        """Raise for the first kind of row that has no delta."""
+        for kind, verdict in _VERDICTS.items():
+            if verdict.error is not None and (text := self._text(kind)):
+                raise verdict.error(text)
+
+    def warn(self) -> None:
+        """Warn, once for each kind."""
+        for kind, verdict in _VERDICTS.items():
+            if text := self._text(kind):
+                lost = " The deltas are NaN." if verdict.error is not None else ""
+                warn(text + lost, verdict.category)
+
+    def _text(self, kind: str) -> str:
+        """What is to be said of this kind; empty where nothing is."""
+        rows, groups = sorted(self._rows[kind]), self._groups[kind]
+        if not (rows or groups):
+            return ""
+        named = listed(groups)
+        if rows:
+            named = f"{'row' if len(rows) == 1 else 'rows'} {listed(rows)}"
+        if _VERDICTS[kind].error is None:
+            count = len(rows) or len(groups)
+            subject = f"{count} deletion{'s' if count > 1 else ''} of {named}"
+        elif rows:
+            verb = "has" if len(rows) == 1 else "have"
+            subject = f"{named.capitalize()} {verb} {_VERDICTS[kind].lacks}"
+        else:
+            subject = f"There is no fit without {named}"
+        return _VERDICTS[kind].text.format(subject)
+
+
+def _indices(rows: Rows) -> np.ndarray:
+    if isinstance(rows, slice):
+        return np.arange(rows.start, rows.stop)
+    return to_numpy(rows)
+
+
+def _flags(deltas: Deltas) -> dict[str, np.ndarray | None]:
+    """Masks by kind of verdict; None where the deletion does not tell."""
+    unbounded = to_numpy(deltas.unbounded)
+    missed, converged = deltas.missed_changes, deltas.converged
+    return {
+        "unidentified": to_numpy(deltas.unidentified),
+        "unbounded": unbounded,
+        "late": None if converged is None else ~to_numpy(converged) & ~unbounded,
+        "missed_changes": None if missed is None else to_numpy(missed),
+    }
+
+
+_listening: ContextVar[Verdicts] = ContextVar("verdicts of the question being answered")
+
+
+def verdicts() -> Verdicts:
+    """Those of the question that is being answered."""
+    return _listening.get()
+
+
+@contextmanager
+def listening(solver: AbstractSolver) -> Iterator[Verdicts]:
+    """Collect the verdicts of a question, and say at its end what has to be said."""
+    collected = Verdicts()
+    token = _listening.set(collected)
+    try:
+        yield collected
+    finally:
+        _listening.reset(token)
+    collected.warn()
+    warn_of_residuals(solver)
+
+
+def warn_of_residuals(solver: AbstractSolver) -> None:
+    """Warn, once, about columns that an iterative solver could not finish."""
+    residuals = solver.residuals
+    if residuals is None or residuals.n_late == 0:
+        return
+    n_late, residuals.n_late = residuals.n_late, 0
+    warn(
+        f"solver={solver.name!r} stopped before its tolerance in {n_late} of "
+        f"{residuals.n_columns} columns; the largest relative residual is "
+        f"{residuals.largest:.1e}. Penalise more, add damping, or use solver='direct' or "
+        "'dual' where their factors fit in memory.",
+        NotConvergedWarning,
+    )
