@@ -33,7 +33,23 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from skinfluence.losses import HalfMultinomialLoss
+from skinfluence.losses import (
+    Binomial,
+    CLogLog,
+    Gamma,
+    Gaussian,
+    HalfMultinomialLoss,
+    Identity,
+    InverseGaussian,
+    Log,
+    Logit,
+    LogLog,
+    NegativeBinomial,
+    Poisson,
+    Power,
+    Probit,
+    Tweedie,
+)
 
 # --- data ---
 
@@ -610,6 +626,10 @@ def _positive(rng, n):
     return rng.gamma(2.0, size=(n, 1))
 
 
+def _positive_or_zero(rng, n):
+    return rng.gamma(2.0, size=(n, 1)) * rng.integers(2, size=(n, 1))
+
+
 def _one_number(rng, n):
     return rng.normal(size=(n, 1))
 
@@ -634,9 +654,55 @@ class LossSample:
 
     targets: Any
     n_outputs: int = 1
+    scale: float = 1.0  # of the outputs
+    is_straight: bool = True  # nearly, far out
     farthest: float = 800.0  # the largest outputs at which the loss is finite
     options: tuple[dict[str, Any], ...] = ({},)  # of the constructor
     within: Any = lambda u: u  # any outputs to ones that have a finite loss
+
+
+# Families and what makes targets of theirs; each is tested with each link.
+FAMILIES = {
+    Gaussian(): _one_number,
+    Binomial(): _shares,
+    Poisson(): _counts,
+    Gamma(): _positive,
+    InverseGaussian(): _positive,
+    Tweedie(-1.0): _one_number,
+    Tweedie(1.5): _positive_or_zero,
+    NegativeBinomial(0.7): _counts,
+}
+LINKS = [
+    *(Identity(), Log(), Logit(), Probit(), CLogLog(), LogLog()),
+    *(Power(power) for power in (-2.0, -1.0, 0.5, 1.5)),
+]
+
+
+def _between(ends):
+    """A function that takes any outputs well within an interval."""
+    low, high = ends
+    if np.isinf(low) and np.isinf(high):
+        return lambda u: u
+    if np.isinf(high):
+        return lambda u: low + 0.8 + np.abs(u)
+    if np.isinf(low):
+        return lambda u: high - 0.8 - np.abs(u)
+    return lambda u: low + (high - low) * (0.5 + 0.2 * np.tanh(u))
+
+
+def sample_of(loss):
+    """Targets and outputs at which a loss is tested."""
+    sample = LOSS_SAMPLES[type(loss).__name__]
+    if sample.targets is not None:
+        return sample
+    family, link = loss.family, loss.link
+    return LossSample(
+        FAMILIES[family],
+        scale=0.4,
+        is_straight=family == Binomial() and not loss.bounded_domain,
+        farthest=300.0 if link == Log() else 800.0,
+        within=_between(link.outputs(family.lower, family.upper)),
+    )
 
 
 # By the name of each class in skinfluence.losses; a new loss is one line here.
@@ -651,6 +717,12 @@ LOSS_SAMPLES = {
         _positive,
         options=_powers(-1.0, 1.0, 1.5, 2.0, 3.0),
         within=lambda u: np.abs(u) + 0.3,
+    ),
+    "ExponentialFamilyLoss": LossSample(
+        None,
+        options=tuple(
+            {"family": family, "link": link} for family in FAMILIES for link in LINKS
+        ),
     ),
     "HuberLoss": LossSample(_numbers, n_outputs=2, options=({"epsilon": 0.4},)),
     "HuberScaleLoss": LossSample(

@@ -812,6 +812,8 @@ class LogCoshRegressor(RegressorMixin, BaseEstimator):
 class LogCosh(AbstractLoss):
     """``log(cosh(u - y))``."""
 
+    convex = True
+
     def n_groups(self, n_outputs):
         return n_outputs
 

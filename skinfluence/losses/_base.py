@@ -1,7 +1,6 @@
 """The contract of a loss."""
 
 import abc
-from typing import Any, ClassVar
 
 from skinfluence._array import Array, array_namespace, device_of
 
@@ -20,7 +19,7 @@ def are_small(moves: Array, *, curved: bool = False) -> bool:
     return bool((xp.max(moves) <= most) & (xp.min(moves) >= -most))
 
 
-def curved_exp(moves: Array) -> Any:
+def curved_exp(moves: Array) -> Array:
     """``exp(move) - 1 - move`` of small moves, to the last digits of float32."""
     total = moves / _FACTORIALS[0]
     for factorial in _FACTORIALS[1:]:
@@ -33,48 +32,93 @@ def curved_exp(moves: Array) -> Any:
 class AbstractLoss(abc.ABC):
     """Loss of one row, never weighted, as a function of its linear outputs.
 
-    Arrays may carry any leading axes: ``y`` is ``(..., K_y)`` and ``u`` is ``(..., K)``,
-    broadcast against each other, so that one row can be asked at many outputs at once.
+    Derive from it, as a frozen dataclass, to add a loss. ``n_groups``, ``value``,
+    ``gradient``, ``hessian`` and ``convex`` have no default. The others are optional: a
+    question that needs one that is missing is refused.
+
+    Arrays may have any leading axes: ``y`` is ``(..., K_y)`` and ``u`` is ``(..., K)``,
+    broadcast against each other, so that one row can be evaluated at many outputs.
 
     The K outputs fall into G groups of Kb that the second derivatives couple: K groups
     of one (several regression targets) or one group of K (softmax).
+
+    Attributes
+    ----------
+    convex : bool
+        Whether no ``hessian`` has a negative eigenvalue, for any targets and outputs.
+        Where it is False, negative curvature at a fit raises an error.
+    quadratic : bool
+        Whether third derivatives vanish, so that one Newton step is exact.
+    shift_invariant : bool
+        Whether a constant added to all outputs changes nothing (softmax).
+    has_third, exponential_family, bounded_domain, curves_in_single : bool
+        Whether the loss defines ``third``; ``unit_deviance``; ``within_domain``;
+        ``curved_change``. They are derived from that, never set.
+
+    See Also
+    --------
+    ExponentialFamilyLoss : A loss made of a family and a link, with all of this.
     """
 
-    quadratic: ClassVar[bool] = False  # third derivatives vanish: Newton is exact
-    shift_invariant: ClassVar[bool] = False  # one constant added to all u: no change
-    exponential_family: ClassVar[bool] = (
-        False  # half a deviance: has a variance function
-    )
+    @property
+    @abc.abstractmethod
+    def convex(self) -> bool:
+        """Whether no second derivative is ever negative."""
 
-    has_third: ClassVar[bool] = False  # ``third`` is there
-    curves_in_single: ClassVar[bool] = False  # ``curved_change``, of small moves
-    convex: ClassVar[bool] = True  # no second derivative is ever negative
-    bounded_domain: ClassVar[bool] = False  # not every output has a finite loss
+    @property
+    def quadratic(self) -> bool:
+        """Whether third derivatives vanish."""
+        return False
+
+    @property
+    def shift_invariant(self) -> bool:
+        """Whether a constant added to all outputs changes nothing."""
+        return False
+
+    @property
+    def has_third(self) -> bool:
+        """Whether ``third`` is defined."""
+        return _defines(self, "third")
+
+    @property
+    def exponential_family(self) -> bool:
+        """Whether this is half a deviance: ``unit_deviance`` is defined."""
+        return _defines(self, "unit_deviance")
+
+    @property
+    def bounded_domain(self) -> bool:
+        """Whether some outputs have no finite loss: ``within_domain`` is defined."""
+        return _defines(self, "within_domain")
+
+    @property
+    def curves_in_single(self) -> bool:
+        """Whether ``curved_change`` keeps the digits of float32."""
+        return _defines(self, "curved_change")
 
     @abc.abstractmethod
     def n_groups(self, n_outputs: int) -> int:
         """Number of groups G into which ``n_outputs`` outputs fall."""
 
     @abc.abstractmethod
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         """Loss, shape ``(...)``."""
 
     @abc.abstractmethod
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         """First derivatives in ``u``, shape ``(..., K)``."""
 
     @abc.abstractmethod
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         """Second derivatives in ``u``, shape ``(..., G or 1, Kb, Kb)``.
 
         A first of these axes of length 1 says that all groups share one block.
         """
 
-    def third(self, y: Array, u: Array) -> Any:
+    def third(self, y: Array, u: Array) -> Array:
         """Third derivatives in ``u``, shape ``(..., G, Kb, Kb, Kb)``."""
-        raise NotImplementedError(f"{type(self).__name__} has no third derivative")
+        raise _undefined(self, "third")
 
-    def hessian_product(self, y: Array, u: Array, moves: Array) -> Any:
+    def hessian_product(self, y: Array, u: Array, moves: Array) -> Array:
         """Second derivatives times m moves of the outputs, ``(..., K, m)``."""
         xp = array_namespace(u)
         M = self.hessian(y, u)
@@ -84,7 +128,7 @@ class AbstractLoss(abc.ABC):
         product = M[..., :1] * grouped if groups == K else xp.matmul(M, grouped)
         return xp.reshape(product, moves.shape)
 
-    def third_product(self, y: Array, u: Array, left: Array, right: Array) -> Any:
+    def third_product(self, y: Array, u: Array, left: Array, right: Array) -> Array:
         """Third derivatives times m pairs of moves, each and the result (..., K, m)."""
         xp = array_namespace(u)
         K, m = left.shape[-2:]
@@ -96,23 +140,33 @@ class AbstractLoss(abc.ABC):
         product = self.third(y, u)[..., None] * left_lm * right_lm
         return xp.reshape(xp.sum(product, axis=(-3, -2)), left.shape)
 
-    def gradient_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def gradient_change(self, y: Array, u: Array, moves: Array) -> Array:
         """``gradient(y, u + move) - gradient(y, u)`` for m moves, (..., K, m)."""
         turned = array_namespace(u).matrix_transpose
         change = turned(self.gradient(y[..., None, :], u[..., None, :] + turned(moves)))
         return change - self.gradient(y, u)[..., None]
 
-    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Array:
         """The same less its linear part, the ``hessian_product``.
 
-        If ``curves_in_single``, small float32 moves have it in float32, with an error
+        A loss that overrides it returns float32 for small float32 moves, with an error
         that is rounding relative to the result: no digits are lost in the difference.
         """
         moves = array_namespace(u).astype(moves, u.dtype, copy=False)
         change = self.gradient_change(y, u, moves)
         return change - self.hessian_product(y, u, moves)
 
-    def within_domain(self, u: Array) -> Any:
+    @property
+    def targets(self) -> str:
+        """The targets that ``allows`` allows, in words: "at least 0"."""
+        return "numbers"
+
+    def allows(self, y: Array) -> Array:
+        """Whether targets are possible, of the shape of ``y``, bool."""
+        xp = array_namespace(y)
+        return xp.ones_like(y, dtype=xp.bool)
+
+    def within_domain(self, u: Array) -> Array:
         """Whether outputs have a finite loss, ``(...)`` bool."""
         xp = array_namespace(u)
         return xp.ones(u.shape[:-1], dtype=xp.bool, device=device_of(u))
@@ -128,39 +182,44 @@ class AbstractLoss(abc.ABC):
         """Whether constant outputs alone lower the loss without end: a class is absent."""
         return False
 
-    def response(self, u: Array) -> Any:
-        """Predicted mean of y, shape ``(..., K)``: the inverse link."""
+    def response(self, u: Array) -> Array:
+        """Predicted mean of y, shape ``(..., K)``: the inverse link; ``u`` by default."""
         return u
 
-    def response_slope(self, u: Array) -> Any:
+    def response_slope(self, u: Array) -> Array:
         """Derivative of ``response`` in each output, shape ``(..., K)``."""
+        if _defines(self, "response"):
+            raise _undefined(self, "response_slope")
         return array_namespace(u).ones_like(u)
 
     # --- exponential families: what the classical diagnostics need --------------------
 
     @property
     def canonical(self) -> bool:
-        """Whether the second derivatives are free of y: observed and expected agree."""
+        """Whether second derivatives are free of y: observed and expected ones agree."""
         return False
 
     @property
     def dispersion_known(self) -> bool:
         """Whether the family fixes its dispersion at 1."""
-        return False
+        raise _undefined(self, "dispersion_known")
 
-    def variance(self, mu: Array) -> Any:
-        """Variance function V(mu): variance of y over the dispersion, ``(..., K)``."""
-        raise NotImplementedError(f"{type(self).__name__} has no variance function")
-
-    def unit_deviance(self, y: Array, u: Array) -> Any:
+    def unit_deviance(self, y: Array, u: Array) -> Array:
         """Twice the loss above that of ``mu = y``, at least 0, ``(..., K)``."""
-        raise NotImplementedError(f"{type(self).__name__} is not half a deviance")
+        raise _undefined(self, "unit_deviance")
 
-    def fisher_weight(self, u: Array) -> Any:
+    def fisher_weight(self, u: Array) -> Array:
         """Expected second derivative ``(d mu / d u)**2 / V(mu)``, ``(..., K)``."""
-        return self.response_slope(u) ** 2 / self.variance(self.response(u))
+        raise _undefined(self, "fisher_weight")
 
-    def pearson_residual(self, y: Array, u: Array) -> Any:
+    def pearson_residual(self, y: Array, u: Array) -> Array:
         """``(y - mu) / sqrt(V(mu))``, unweighted, ``(..., K)``."""
-        mu = self.response(u)
-        return (y - mu) / array_namespace(u).sqrt(self.variance(mu))
+        raise _undefined(self, "pearson_residual")
+
+
+def _defines(loss: AbstractLoss, method: str) -> bool:
+    return getattr(type(loss), method) is not getattr(AbstractLoss, method)
+
+
+def _undefined(loss: AbstractLoss, name: str) -> NotImplementedError:
+    return NotImplementedError(f"{type(loss).__name__} does not define {name}.")

@@ -1,7 +1,7 @@
 """A loss with the expected second derivatives in place of the observed ones."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import final
 
 from skinfluence._array import Array
 from skinfluence.losses._base import AbstractLoss
@@ -16,16 +16,24 @@ class ExpectedInformation(AbstractLoss):
     """
 
     loss: AbstractLoss
-    exponential_family: ClassVar[bool] = True
+
+    convex = True  # of the hessian here, not of the value
+
+    @property
+    def bounded_domain(self) -> bool:
+        return self.loss.bounded_domain
 
     def n_groups(self, n_outputs: int) -> int:
         return self.loss.n_groups(n_outputs)
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         return self.loss.value(y, u)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return self.loss.gradient(y, u)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         return self.loss.fisher_weight(u)[..., None, None]
+
+    def within_domain(self, u: Array) -> Array:
+        return self.loss.within_domain(u)

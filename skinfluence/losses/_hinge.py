@@ -1,7 +1,7 @@
 """Smooth losses of classification by a margin: squared hinge, modified Huber."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import AbstractLoss
@@ -15,16 +15,18 @@ class SquaredHinge(AbstractLoss):
     Its second derivative jumps at the margin, from 2 to 0.
     """
 
+    convex = True
+
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         return array_namespace(u).sum(_lack(y, u) ** 2, axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return -2 * y * _lack(y, u)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         return 2 * _indicator(y * u < 1, u)[..., None, None]
 
 
@@ -41,27 +43,29 @@ class ModifiedHuber(AbstractLoss):
        gradient descent algorithms. ICML.
     """
 
+    convex = True
+
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         lack = _lack(y, u)
         return xp.sum(xp.where(lack > 2, 4 * (lack - 1), lack**2), axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return -2 * y * xp.clip(_lack(y, u), max=2.0)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         margin = y * u
         return 2 * _indicator((margin < 1) & (margin >= -1), u)[..., None, None]
 
 
-def _lack(y: Array, u: Array) -> Any:
+def _lack(y: Array, u: Array) -> Array:
     """What is missing to a margin of 1."""
     return array_namespace(u).clip(1 - y * u, min=0.0)
 
 
-def _indicator(mask: Array, u: Array) -> Any:
+def _indicator(mask: Array, u: Array) -> Array:
     return array_namespace(u).astype(mask, u.dtype)

@@ -1,7 +1,7 @@
 """Huber's loss, with a fixed scale and with a fitted one."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import final
 
 from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import WALL, WALL_SLOPE, AbstractLoss
@@ -17,20 +17,22 @@ class HuberLoss(AbstractLoss):
 
     epsilon: float
 
+    convex = True
+
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         r = xp.abs(u - y)
         straight = self.epsilon * (r - self.epsilon / 2)
         return xp.sum(xp.where(r <= self.epsilon, r**2 / 2, straight), axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return xp.clip(u - y, min=-self.epsilon, max=self.epsilon)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return xp.astype(xp.abs(u - y) <= self.epsilon, u.dtype)[..., None, None]
 
@@ -50,12 +52,13 @@ class HuberScaleLoss(AbstractLoss):
     """
 
     epsilon: float
-    bounded_domain: ClassVar[bool] = True
+
+    convex = True
 
     def n_groups(self, n_outputs: int) -> int:
         return 1
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         r, sigma, inlier, _ = self._parts(y, u)
         square = r**2 / sigma
@@ -63,7 +66,7 @@ class HuberScaleLoss(AbstractLoss):
         found = sigma + xp.where(inlier, square, straight)
         return xp.where(self.within_domain(u), found, WALL * xp.ones_like(found))
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         r, sigma, _, _ = self._parts(y, u)
         z = xp.clip(r / sigma, min=-self.epsilon, max=self.epsilon)
@@ -71,7 +74,7 @@ class HuberScaleLoss(AbstractLoss):
         wall = xp.stack([xp.zeros_like(r), -WALL_SLOPE * xp.ones_like(r)], axis=-1)
         return xp.where(self.within_domain(u)[..., None], found, wall)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         r, sigma, _, weight = self._parts(y, u)
         z = r / sigma
@@ -79,10 +82,10 @@ class HuberScaleLoss(AbstractLoss):
         bend = 2 * weight / sigma
         return (bend[..., None, None] * xp.stack(rows, axis=-2))[..., None, :, :]
 
-    def within_domain(self, u: Array) -> Any:
+    def within_domain(self, u: Array) -> Array:
         return u[..., 1] > 0
 
-    def _parts(self, y: Array, u: Array) -> tuple[Any, Any, Any, Any]:
+    def _parts(self, y: Array, u: Array) -> tuple[Array, Array, Array, Array]:
         """Residual, scale (1 where there is none), and who is within ``epsilon``."""
         xp = array_namespace(u)
         inside = self.within_domain(u)

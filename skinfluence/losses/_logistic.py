@@ -1,40 +1,39 @@
 """Log losses of classification: binomial (K = 1) and multinomial (K classes)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import final
 
 from skinfluence._array import Array, array_namespace, device_of, logsumexp
 from skinfluence.losses._base import AbstractLoss, are_small, curved_exp
+from skinfluence.losses._exponential_family import AbstractExponentialFamilyLoss
+from skinfluence.losses._families import Binomial
+from skinfluence.losses._links import Logit, sigmoid, softplus
 
 
 @final
 @dataclass(frozen=True)
-class HalfBinomialLoss(AbstractLoss):
+class HalfBinomialLoss(AbstractExponentialFamilyLoss):
     """``loss = log(1 + exp(u)) - y u`` for ``y`` in {0, 1} (or a share in between)."""
 
-    has_third: ClassVar[bool] = True
-    curves_in_single: ClassVar[bool] = True
-    exponential_family: ClassVar[bool] = True
+    family = Binomial()
+    link = Logit()
 
-    def n_groups(self, n_outputs: int) -> int:
-        return n_outputs
+    def value(self, y: Array, u: Array) -> Array:
+        return array_namespace(u).sum(softplus(u) - y * u, axis=-1)
 
-    def value(self, y: Array, u: Array) -> Any:
-        return array_namespace(u).sum(_softplus(u) - y * u, axis=-1)
-
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return self.response(u) - y
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         decay = xp.exp(-xp.abs(u))
         return (decay / (1 + decay) ** 2)[..., None, None]
 
-    def third(self, y: Array, u: Array) -> Any:
+    def third(self, y: Array, u: Array) -> Array:
         skew = 1 - 2 * self.response(u)
         return self.hessian(y, u)[..., None] * skew[..., None, None, None]
 
-    def gradient_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def gradient_change(self, y: Array, u: Array, moves: Array) -> Array:
         if not are_small(moves):
             return super().gradient_change(y, u, moves)
         # M e / (1 + p e) with e = exp(move) - 1
@@ -45,7 +44,7 @@ class HalfBinomialLoss(AbstractLoss):
         change *= self.response_slope(u)[..., None]
         return change
 
-    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Array:
         if not are_small(moves, curved=True):
             return super().curved_change(y, u, moves)
         # M (c - p e move) / (1 + p e) with e = exp(move) - 1 = move + c
@@ -59,48 +58,15 @@ class HalfBinomialLoss(AbstractLoss):
         change *= xp.astype(self.response_slope(u)[..., None], moves.dtype)
         return change
 
-    def separates(self, y: Array, u: Array) -> bool:
-        xp = array_namespace(u)
-        return bool(xp.all((2 * y - 1) * u > 0))
-
-    def one_sided(self, y: Array) -> bool:
-        xp = array_namespace(y)
-        return bool(xp.any(xp.min(y, axis=0) == xp.max(y, axis=0)))
-
-    def response(self, u: Array) -> Any:
+    def response(self, u: Array) -> Array:
         """Probability of the second class, ``1 / (1 + exp(-u))``."""
-        xp = array_namespace(u)
-        decay = xp.exp(-xp.abs(u))  # exp(u) would overflow
-        return xp.where(u < 0, decay, xp.ones_like(u)) / (1 + decay)
+        return sigmoid(u)
 
-    def response_slope(self, u: Array) -> Any:
+    def response_slope(self, u: Array) -> Array:
         return self.hessian(u, u)[..., 0, 0]
 
-    @property
-    def canonical(self) -> bool:
-        return True
-
-    @property
-    def dispersion_known(self) -> bool:
-        return True
-
-    def variance(self, mu: Array) -> Any:
-        """``mu (1 - mu)``."""
-        return mu * (1 - mu)
-
-    def fisher_weight(self, u: Array) -> Any:
-        return self.response_slope(u)  # no 0 / 0 far out
-
-    def pearson_residual(self, y: Array, u: Array) -> Any:
-        # The same as (y - mu) / sqrt(mu (1 - mu)), without 0 / 0 far out.
-        xp = array_namespace(u)
-        odds = xp.exp(xp.clip(u, min=-1400.0, max=1400.0) / 2)
-        return y / odds - (1 - y) * odds
-
-    def unit_deviance(self, y: Array, u: Array) -> Any:
-        # y softplus(-u) + (1 - y) softplus(u) is softplus(u) - y u, digits kept.
-        loss = y * _softplus(-u) + (1 - y) * _softplus(u)
-        return 2 * (loss - _entropy(y))
+    def fisher_weight(self, u: Array) -> Array:
+        return self.response_slope(u)
 
 
 @final
@@ -108,32 +74,31 @@ class HalfBinomialLoss(AbstractLoss):
 class HalfMultinomialLoss(AbstractLoss):
     """``loss = logsumexp(u) - sum_k y_k u_k`` for one-hot ``y``, one group of K."""
 
-    has_third: ClassVar[bool] = True
-    curves_in_single: ClassVar[bool] = True
-    shift_invariant: ClassVar[bool] = True
+    convex = True
+    shift_invariant = True
 
     def n_groups(self, n_outputs: int) -> int:
         return 1
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return logsumexp(u)[..., 0] - xp.sum(y * u, axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return self.response(u) - y
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         p = self.response(u)
         eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
         return (p[..., :, None] * (eye - p[..., None, :]))[..., None, :, :]
 
-    def hessian_product(self, y: Array, u: Array, moves: Array) -> Any:
+    def hessian_product(self, y: Array, u: Array, moves: Array) -> Array:
         p = self.response(u)[..., None]
-        product = p * moves  # (diag(p) - p p') moves, K numbers a row and no K x K
+        product = p * moves  # (diag(p) - p p') moves, K entries a row and no K x K
         return product - p * array_namespace(u).sum(product, axis=-2, keepdims=True)
 
-    def gradient_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def gradient_change(self, y: Array, u: Array, moves: Array) -> Array:
         if not are_small(moves):
             return super().gradient_change(y, u, moves)
         # p (e - p'e) / (1 + p'e) with e = exp(move) - 1
@@ -145,7 +110,7 @@ class HalfMultinomialLoss(AbstractLoss):
         change *= p
         return change
 
-    def curved_change(self, y: Array, u: Array, moves: Array) -> Any:
+    def curved_change(self, y: Array, u: Array, moves: Array) -> Array:
         xp, p = array_namespace(u), self.response(u)[..., None]
         p = xp.astype(p, moves.dtype)
         mean = xp.sum(p * moves, axis=-2, keepdims=True, dtype=moves.dtype)
@@ -162,7 +127,7 @@ class HalfMultinomialLoss(AbstractLoss):
         change *= p
         return change
 
-    def third(self, y: Array, u: Array) -> Any:
+    def third(self, y: Array, u: Array) -> Array:
         """``p_k ((1_kl - p_l) (1_km - p_m) - M_lm)``, M the second derivatives."""
         xp = array_namespace(u)
         p, M = self.response(u), self.hessian(y, u)
@@ -171,7 +136,7 @@ class HalfMultinomialLoss(AbstractLoss):
         product = off[..., :, :, None] * off[..., :, None, :] - M
         return (p[..., :, None, None] * product)[..., None, :, :, :]
 
-    def third_product(self, y: Array, u: Array, left: Array, right: Array) -> Any:
+    def third_product(self, y: Array, u: Array, left: Array, right: Array) -> Array:
         # A third cumulant: p (a b - mean of a b) of the moves less their means, a and b.
         sums = array_namespace(u).sum
         p = self.response(u)[..., None]
@@ -189,28 +154,12 @@ class HalfMultinomialLoss(AbstractLoss):
         xp = array_namespace(y)
         return bool(xp.any(xp.max(y, axis=0) == 0))
 
-    def response(self, u: Array) -> Any:
+    def response(self, u: Array) -> Array:
         """Probabilities of the classes, softmax of ``u``."""
         xp = array_namespace(u)
         return xp.exp(u - logsumexp(u))
 
-    def response_slope(self, u: Array) -> Any:
+    def response_slope(self, u: Array) -> Array:
         """Derivative of each probability in its own output."""
         p = self.response(u)
         return p * (1 - p)
-
-
-def _softplus(u: Array) -> Any:
-    """``log(1 + exp(u)) = max(u, 0) + log(1 + exp(-|u|))``, without overflow."""
-    xp = array_namespace(u)
-    return xp.maximum(u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u)))
-
-
-def _entropy(y: Array) -> Any:
-    """``-y log(y) - (1 - y) log(1 - y)``, 0 at both ends: the least loss for this y."""
-    xp = array_namespace(y)
-
-    def term(share: Array) -> Any:
-        return -share * xp.log(xp.where(share > 0, share, xp.ones_like(share)))
-
-    return term(y) + term(1 - y)

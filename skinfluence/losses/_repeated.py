@@ -1,7 +1,7 @@
 """One loss for each of several models that share their rows."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import AbstractLoss
@@ -20,48 +20,48 @@ class Repeated(AbstractLoss):
     n_models: int
 
     @property
-    def shift_invariant(self) -> bool:  # type: ignore[override]
+    def shift_invariant(self) -> bool:
         return self.loss.shift_invariant
 
     @property
-    def quadratic(self) -> bool:  # type: ignore[override]
+    def quadratic(self) -> bool:
         return self.loss.quadratic
 
     @property
-    def has_third(self) -> bool:  # type: ignore[override]
+    def has_third(self) -> bool:
         return self.loss.has_third
 
     @property
-    def convex(self) -> bool:  # type: ignore[override]
+    def convex(self) -> bool:
         return self.loss.convex
 
     @property
-    def bounded_domain(self) -> bool:  # type: ignore[override]
+    def bounded_domain(self) -> bool:
         return self.loss.bounded_domain
 
     def n_groups(self, n_outputs: int) -> int:
         return self.n_models
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         y, c = self._targets(y)
         losses = self.loss.value(y, self._grouped(u))
         return array_namespace(u).sum(c * losses, axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         y, c = self._targets(y)
         return _flat(c[..., None] * self.loss.gradient(y, self._grouped(u)))
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         y, c = self._targets(y)
         blocks = self.loss.hessian(y, self._grouped(u))  # (..., G, 1, Kb, Kb)
         return c[..., None, None] * blocks[..., 0, :, :]
 
-    def third(self, y: Array, u: Array) -> Any:
+    def third(self, y: Array, u: Array) -> Array:
         y, c = self._targets(y)
         blocks = self.loss.third(y, self._grouped(u))  # (..., G, 1, Kb, Kb, Kb)
         return c[..., None, None, None] * blocks[..., 0, :, :, :]
 
-    def within_domain(self, u: Array) -> Any:
+    def within_domain(self, u: Array) -> Array:
         inside = self.loss.within_domain(self._grouped(u))
         return array_namespace(u).all(inside, axis=-1)
 
@@ -75,22 +75,22 @@ class Repeated(AbstractLoss):
         y, _ = self._targets(y)
         return any(self.loss.one_sided(y[:, g, :]) for g in range(self.n_models))
 
-    def response(self, u: Array) -> Any:
+    def response(self, u: Array) -> Array:
         return _flat(self.loss.response(self._grouped(u)))
 
-    def response_slope(self, u: Array) -> Any:
+    def response_slope(self, u: Array) -> Array:
         return _flat(self.loss.response_slope(self._grouped(u)))
 
-    def _targets(self, y: Array) -> tuple[Any, Any]:
+    def _targets(self, y: Array) -> tuple[Array, Array]:
         """Targets (..., G, K_y) and weights (..., G) of the groups."""
         return self._grouped(y[..., : -self.n_models]), y[..., -self.n_models :]
 
-    def _grouped(self, values: Array) -> Any:
+    def _grouped(self, values: Array) -> Array:
         shape = (*values.shape[:-1], self.n_models, values.shape[-1] // self.n_models)
         return array_namespace(values).reshape(values, shape)
 
 
-def _flat(values: Array) -> Any:
+def _flat(values: Array) -> Array:
     """Values (..., G, Kb) as (..., K)."""
     shape = (*values.shape[:-2], values.shape[-2] * values.shape[-1])
     return array_namespace(values).reshape(values, shape)

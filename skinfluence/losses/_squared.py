@@ -1,44 +1,36 @@
 """Squared errors: least squares, ridge, ridge classification; and with a dead zone."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import final
 
 from skinfluence._array import Array, array_namespace, device_of
 from skinfluence.losses._base import AbstractLoss
+from skinfluence.losses._exponential_family import AbstractExponentialFamilyLoss
+from skinfluence.losses._families import Gaussian
+from skinfluence.losses._links import Identity
 
 
 @final
 @dataclass(frozen=True)
-class HalfSquaredError(AbstractLoss):
+class HalfSquaredError(AbstractExponentialFamilyLoss):
     """``loss = 1/2 sum_k (u_k - y_k)**2``, one group per output, all alike."""
 
-    quadratic: ClassVar[bool] = True
-    exponential_family: ClassVar[bool] = True  # normal
+    family = Gaussian()
+    link = Identity()
 
-    def n_groups(self, n_outputs: int) -> int:
-        return n_outputs
-
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return 0.5 * xp.sum((u - y) ** 2, axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return u - y
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return xp.ones((*u.shape[:-1], 1, 1, 1), dtype=u.dtype, device=device_of(u))
 
-    @property
-    def canonical(self) -> bool:
-        return True
-
-    def variance(self, mu: Array) -> Any:
-        """One: the dispersion is the variance."""
-        return array_namespace(mu).ones_like(mu)
-
-    def unit_deviance(self, y: Array, u: Array) -> Any:
-        return (y - u) ** 2
+    def response(self, u: Array) -> Array:
+        return u
 
 
 @final
@@ -51,20 +43,22 @@ class SquaredEpsilonInsensitive(AbstractLoss):
 
     epsilon: float
 
+    convex = True
+
     def n_groups(self, n_outputs: int) -> int:
         return n_outputs
 
-    def value(self, y: Array, u: Array) -> Any:
+    def value(self, y: Array, u: Array) -> Array:
         return array_namespace(u).sum(self._excess(y, u) ** 2, axis=-1)
 
-    def gradient(self, y: Array, u: Array) -> Any:
+    def gradient(self, y: Array, u: Array) -> Array:
         return 2 * array_namespace(u).sign(u - y) * self._excess(y, u)
 
-    def hessian(self, y: Array, u: Array) -> Any:
+    def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         outside = xp.abs(u - y) > self.epsilon
         return 2 * xp.astype(outside, u.dtype)[..., None, None]
 
-    def _excess(self, y: Array, u: Array) -> Any:
+    def _excess(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         return xp.clip(xp.abs(u - y) - self.epsilon, min=0.0)

@@ -1,10 +1,11 @@
 """How other packages add a linear model of their own: one call, one row of the table."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
+from skinfluence._array import Array
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.losses import (
     AbstractLoss,
@@ -16,11 +17,17 @@ from skinfluence.losses import (
 )
 from skinfluence.support._table import (
     SupportRow,
+    checked,
     indicator,
     numbers,
     register,
     signs,
 )
+
+Coding: TypeAlias = Callable[[Any, Any], Any]
+Strength: TypeAlias = float | Array | Callable[[Any], Any]
+Choice = TypeVar("Choice")
+LossOf: TypeAlias = Callable[[Any], AbstractLoss]
 
 _LOSSES: dict[str, AbstractLoss] = {
     "squared_error": HalfSquaredError(),
@@ -28,23 +35,28 @@ _LOSSES: dict[str, AbstractLoss] = {
     "multinomial": HalfMultinomialLoss(),
     "poisson": HalfTweedieLoss(1.0),
     "gamma": HalfTweedieLoss(2.0),
+    "inverse_gaussian": HalfTweedieLoss(3.0),
     "squared_hinge": SquaredHinge(),
 }
-_TARGETS = {"numbers": numbers, "indicator": indicator, "signs": signs}
+_TARGETS: dict[str, Coding] = {
+    "numbers": numbers,
+    "indicator": indicator,
+    "signs": signs,
+}
 _CODINGS = {"log_loss": indicator, "multinomial": indicator, "squared_hinge": signs}
 
 
 def register_estimator(
     estimator: type,
-    loss: Any,
+    loss: str | AbstractLoss | Callable[[Any], str | AbstractLoss],
     *,
-    targets: Any = None,
-    strength: Any = 0.0,
-    l1: Any = 0.0,
-    intercept_strength: Any = 0.0,
+    targets: str | Coding | None = None,
+    strength: Strength = 0.0,
+    l1: Strength = 0.0,
+    intercept_strength: Strength = 0.0,
     mean_form: bool = False,
     weight: Callable[[Any, Any, Any], Any] | None = None,
-    held: Callable[[Any], Any] | None = None,
+    held: Callable[[Any], BaseEstimator] | None = None,
     refusal: Callable[[Any], str | None] | None = None,
 ) -> type:
     """Support another linear model: say once which objective it minimises.
@@ -61,14 +73,15 @@ def register_estimator(
         already is given the new one.
     loss : str, loss, or callable
         "squared_error" (its half), "log_loss" (two classes), "multinomial", "poisson",
-        "gamma" (half deviances, log link), "squared_hinge"; an object of a class in
-        ``skinfluence.losses``, or of another one derived from its ``AbstractLoss``; or a
-        function of the fitted estimator that returns one of these.
+        "gamma", "inverse_gaussian" (half deviances, log link), "squared_hinge"; a loss
+        of ``skinfluence.losses``, such as ``ExponentialFamilyLoss(family, link)``, or of
+        your own, derived from its ``AbstractLoss``; or a function of the fitted
+        estimator that returns one of these.
     targets : {"numbers", "indicator", "signs"}, callable or None, default=None
         How y becomes the targets of the loss, (n, K): as numbers; as 0 and 1 (one
         column for two classes, else one per class); as -1 and +1. A callable gets the
         fitted estimator and y. None is what a loss given by its name needs, else
-        "numbers".
+        "numbers". Targets that the loss does not allow are refused.
     strength : float, array or callable, default=0.0
         Of the squared penalty ``1/2 strength |w|**2``: a number, one per output (K,), or
         one per coefficient (K, p).
@@ -136,11 +149,12 @@ def register_estimator(
             f"estimator must be a class, as in register_estimator(MyRidge, ...); got "
             f"{estimator!r}."
         )
+    loss_of = _loss_of(loss)
     register(
         SupportRow(
             estimator,
-            _loss_of(loss),
-            _coding_of(targets, loss),
+            loss_of,
+            checked(_coding_of(targets, loss), loss_of),
             strength=_number_of(strength),
             l1=_number_of(l1),
             intercept_strength=_number_of(intercept_strength),
@@ -153,10 +167,10 @@ def register_estimator(
     return estimator
 
 
-def _loss_of(loss: Any) -> Callable[[Any], AbstractLoss]:
+def _loss_of(loss: str | AbstractLoss | Callable[[Any], str | AbstractLoss]) -> LossOf:
     if isinstance(loss, str):
-        found = _known("loss", loss, _LOSSES)
-        return lambda estimator: found
+        named = _known("loss", loss, _LOSSES)
+        return lambda estimator: named
     if isinstance(loss, AbstractLoss):
         return lambda estimator: loss
     if not callable(loss):
@@ -166,13 +180,13 @@ def _loss_of(loss: Any) -> Callable[[Any], AbstractLoss]:
         )
 
     def chosen(estimator: Any) -> AbstractLoss:
-        found = loss(estimator)
-        return _known("loss", found, _LOSSES) if isinstance(found, str) else found
+        own = loss(estimator)
+        return _known("loss", own, _LOSSES) if isinstance(own, str) else own
 
     return chosen
 
 
-def _coding_of(targets: Any, loss: Any) -> Callable[[Any, Any], Any]:
+def _coding_of(targets: str | Coding | None, loss: object) -> Coding:
     if targets is None:
         return _CODINGS.get(loss, numbers) if isinstance(loss, str) else numbers
     if callable(targets):
@@ -180,11 +194,11 @@ def _coding_of(targets: Any, loss: Any) -> Callable[[Any, Any], Any]:
     return _known("targets", targets, _TARGETS)
 
 
-def _number_of(value: Any) -> Callable[[Any], Any]:
+def _number_of(value: Strength) -> Callable[[Any], Any]:
     return value if callable(value) else lambda estimator: value
 
 
-def _known(name: str, value: Any, choices: dict[str, Any]) -> Any:
+def _known(name: str, value: str, choices: dict[str, Choice]) -> Choice:
     if value not in choices:
         raise InvalidParameterError(
             f"{name} must be one of {sorted(choices)}; got {value!r}."

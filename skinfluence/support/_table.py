@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skinfluence._array import to_numpy
+from skinfluence.exceptions import InvalidDataError
 from skinfluence.losses import AbstractLoss
 
 
@@ -156,6 +157,26 @@ def indicator(estimator: Any, y: Any) -> Any:
 def signs(estimator: Any, y: Any) -> Any:
     """-1/+1 targets, in the columns of ``indicator``."""
     return 2 * indicator(estimator, y) - 1
+
+
+def checked(
+    coding: Callable[[Any, Any], Any], loss: Callable[[Any], AbstractLoss]
+) -> Callable[[Any, Any], Any]:
+    """The targets of a coding, refused where the loss does not allow them."""
+
+    def targets(estimator: Any, y: Any) -> Any:
+        y, asked = coding(estimator, y), loss(estimator)
+        refused = ~asked.allows(y)
+        if np.any(refused):
+            row = int(np.argmax(np.any(refused, axis=1)))
+            raise InvalidDataError(
+                f"Targets of a {type(estimator).__name__} must be {asked.targets}; row "
+                f"{row} of y holds {y[row][refused[row]][0]:g}. Leave such rows out, or "
+                "choose a family that allows them."
+            )
+        return y
+
+    return targets
 
 
 def weighs_outputs(estimator: Any) -> bool:
