@@ -38,6 +38,7 @@ from skinfluence.study import Studied, Study, study_of
 from skinfluence.support import (
     AnyModel,
     checks,
+    fit_name,
     host_rows,
     is_fitted,
     on_host,
@@ -45,7 +46,6 @@ from skinfluence.support import (
     readable,
     required_row,
     unwrapped,
-    weight_name,
 )
 
 # The judge does not stop at a tolerance: only where rounding lets no step help.
@@ -59,6 +59,7 @@ def refit_leave_one_out(
     *,
     rows: Any = None,
     sample_weight: Any = None,
+    offset: Any = None,
     n_jobs: int | None = None,
     polish: bool = True,
     verbose: int = 0,
@@ -82,6 +83,9 @@ def refit_leave_one_out(
         Rows to leave out, one at a time; all by default.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the fit.
+    offset : array-like of shape (n,) or (n, n_outputs), default=None
+        What the fit adds to the linear predictor of each row, as in
+        ``InfluenceExplainer.fit``. The minimum is then found by Newton steps alone.
     n_jobs : int or None, default=None
         Processes (joblib; with a Dask or Ray backend, machines).
     polish : bool, default=True
@@ -123,12 +127,18 @@ def refit_leave_one_out(
     checked_y = checks.targets(X, y, classifier=is_classifier(unwrapped(estimator)))
     weight = checks.weights(sample_weight, checked_y.shape[0])
     if not is_fitted(estimator):
-        given = {} if sample_weight is None else {weight_name(estimator): weight}
+        by_row = {"sample_weight": sample_weight, "offset": offset}
+        given = {
+            fit_name(estimator, name): value
+            for name, value in by_row.items()
+            if value is not None
+        }
         estimator = clone(estimator).fit(readable(estimator, X), checked_y, **given)
     model = read(estimator)
+    offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
     with checks.data_errors():
         read_X = host_rows(checks.transformed(model.transformed(X)))
-    narrow, theta = model.objective(read_X, checked_y, weight)
+    narrow, theta = model.objective(read_X, checked_y, weight, offset)
     objective, theta = narrow.wider or narrow, to_all_features(narrow, theta)
     if rows is None:
         rows = np.arange(objective.n_rows)
@@ -313,6 +323,9 @@ def refitted_theta(
     """
     if has_no_minimum(objective, objective.outputs(theta)):
         return None
+    if objective.offset is not None and polished:  # which estimators do not take
+        end = _polished(objective, theta)
+        return None if end.unbounded else end.point.theta
     kept = np.flatnonzero(to_numpy(objective.weight) > 0)
     with warnings.catch_warnings():
         # The polish below finishes what the optimiser leaves.

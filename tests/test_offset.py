@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 from objectives import SETTINGS, build
 from reference import relative_error
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from skinfluence import (
+    InfluenceExplainer,
+    check_leave_one_out,
+    refit_leave_one_out,
+    register_estimator,
+)
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion import Exact, Newton
+from skinfluence.exceptions import InvalidDataError
 from skinfluence.losses import AbstractLoss
+from skinfluence.questions import influence_on
 from skinfluence.solvers import (
     Cholesky,
     ConjugateGradient,
@@ -24,6 +35,7 @@ from skinfluence.solvers import (
     minimise_with_corners,
     polish,
 )
+from skinfluence.study import study_of
 
 FILE = Path(__file__).parent / "data" / "poisson_insurance_offset.json"
 SOLVER = Cholesky()
@@ -88,7 +100,7 @@ def test_leave_one_out_with_an_offset_is_that_of_the_reference():
     own = np.array(content["exact_loo"]["eta_i"])
     assert relative_error(exact.outputs(rows)[0][:, 0], own) < 1e-8
     one_step = -np.array(content["one_step"]["delta_coef_newton"])  # full less deleted
-    newton = parameters(objective, Newton(point).deltas(rows).theta)
+    newton = parameters(objective, Newton(point, SOLVER).deltas(rows).theta)
     assert relative_error(newton, one_step) < 1e-9
 
 
@@ -185,3 +197,95 @@ def test_separable_rows_are_seen_behind_an_offset(solver):
     assert not has_no_minimum(objective, -u + offset)
     end = polish(expand(objective, 0 * theta, solver), solver, length=0.0, max_iter=60)
     assert end.unbounded
+
+
+# --- through the explainer ---
+
+
+class PoissonGLM(RegressorMixin, BaseEstimator):
+    """An unpenalised Poisson regression with a log link and an offset."""
+
+    fit_intercept = True
+
+    def fit(self, X, y, sample_weight=None, offset=None):
+        offset = 0.0 if offset is None else np.asarray(offset)
+        A, theta = np.c_[X, np.ones(len(y))], np.zeros(np.shape(X)[1] + 1)
+        for _ in range(50):
+            mu = np.exp(A @ theta + offset)
+            theta = theta + np.linalg.solve((A.T * mu) @ A, A.T @ (y - mu))
+        self.coef_, self.intercept_ = theta[:-1], theta[-1]
+        return self
+
+    def predict(self, X):
+        return np.exp(X @ self.coef_ + self.intercept_)
+
+
+register_estimator(PoissonGLM, "poisson")
+
+
+def claims():
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    X, y = np.array(content["X"], float)[:, 1:], np.array(content["y"], float)
+    return X, y, np.array(content["offset"], float), content
+
+
+def test_an_explainer_takes_an_offset_as_the_reference_does():
+    X, y, offset, content = claims()
+    explainer = InfluenceExplainer(PoissonGLM(), deletion="exact")
+    explainer.fit(X, y, offset=offset)
+    assert explainer.stationarity_ < 1e-6  # fitted with the offset
+    truth = np.array(content["exact_loo"]["coef"]) - np.array(content["fit"]["coef"])
+    deltas = explainer.loo_params()
+    assert relative_error(deltas.coef, truth[:, 1:]) < 1e-8
+    mean = np.exp(np.array(content["exact_loo"]["eta_i"]))
+    assert relative_error(explainer.loo_predict(), mean) < 1e-8
+    single = [[i] for i in range(4)]
+    moved = explainer.group_delta(X[:2], groups=single, on="decision")
+    changes = truth[:4] @ np.c_[np.ones(2), X[:2]].T
+    assert relative_error(moved, changes.T) < 1e-8
+
+
+def test_refits_know_the_offset_too():
+    X, y, offset, content = claims()
+    deltas = refit_leave_one_out(PoissonGLM(), X, y, offset=offset, rows=[0, 7])
+    truth = np.array(content["exact_loo"]["coef"]) - np.array(content["fit"]["coef"])
+    assert relative_error(deltas.coef, truth[[0, 7], 1:]) < 1e-8
+    explainer = InfluenceExplainer(PoissonGLM(), deletion="exact")
+    explainer.fit(X, y, offset=offset)
+    agreement = check_leave_one_out(explainer, X, y, rows=[0, 7, 20])
+    assert agreement.param_error < 1e-7
+
+
+def test_an_offset_goes_to_the_last_step_of_a_pipeline():
+    X, y, offset, _ = claims()
+    pipe = make_pipeline(StandardScaler(), PoissonGLM())
+    explainer = InfluenceExplainer(pipe).fit(X, y, offset=offset)
+    alone = InfluenceExplainer(PoissonGLM()).fit(X, y, offset=offset)
+    assert relative_error(explainer.predict(X), alone.predict(X)) < 1e-8
+    assert relative_error(explainer.self_influence(), alone.self_influence()) < 1e-8
+
+
+def test_the_loss_of_training_rows_counts_their_offset():
+    X, y, offset, _ = claims()
+    explainer = InfluenceExplainer(PoissonGLM()).fit(X, y, offset=offset)
+    study, rows = study_of(explainer), np.array([3, 5])
+    asked = study.about_training(rows)
+    values = influence_on(study, asked, aggregate=None)
+    own = explainer.self_influence()
+    assert relative_error(values[[0, 1], rows], own[rows]) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("offset", "message"),
+    [
+        (np.zeros(3), r"shape \(64,\)"),
+        (np.zeros((64, 2)), r"shape \(64,\)"),
+        (np.where(np.arange(64) == 9, np.nan, 0.0), "row 9"),
+        (["a"] * 64, "could not convert"),
+    ],
+)
+def test_bad_offsets_are_refused(offset, message):
+    X, y, given, _ = claims()
+    model = PoissonGLM().fit(X, y, offset=given)
+    with pytest.raises(InvalidDataError, match=message):
+        InfluenceExplainer(model).fit(X, y, offset=offset)

@@ -20,7 +20,7 @@ from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorEr
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.questions import LeftOut, left_out
 from skinfluence.study import answer, study_of
-from skinfluence.support import checks, required_row, unwrapped, weight_name
+from skinfluence.support import checks, fit_name, required_row, unwrapped
 
 _CRITERIA = ("loo_loss", "self_influence", "influence")
 # Criteria of which only the order matters: a fit this near its minimum, in median
@@ -372,7 +372,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", sample_weight=sample_weight)
             return dict(routed.estimator.fit)
-        return {weight_name(self.estimator): sample_weight}
+        return {fit_name(self.estimator): sample_weight}
 
     def fit_resample(
         self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None

@@ -31,6 +31,7 @@ from skinfluence.study import (
 )
 from skinfluence.support import (
     checks,
+    fit_name,
     is_fitted,
     placed,
     read,
@@ -40,7 +41,6 @@ from skinfluence.support import (
     room_on_device,
     smaller_model,
     unwrapped,
-    weight_name,
 )
 
 
@@ -211,7 +211,14 @@ class InfluenceExplainer(
 
     # --- fitting -------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        offset: Any = None,
+        **params: Any,
+    ) -> Self:
         """Read the training rows, and prepare the curvature at the minimum.
 
         Parameters
@@ -222,6 +229,10 @@ class InfluenceExplainer(
             Their targets.
         sample_weight : array-like of shape (n_train,) or None, default=None
             The weights that the estimator was, or is to be, fitted with.
+        offset : array-like of shape (n_train,) or (n_train, n_outputs), default=None
+            What is added to the linear predictor of each row before the link, in its
+            unit: the log of the exposure of a Poisson regression. An estimator that is
+            to be fitted has to take it in its ``fit``. Test points have none.
         **params : dict
             Further metadata for fitting an unfitted estimator.
 
@@ -264,10 +275,17 @@ class InfluenceExplainer(
         (442, 'direct')
         """
         with checks.unchanged_on_failure(self):
-            self._fit(X, y, sample_weight, params)
+            self._fit(X, y, sample_weight, offset, params)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        offset: Any,
+        params: dict[str, Any],
+    ) -> None:
         check_parameters(self)
         required_row(self.estimator)
         reads_X = reads_features(self.estimator)
@@ -277,12 +295,15 @@ class InfluenceExplainer(
         if classifier:
             checks.refuse_single_class(checked_y)
         weight = checks.weights(sample_weight, checked_y.shape[0])
-        estimator = self._fitted_estimator(X, y, sample_weight, params)
+        given = {"sample_weight": sample_weight, "offset": offset}
+        given = {name: value for name, value in given.items() if value is not None}
+        estimator = self._fitted_estimator(X, y, given, params)
         model = read(estimator)
+        offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = placed(rows, estimator, self.backend)
         objective, theta = model.objective(
-            rows, checked_y, weight, centred=not self.damping
+            rows, checked_y, weight, offset, centred=not self.damping
         )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
@@ -350,8 +371,8 @@ class InfluenceExplainer(
         return 0.0 if residuals is None else residuals.largest
 
     def _fitted_estimator(
-        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]
-    ) -> Any:
+        self, X: Any, y: Any, by_row: dict[str, Any], params: dict[str, Any]
+    ) -> BaseEstimator:
         fitted = is_fitted(self.estimator)
         if self.prefit is True and not fitted:
             raise UnfittedEstimatorError(
@@ -363,22 +384,23 @@ class InfluenceExplainer(
             return self.estimator
         inner = unwrapped(self.estimator)
         with checks.data_errors():
-            given = self._fit_params(sample_weight, params)
-            given = {name: readable(inner, value) for name, value in given.items()}
+            given = {
+                name: readable(inner, value)
+                for name, value in self._fit_params(by_row, params).items()
+            }
             return clone(self.estimator).fit(
                 readable(inner, X), readable(inner, y), **given
             )
 
-    def _fit_params(self, sample_weight: Any, params: dict[str, Any]) -> dict[str, Any]:
+    def _fit_params(
+        self, by_row: dict[str, Any], params: dict[str, Any]
+    ) -> dict[str, Any]:
         """Metadata for the inner ``fit``, routed where routing is on."""
-        given = dict(params)
         if get_config()["enable_metadata_routing"]:
-            if sample_weight is not None:
-                given["sample_weight"] = sample_weight
-            return dict(process_routing(self, "fit", **given).estimator.fit)
-        if sample_weight is not None:
-            given[weight_name(self.estimator)] = sample_weight
-        return given
+            routed = process_routing(self, "fit", **by_row, **params)
+            return dict(routed.estimator.fit)
+        named = {fit_name(self.estimator, name): v for name, v in by_row.items()}
+        return {**params, **named}
 
     # --- as a transformer ------------------------------------------------------------
 

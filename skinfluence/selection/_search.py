@@ -28,10 +28,10 @@ from skinfluence.selection._path import StrengthPath, path_of, strengths_of
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 from skinfluence.support import (
     checks,
+    fit_name,
     reads_features,
     required_row,
     unwrapped,
-    weight_name,
 )
 
 _FOUND = (
@@ -341,7 +341,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             return dict(routed.estimator.fit), dict(routed.scorer.score)
         if sample_weight is None:
             return given, {}
-        given[weight_name(self.estimator)] = sample_weight
+        given[fit_name(self.estimator)] = sample_weight
         if not takes_weights(self.scoring):
             return given, {}
         return given, {"sample_weight": sample_weight}  # as RidgeCV scores

@@ -24,7 +24,7 @@ from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
 from skinfluence.deletion import AbstractDeletion, deletion_for
-from skinfluence.influence import AbstractQuantity, Loss, Output, Response
+from skinfluence.influence import AbstractQuantity, HeldOut, Loss, Output, Response
 from skinfluence.solvers import AbstractSolver, Point
 from skinfluence.study._domain import refuse_outside_domain
 from skinfluence.study._minimum import Minimum
@@ -181,9 +181,13 @@ class Study:
     def about_training(self, rows: np.ndarray) -> Asked:
         """The loss of training rows, taken as test points."""
         objective, indices = self.objective, self.here(rows)
-        targets = array_namespace(indices).take(objective.targets, indices, axis=0)
-        loss = Loss(objective.loss, targets)
-        return Asked(objective.design.picked(indices), [loss])
+        take = array_namespace(indices).take
+        quantity: AbstractQuantity = Loss(
+            objective.loss, take(objective.targets, indices, axis=0)
+        )
+        if objective.offset is not None:
+            quantity = HeldOut(quantity, take(objective.offset, indices, axis=0))
+        return Asked(objective.design.picked(indices), [quantity])
 
     def design_of(self, X: Any) -> Design:
         """Points X in the coordinates of the training rows."""

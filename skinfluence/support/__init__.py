@@ -23,12 +23,12 @@ from skinfluence.support._places import (
 )
 from skinfluence.support._read import (
     AnyModel,
+    fit_name,
     is_fitted,
     read,
     reads_features,
     required_row,
     unwrapped,
-    weight_name,
 )
 from skinfluence.support._register import register_estimator
 from skinfluence.support._table import SupportRow, register, supported_estimators
@@ -53,5 +53,5 @@ __all__ = [
     "smaller_model",
     "supported_estimators",
     "unwrapped",
-    "weight_name",
+    "fit_name",
 ]

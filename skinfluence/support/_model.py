@@ -148,14 +148,23 @@ class Model:
         return stand_in
 
     def objective(
-        self, X: Any, y: Any, sample_weight: Any, *, centred: bool = True
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray,
+        offset: np.ndarray | None = None,
+        *,
+        centred: bool = True,
     ) -> tuple[Objective, Any]:
-        """The objective on these (transformed) rows, and theta of the fitted estimator."""
+        """The objective on these (transformed) rows, and theta of the fitted estimator.
+
+        ``offset`` (n, K) is added to the linear outputs.
+        """
         reason = self.row.degenerate(self.estimator, self.own_targets(y))
         if reason is not None:
             raise InvalidDataError(reason[0].upper() + reason[1:])
         design = self.design(X, y, sample_weight, self.active, centred=centred)
-        wide = self.on_design(design, y, sample_weight)
+        wide = with_offset(self.on_design(design, y, sample_weight), offset)
         return started(wide, self.theta(wide))
 
     @property
@@ -234,6 +243,15 @@ class Model:
         return Objective(
             loss, design, targets, weight, penalty, layout, free, counts=counts
         )
+
+
+def with_offset(objective: Objective, offset: np.ndarray | None) -> Objective:
+    """The objective with an offset (n, K) of its first K outputs."""
+    if offset is None:
+        return objective
+    whole = np.zeros((objective.n_rows, objective.layout.n_outputs))
+    whole[:, : offset.shape[1]] = offset  # a fitted scale has none
+    return replace(objective, offset=whole)
 
 
 def started(objective: Objective, theta: Any) -> tuple[Objective, Any]:

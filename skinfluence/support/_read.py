@@ -135,13 +135,13 @@ def _without_holders(estimator: Any) -> Any:
     return estimator
 
 
-def weight_name(estimator: Any) -> str:
-    """The name under which ``fit`` hands sample weights to the linear model inside."""
+def fit_name(estimator: Any, name: str = "sample_weight") -> str:
+    """The name under which ``fit`` hands metadata to the linear model inside."""
     inner = _without_holders(estimator)
     if not hasattr(inner, "steps"):
-        return "sample_weight"
-    name, last = inner.steps[-1]
-    return f"{name}__{weight_name(last)}"
+        return name
+    step, last = inner.steps[-1]
+    return f"{step}__{fit_name(last, name)}"
 
 
 def is_fitted(estimator: Any) -> bool:

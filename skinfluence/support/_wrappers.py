@@ -25,6 +25,7 @@ from skinfluence.support._model import (
     Model,
     started,
     transformed_targets,
+    with_offset,
     with_targets_back,
 )
 from skinfluence.support._places import transformed_by
@@ -177,7 +178,13 @@ class Stacked:
         return with_targets_back(self.target_transformers, stand_in)
 
     def objective(
-        self, X: Any, y: Any, sample_weight: Any, *, centred: bool = True
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray,
+        offset: np.ndarray | None = None,
+        *,
+        centred: bool = True,
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted members."""
         parts = self._member_targets(y)
@@ -194,7 +201,7 @@ class Stacked:
             member.on_design(design, part, sample_weight)
             for member, part in zip(self.members, parts, strict=True)
         ]
-        wide = self._joined(objectives, y, sample_weight)
+        wide = with_offset(self._joined(objectives, y, sample_weight), offset)
         return started(wide, self.theta(wide))
 
     def _joined(self, parts: list[Objective], y: Any, sample_weight: Any) -> Objective:

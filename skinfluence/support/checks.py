@@ -202,6 +202,28 @@ def weights(sample_weight: Any, n_rows: int) -> Any:
     return weight
 
 
+def offsets(offset: Any, n_rows: int, n_outputs: int) -> np.ndarray | None:
+    """Offsets of the linear outputs, (n, K), or None where none are given."""
+    if offset is None:
+        return None
+    with data_errors():
+        table = np.asarray(to_numpy(offset), dtype=float)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.shape != (n_rows, n_outputs):
+        wanted = f"({n_rows},)" if n_outputs == 1 else f"({n_rows}, {n_outputs})"
+        raise InvalidDataError(
+            f"offset must hold what is added to the linear predictor of each row, shape "
+            f"{wanted}; got shape {np.shape(offset)}."
+        )
+    if not np.all(np.isfinite(table)):
+        row = int(np.argmax(~np.isfinite(table).all(axis=1)))
+        raise InvalidDataError(
+            f"offset must not hold NaN or infinity; row {row} has {table[row].tolist()}. "
+            "Leave such rows out."
+        )
+    return table
+
+
 def indices(rows: Any, n_train: int) -> Any:
     """Row numbers of the training set, 1-D and within range (negative from the end)."""
     found = to_numpy(rows)
