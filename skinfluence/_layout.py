@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from skinfluence._array import Array, Rows, array_namespace, device_of
-from skinfluence._kernels import SparseRows, densified
+from skinfluence._kernels import densified, is_sparse
 
 
 @final
@@ -83,7 +83,7 @@ class Layout:
         """``v_t' X~_i' c_i`` of vectors (m, G, D) with coefficients (b, G, Kb), (m, b)."""
         xp = array_namespace(vectors)
         m, b = vectors.shape[0], coefficients.shape[0]
-        if m > self.width and not isinstance(block, SparseRows):
+        if m > self.width and not is_sparse(block):
             lifted = xp.reshape(self.lifted(block, coefficients), (b, -1))
             return xp.reshape(vectors, (m, -1)) @ lifted.T
         # Lifting is dearer for few vectors and fills sparse rows: outputs first, (b, K, m).

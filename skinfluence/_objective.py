@@ -83,7 +83,7 @@ class Objective:
     @property
     def rows(self) -> Design:
         """The design in the form whose blocks are multiplied fastest."""
-        return self.design.centred_by_formula
+        return self.design.for_products
 
     @cached_property
     def weight_sum(self) -> float:
@@ -122,10 +122,9 @@ class Objective:
         )
         free = selection.picked(free)
         features = columns[: columns.shape[0] - self.design.has_intercept]
-        centre = xp.take(self.design.centre, features)
         narrow = replace(
             self,
-            design=replace(self.design, columns=features, centre=centre),
+            design=self.design.with_columns(features),
             penalty=replace(penalty, strength=strength, slope=slope),
             layout=selection.narrow,
             free=None if bool(xp.all(free)) else free,

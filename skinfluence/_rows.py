@@ -11,43 +11,25 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
-from sklearn import get_config
-
 from skinfluence import _threads
-from skinfluence._array import Array, array_namespace, is_numpy_array
+from skinfluence._array import Array, array_namespace
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
+from skinfluence._sources import LEAST_ROWS, rows_in_block
 from skinfluence.exceptions import DeviceMemoryError
 
-# A block should fit the second-level cache together with one scaled copy of itself.
-_BLOCK_ENTRIES = 2**16
-_LEAST_ROWS, _MOST_ROWS = 256, 4096
-# Rows that are multiplied as they are are copied into the cache by their kernels only.
-_PLAIN_ENTRIES, _LEAST_PLAIN_ROWS, _MOST_PLAIN_ROWS = 2**19, 2048, 8192
-# Not even the least number of rows may hold more numbers than this, 64 MiB.
-_MOST_ENTRIES = 2**23
 # Where a device has no room for blocks of so few rows, smaller ones will not help.
 _FEWEST_ROWS = 16
-# Sparse rows are few numbers each; what they are multiplied by is wide.
-_MOST_SPARSE_ROWS = 2**15
-# Blocks that hold so many numbers, where all that could be made of their rows is.
-_SPARSE_SHARE = 128
 
 
 def row_blocks(
-    n_rows: int, width: int, least_rows: int = _LEAST_ROWS, place: Any = None
+    n_rows: int, width: int, least_rows: int = LEAST_ROWS, place: Array | None = None
 ) -> list[slice]:
-    """Slices over ``n_rows`` rows of ``width`` numbers, in blocks that suit a cache.
+    """Slices over ``n_rows`` rows, in blocks that suit the cache, or a device.
 
-    Or an accelerator, where an array at ``place`` lives on one: blocks as large as its
-    free memory allows, since each costs the launch of its kernels.
+    ``width`` entries are read or made of each row; ``place`` is an array on the device.
     """
-    entries = None if place is None else kernels(place).block_entries(place)
-    if entries is not None:
-        size = max(entries // max(width, 1), 1)
-    else:
-        size = _host_block(width, least_rows)
-    return _slices(n_rows, size)
+    return _slices(n_rows, rows_in_block(width, place, least_rows))
 
 
 def _slices(n_rows: int, size: int) -> list[slice]:
@@ -55,15 +37,10 @@ def _slices(n_rows: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n_rows)) for start in starts]
 
 
-def _host_block(width: int, least_rows: int) -> int:
-    size = max(min(_BLOCK_ENTRIES // max(width, 1), _MOST_ROWS), least_rows)
-    return max(min(size, _MOST_ENTRIES // max(width, 1)), 1)
-
-
 def iterate(
     design: Design,
     *aligned: Any,
-    least_rows: int = _LEAST_ROWS,
+    least_rows: int = LEAST_ROWS,
     dense: bool = False,
     most_rows: int | None = None,
 ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
@@ -77,41 +54,21 @@ def iterate(
 
 def _blocks(
     design: Design,
-    least_rows: int = _LEAST_ROWS,
+    least_rows: int = LEAST_ROWS,
     dense: bool = False,
     most_rows: int | None = None,
 ) -> list[slice]:
-    if design.is_wide_sparse and not dense:
-        return row_blocks(design.n_rows, design.row_entries, _MOST_SPARSE_ROWS)
-    if most_rows is not None:
-        return _slices(design.n_rows, most_rows)
-    if design.by_formula:
-        return plain_blocks(design.n_rows, design.width)
-    return row_blocks(design.n_rows, design.width, least_rows, design.centre)
-
-
-def plain_blocks(n_rows: int, width: int) -> list[slice]:
-    """Slices over rows that are read where they lie, and ``width`` numbers made of each.
-
-    Not more at a time than scikit-learn's ``working_memory`` holds.
-    """
-    entries = min(_PLAIN_ENTRIES, working_entries())
-    size = max(entries // max(width, 1), _LEAST_PLAIN_ROWS)
-    return _slices(n_rows, min(size, _MOST_PLAIN_ROWS))
-
-
-def working_entries() -> int:
-    """Float64 numbers that fit scikit-learn's ``working_memory``."""
-    return int(get_config()["working_memory"] * 2**20 / 8)
+    if most_rows is None or (design.is_sparse and not dense):
+        most_rows = design.source.rows_in_block(design.width)
+        if dense:
+            most_rows = rows_in_block(design.width, design.centre, least_rows)
+    return _slices(design.n_rows, most_rows)
 
 
 def training_blocks(design: Design, width: int) -> list[slice]:
-    """Slices over the rows of a design, where ``width`` numbers are made of each row."""
-    if design.centred_by_formula.by_formula:
-        return plain_blocks(design.n_rows, width)
-    if design.is_wide_sparse:  # most answers make few numbers of each row
-        width = max(design.row_entries, width // _SPARSE_SHARE)
-    return row_blocks(design.n_rows, width, place=design.centre)
+    """Slices over the rows of a design, where ``width`` entries are made of each row."""
+    size = design.for_products.source.rows_in_answer(width)
+    return _slices(design.n_rows, size)
 
 
 def _over(
@@ -120,10 +77,8 @@ def _over(
     scratch = None
     for rows in blocks:
         block = design.block(rows, scratch)
-        if design.is_wide_sparse or design.by_formula:
-            block = densified(block) if dense else block
-        elif scratch is None:
-            scratch = block
+        scratch = block if scratch is None else scratch
+        block = densified(block) if dense else block
         yield rows, (block, *(part[rows, ...] for part in aligned))
 
 
@@ -152,14 +107,9 @@ def sum_over_rows(
 
 def _runs(blocks: list[slice], design: Design) -> list[list[slice]]:
     """Blocks for each thread."""
-    if not is_shared(design):
+    if not design.source.is_shared:
         return [blocks]
     return _threads.runs(blocks, design.n_rows * design.width)
-
-
-def is_shared(design: Design) -> bool:
-    """Whether threads overlap: products with sparse rows hold the interpreter's lock."""
-    return is_numpy_array(design.centre) and not design.is_wide_sparse
 
 
 def map_over_rows(function: Callable[..., Any], design: Design, *aligned: Any) -> Any:
@@ -194,7 +144,7 @@ def stream_blocks(
     Threads make the next ones meanwhile, unless ``alone``. ``width`` numbers are read or
     made for each row.
     """
-    if alone or not is_shared(design):  # the function may have threads of its own
+    if alone or not design.source.is_shared:  # the function may have threads of its own
         return map(function, blocks)
     n_threads = _threads.n_runs(blocks[-1].stop * width)
     return _threads.ordered(function, blocks, n_threads)
@@ -215,9 +165,8 @@ def _within_memory(work: Callable[[int | None], Any], design: Design) -> Any:
             return work(most_rows)
         except kernel.out_of_memory() as error:
             if most_rows is None:
-                place = design.centre
-                first = row_blocks(design.n_rows, design.width, place=place)[0]
-                most_rows = first.stop
+                most_rows = design.source.rows_in_block(design.width)
+                most_rows = min(most_rows, design.n_rows)
             if most_rows <= _FEWEST_ROWS:
                 raise _no_memory(kernel, design, most_rows) from error
             most_rows = max(most_rows // 4, _FEWEST_ROWS)

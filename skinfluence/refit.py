@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.stats import spearmanr
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
@@ -250,7 +251,7 @@ def check_study(
         effect = partial(_own_changes, point, chosen)
     else:
         points = study.asked(X_test, y_test, "loss").design
-        design = point.objective.design.of(host_rows(points.X))
+        design = point.objective.design.of(host_rows(points.source))
         targets = to_numpy(study.targets_of(X_test, y_test))
         loss = Loss(point.objective.loss, targets)
         effect = partial(_test_changes, point, design, loss)
@@ -331,7 +332,7 @@ def refitted_theta(
         # The polish below finishes what the optimiser leaves.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = model.refitted(
-            host_rows(objective.design.X)[kept],
+            host_rows(objective.design.source)[kept],
             y[kept],
             to_numpy(objective.weight)[kept],
         )
@@ -385,13 +386,13 @@ def _chosen(rows: Any, study: Study) -> np.ndarray:
 
 def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
     """Refuse rows that are not those of the study."""
-    given = host_rows(study.design_of(X).X)
-    own = host_rows(study.objective.design.X)
+    given = host_rows(study.design_of(X).source)
+    own = host_rows(study.objective.design.source)
     y = checks.targets(X, y, classifier=study.classifies)
     same = given.shape == own.shape and y.shape == study.y.shape
     if same:
-        gap = given - own
-        same = not (gap.nnz if hasattr(gap, "nnz") else gap.any())
+        gap = given != own
+        same = not (gap.nnz if issparse(gap) else gap.any())
         same = same and bool(np.all(y == study.y))
     if not same:
         raise InvalidDataError(

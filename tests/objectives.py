@@ -13,6 +13,7 @@ from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
+from skinfluence._sources import source_of
 from skinfluence.losses import (
     HalfBinomialLoss,
     HalfMultinomialLoss,
@@ -82,11 +83,11 @@ def build(setting, xp=np, store=lambda X: X, device=None):
     classes = not isinstance(setting.loss, HalfSquaredError)
     X, y, weight, B = rows(setting.n_outputs, classes)
     weight = asarray(weight)
-    design = Design(store(asarray(X[:N])), asarray(np.zeros(P)), True)
+    design = Design(source_of(store(asarray(X[:N]))), asarray(np.zeros(P)), True)
     if setting.intercept:
         design = design.centred_by(weight)
     else:
-        design = Design(design.X, design.centre, False)
+        design = Design(design.source, design.centre, False)
     groups = setting.loss.n_groups(setting.n_outputs)
     layout = Layout(design.width, groups, setting.n_outputs // groups)
     table = np.repeat(np.array(setting.strength)[:, None], design.width, axis=1)

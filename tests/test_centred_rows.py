@@ -8,12 +8,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import ShiftedGrams, ShiftedRows, _blas, _shifted, kernels
+from skinfluence._kernels import ShiftedRows, _blas, _shifted, kernels
+from skinfluence._kernels._shifted import ShiftedGrams
+from skinfluence._sources import source_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(loc=[0, 1, -1, 2, 0.5, 0], size=(3000, 6))
 CENTRE = X.mean(axis=0)
-DESIGN = Design(X, CENTRE, True)
+DESIGN = Design(source_of(X), CENTRE, True)
 ROWS = ShiftedRows(X, CENTRE, True)
 DENSE = DESIGN.block(slice(0, len(X)))
 
@@ -52,13 +54,13 @@ def test_leverages_keep_their_digits_wherever_the_centre_is(shift):
 
 
 def test_columns_far_from_zero_are_centred_one_by_one():
-    assert DESIGN.centred_by_formula.by_formula
-    far = Design(X + 1e3, CENTRE + 1e3, True)
-    assert far.centred_by_formula is far
-    plain = Design(X, 0 * CENTRE, False)
-    assert plain.centred_by_formula is plain
-    nothing = replace(DESIGN, columns=np.arange(0), centre=CENTRE[:0])
-    assert nothing.centred_by_formula is nothing
+    assert isinstance(DESIGN.for_products.block(slice(0, 3)), ShiftedRows)
+    far = Design(source_of(X + 1e3), CENTRE + 1e3, True)
+    assert far.for_products is far
+    plain = Design(source_of(X), 0 * CENTRE, False)
+    assert plain.for_products is plain
+    nothing = DESIGN.with_columns(np.arange(0))
+    assert nothing.for_products is nothing
 
 
 def test_curvature_in_one_spot_is_centred_one_by_one():

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from skinfluence._kernels import HostRows, _numpy
+from skinfluence._kernels import _numpy
+from skinfluence._sources import HostSource
 
 
 class Stream:
@@ -172,18 +173,20 @@ def cupy(monkeypatch):
 @pytest.mark.parametrize("sizes", [[7], [16], [100], [5, 13, 5], [1, 64]])
 def test_each_pass_reads_every_row_once_and_in_order(cupy, sizes):
     X = np.random.default_rng(0).normal(size=(50, 3))
-    rows = HostRows(X, cupy.place(), cupy.sender(cupy.place()))
+    rows = HostSource(X, cupy.place(), cupy.sender(cupy.place()))
     for size in sizes:
         for _ in range(2):
-            held = [rows[first : first + size, :] for first in range(0, 50, size)]
+            held = [
+                rows.read(slice(first, first + size)) for first in range(0, 50, size)
+            ]
             np.testing.assert_array_equal(np.concatenate(held), X)
 
 
 def test_blocks_asked_for_out_of_order_are_right(cupy):
     X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    rows = HostRows(X, cupy.place(), cupy.sender(cupy.place()))
+    rows = HostSource(X, cupy.place(), cupy.sender(cupy.place()))
     for first, last in [(0, 10), (10, 20), (40, 50), (0, 30), (30, 50), (5, 6)]:
-        found = rows[first:last, :]
+        found = rows.read(slice(first, last))
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, X[first:last])
 
@@ -191,8 +194,8 @@ def test_blocks_asked_for_out_of_order_are_right(cupy):
 def test_the_next_block_is_under_way_while_this_one_is_used(cupy):
     X = np.random.default_rng(0).normal(size=(40, 3))
     sender = cupy.sender(cupy.place())
-    rows = HostRows(X, cupy.place(), sender)
-    rows[0:10, :]
+    rows = HostSource(X, cupy.place(), sender)
+    rows.read(slice(0, 10))
     waiting = [len(lane.stream.work) - lane.stream.done for lane in sender.lanes]
     assert sorted(waiting)[-1] > 0  # issued, and nobody has waited for it
 

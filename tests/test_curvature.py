@@ -8,6 +8,7 @@ import reference
 from objectives import SETTINGS, STORES, build, judged
 
 from skinfluence import _rows
+from skinfluence._sources import _sizes
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers import Cholesky, _cholesky
 
@@ -84,10 +85,8 @@ def test_blocks_of_rows_do_not_matter(name, monkeypatch):
     whole, v = curvature_of(name), vectors_of(curvature_of(name))
     expected = whole.as_matrix(), whole.matvec(v)
     gradient, root = whole.first_order.gradient, np.abs(whole.upper_root())
-    monkeypatch.setattr(_rows, "_MOST_ROWS", 7)
-    monkeypatch.setattr(_rows, "_MOST_PLAIN_ROWS", 7)
-    monkeypatch.setattr(_rows.row_blocks, "__defaults__", (1, None))
-    monkeypatch.setattr(_rows.iterate, "__defaults__", (1,))
+    monkeypatch.setattr(_sizes, "_MOST_ENTRIES", 7 * 4)
+    monkeypatch.setattr(_sizes, "_MOST_PLAIN_ROWS", 7)
     cut = curvature_of(name)
     assert len(_rows.row_blocks(cut.objective.n_rows, cut.size)) > 7
     close(cut.as_matrix(), expected[0])
@@ -229,7 +228,7 @@ def test_shares_of_the_penalty_are_taken_out_of_the_inverse(name):
 def test_nearly_dependent_columns_are_solved_from_the_rows(name):
     """The root from the rows solves what the matrix has lost, and else agrees."""
     objective, theta, _ = build(SETTINGS[name])
-    X = objective.design.X.copy()
+    X = objective.design.source.on_host().copy()
     X[:, 3] = X[:, 2] + 1e-6 * X[:, 3]
     objective = replace(objective, design=objective.design.of(X))
     curvature = RowwiseCurvature(objective, theta)

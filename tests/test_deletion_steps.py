@@ -145,7 +145,7 @@ def test_rows_come_back_in_the_order_in_which_they_are_asked(name):
 def test_leverage_counts_as_one_when_nothing_but_rounding_is_left(name, remainder):
     """An unpenalised column that only row 7 carries, but for a trace in row 8."""
     objective, theta, _ = build(SETTINGS[name])
-    X = objective.design.X.copy()
+    X = objective.design.source.on_host().copy()
     X[:, 2] = 0.0
     X[[7, 8], 2] = 1.0, np.sqrt(remainder)
     design = objective.design.of(X).centred_by(objective.weight)

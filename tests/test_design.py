@@ -5,8 +5,9 @@ import pytest
 from objectives import STORES
 from scipy import sparse
 
-from skinfluence._design import Design, weighted_mean
+from skinfluence._design import Design
 from skinfluence._rows import iterate, map_over_rows, row_blocks, sum_over_rows
+from skinfluence._sources import source_of
 
 N, P, K = 30, 5, 2
 
@@ -23,8 +24,8 @@ def weight_of():
 
 def design_of(store="C order", intercept=True, columns=None, X=None):
     X = STORES[store](X_of() if X is None else X)
-    width = P if columns is None else len(columns)
-    design = Design(X, np.zeros(width), intercept, columns)
+    source = source_of(X).with_columns(columns)
+    design = Design(source, np.zeros(source.width), intercept)
     return design.centred_by(weight_of()) if intercept else design
 
 
@@ -78,11 +79,11 @@ def test_block_uses_the_scratch_it_is_given():
 @every_store
 def test_X_itself_is_never_copied_or_changed(store):
     design = design_of(store)
-    before = design.X.copy()
+    before = design.source.on_host().copy()
     design.block(slice(0, N))
     other = design.centred_by(np.ones(N))
-    assert other.X is design.X
-    assert abs(design.X - before).max() == 0
+    assert other.source is design.source
+    assert abs(design.source.on_host() - before).max() == 0
 
 
 @every_store
@@ -92,7 +93,7 @@ def test_centre_is_the_weighted_mean(store):
 
 
 def test_centre_of_rows_without_any_weight_is_their_plain_mean():
-    found = weighted_mean(X_of(), np.zeros(N))
+    found = source_of(X_of()).weighted_mean(np.zeros(N))
     np.testing.assert_allclose(found, X_of().mean(axis=0), rtol=1e-14)
 
 
@@ -160,7 +161,7 @@ def long_design(n=3000, p=60):
     """Rows of several blocks, the last one shorter."""
     X = np.random.default_rng(0).normal(size=(n, p))
     assert len(row_blocks(n, p + 1)) > 2
-    return Design(X, X.mean(axis=0), True)
+    return Design(source_of(X), X.mean(axis=0), True)
 
 
 def test_sum_over_rows_is_the_sum_over_all_rows():
@@ -168,7 +169,9 @@ def test_sum_over_rows_is_the_sum_over_all_rows():
     found = sum_over_rows(
         lambda total, block, s: total + s @ block, np.zeros(61), design, weight
     )
-    truth = weight @ np.column_stack([design.X - design.centre, np.ones(3000)])
+    truth = weight @ np.column_stack(
+        [design.source.on_host() - design.centre, np.ones(3000)]
+    )
     np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-6)
 
 
@@ -176,7 +179,7 @@ def test_map_over_rows_keeps_the_order_of_rows():
     design, number = long_design(), np.arange(3000.0)
     first, second = map_over_rows(lambda block, s: (block[:, 0] + s, s), design, number)
     np.testing.assert_array_equal(second, number)
-    truth = design.X[:, 0] - design.centre[0] + number
+    truth = design.source.on_host()[:, 0] - design.centre[0] + number
     np.testing.assert_allclose(first, truth, rtol=1e-13)
 
 
@@ -184,7 +187,7 @@ def test_blocks_of_sparse_rows_are_dense_one_at_a_time():
     rng = np.random.default_rng(0)
     kept = rng.random((3000, 60)) < 0.02
     X = sparse.coo_array(np.where(kept, rng.random((3000, 60)), 0.0))
-    design = Design(X.tocsr(), np.zeros(60), True)
+    design = Design(source_of(X), np.zeros(60), True)
     for rows, (block,) in iterate(design):
         np.testing.assert_array_equal(block[:, :-1], X.toarray()[rows])
 
@@ -193,10 +196,10 @@ def test_the_centre_of_many_rows_is_near_their_mean():
     """Evenly spaced rows are enough, also where few have weight."""
     X = np.random.default_rng(2).normal(loc=[0.0, 5.0], size=(70_000, 2))
     weight = np.ones(len(X))
-    near = weighted_mean(X, weight)
+    near = source_of(X).weighted_mean(weight)
     np.testing.assert_allclose(near, X.mean(axis=0), atol=0.05)
     weight[:] = 0.0
     weight[1::100] = 1.0  # none of the rows that are read
     weight[::4] = 0.0
     truth = X[weight > 0].mean(axis=0)
-    np.testing.assert_allclose(weighted_mean(X, weight), truth, rtol=1e-12)
+    np.testing.assert_allclose(source_of(X).weighted_mean(weight), truth, rtol=1e-12)

@@ -30,7 +30,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skinfluence import (
     InfluenceExplainer,
-    _design,
     _kernels,
     check_leave_one_out,
     refit_leave_one_out,
@@ -225,7 +224,7 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
 
     class Sender:
         def __init__(self, place):
-            self.inner = _kernels._host_rows.PlainSender(place)
+            self.inner = _kernels._senders.PlainSender(place)
 
         def send(self, rows):
             sent.append(len(rows))
@@ -240,7 +239,7 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
     monkeypatch.setattr(torch_kernels, "free_bytes", lambda like: 100.0)
     monkeypatch.setattr(torch_kernels, "block_entries", lambda like: 16 * (P + 1))
     monkeypatch.setattr(torch_kernels, "sender", Sender)
-    monkeypatch.setattr(_design, "_COLUMN_ENTRIES", 16 * P)
+    monkeypatch.setattr("skinfluence._sources._dense._COLUMN_ENTRIES", 16 * P)
     X, targets = rows()
     for name in ("ridge", "softmax", "Huber", "lasso"):
         model, y = MODELS[name][0], targets[MODELS[name][1]]

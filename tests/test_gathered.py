@@ -11,6 +11,7 @@ from test_solvers import TIGHT, agree, answers
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
 from skinfluence._kernels import GatheredForms, _blas
+from skinfluence._sources import source_of
 
 N, P = 60, 300
 
@@ -57,7 +58,7 @@ def test_forms_are_those_of_dense_rows(
     always(monkeypatch)
     X = uneven_rows()
     centre = X.mean(axis=0) if intercept else np.zeros(P)
-    block = Design(X, centre, intercept).block(slice(0, N))
+    block = Design(source_of(X), centre, intercept).block(slice(0, N))
     q = P + intercept
     root = roots_of(n_groups, n_outputs * q, triangular=triangular)
     found = GatheredForms(root, n_outputs, triangular=triangular).of(block)
@@ -74,7 +75,7 @@ def test_steps_are_those_of_dense_rows(monkeypatch, n_groups, n_factors, interce
     always(monkeypatch)
     X = uneven_rows()
     centre = X.mean(axis=0) if intercept else np.zeros(P)
-    block = Design(X, centre, intercept).block(slice(0, N))
+    block = Design(source_of(X), centre, intercept).block(slice(0, N))
     root = roots_of(n_factors, P + intercept, triangular=False)
     slope = np.random.default_rng(4).normal(size=(N, n_groups, 1))
     forms = GatheredForms(root, 1, triangular=False)
@@ -92,7 +93,7 @@ def test_steps_are_those_of_dense_rows(monkeypatch, n_groups, n_factors, interce
 def test_products_with_the_root_are_those_of_dense_rows(n_groups, n_outputs, intercept):
     X = uneven_rows()
     centre = X.mean(axis=0) if intercept else np.zeros(P)
-    block = Design(X, centre, intercept).block(slice(0, N))
+    block = Design(source_of(X), centre, intercept).block(slice(0, N))
     q = P + intercept
     root = roots_of(n_groups, n_outputs * q, triangular=n_outputs == 1)
     found = GatheredForms(root, n_outputs, triangular=False).halves(block)
@@ -112,7 +113,7 @@ def test_large_inverses_are_formed_by_blocks(monkeypatch, triangular):
 
 def test_matrices_are_formed_when_they_pay_and_not_before():
     X = uneven_rows()
-    block = Design(X, np.zeros(P), False).block(slice(0, N))
+    block = Design(source_of(X), np.zeros(P), False).block(slice(0, N))
     forms = GatheredForms(roots_of(1, P, triangular=True), 1, triangular=True)
     answered = [forms.of(block[:1]) is not None]
     for _ in range(200):
@@ -125,7 +126,7 @@ def test_matrices_are_formed_when_they_pay_and_not_before():
 
 def test_full_rows_are_left_to_products():
     X = sparse.csr_array(np.random.default_rng(0).normal(size=(N, P)))
-    block = Design(X, np.zeros(P), False).block(slice(0, N))
+    block = Design(source_of(X), np.zeros(P), False).block(slice(0, N))
     forms = GatheredForms(roots_of(1, P, triangular=True), 1, triangular=True)
     assert all(forms.of(block) is None for _ in range(200))
 
@@ -135,7 +136,7 @@ def test_rows_whose_terms_cancel_are_left_to_products(monkeypatch):
     X = uneven_rows().toarray()
     X[:, 7] = 1e4 + np.random.default_rng(3).normal(size=N)
     S = sparse.csr_array(X)
-    block = Design(S, X.mean(axis=0), True).block(slice(0, N))
+    block = Design(source_of(S), X.mean(axis=0), True).block(slice(0, N))
     root = roots_of(1, P + 1, triangular=True)
     found = GatheredForms(root, 1, triangular=True).of(block)
     assert np.isnan(found).all()

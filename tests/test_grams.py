@@ -14,7 +14,7 @@ def test_totals_are_sums_of_weighted_products(n_weights, width):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(700, width))
     weights = rng.normal(size=(700, n_weights))  # of both signs
-    grams = weighted_grams(n_weights, width, rows, rows)
+    grams = weighted_grams(rows, n_weights)
     for part in (slice(0, 300), slice(300, 301), slice(301, 700)):
         grams.add(rows[part], weights[part])
     truth = np.einsum("it,ia,ib->tab", weights, rows, rows)

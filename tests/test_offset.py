@@ -22,6 +22,7 @@ from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
+from skinfluence._sources import source_of
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion import Exact, Newton
 from skinfluence.exceptions import InvalidDataError
@@ -66,7 +67,7 @@ def insurance():
     content = json.loads(FILE.read_text(encoding="utf-8"))
     X, y = np.array(content["X"], float)[:, 1:], np.array(content["y"], float)
     ones = np.ones(len(y))
-    design = Design(X, np.zeros(X.shape[1]), True).centred_by(ones)
+    design = Design(source_of(X), np.zeros(X.shape[1]), True).centred_by(ones)
     layout = Layout(design.width, 1, 1)
     penalty = Penalty(np.zeros((1, design.width)))
     offset = np.array(content["offset"], float)[:, None]
@@ -187,7 +188,7 @@ def test_an_active_set_keeps_the_offset():
 def test_separable_rows_are_seen_behind_an_offset(solver):
     """An offset that puts rows on the wrong side does not give them a minimum."""
     objective, theta, _ = build(SETTINGS["binary, no penalty"])
-    X = objective.design.X.copy()
+    X = objective.design.source.on_host().copy()
     X[:, 0] += 20 * objective.targets[:, 0]
     offset = 3.0 * (1 - 2 * objective.targets)
     design = objective.design.of(X).centred_by(objective.weight)

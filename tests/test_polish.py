@@ -117,7 +117,7 @@ def test_held_entries_are_not_moved(name):
 def separable(name, strength=0.0):
     """The classes lie apart along the first feature."""
     objective, theta, _ = build(SETTINGS[name])
-    X, y = objective.design.X.copy(), objective.targets
+    X, y = objective.design.source.on_host().copy(), objective.targets
     side = y @ np.arange(y.shape[1]) if y.shape[1] > 1 else y[:, 0]
     X[:, 0] += 20 * side
     X[:, 1] += 20 * (side == 1)

@@ -14,9 +14,10 @@ from test_solvers import TIGHT, agree, answers
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import SparseRows, kernels
+from skinfluence._kernels import SparseRows, kernels, weighted_grams
 from skinfluence._kernels._sparse import as_csr, csr_rows
 from skinfluence._rows import iterate
+from skinfluence._sources import source_of
 
 N, P = 50, 300  # more than 256 columns: rows stay sparse
 
@@ -160,7 +161,7 @@ def test_sparse_rows_multiply_as_their_dense_selves(intercept):
     rng = np.random.default_rng(0)
     X = sparse.csr_array(dense_rows())
     centre = rng.normal(size=P) if intercept else np.zeros(P)
-    design = Design(X, centre, intercept)
+    design = Design(source_of(X), centre, intercept)
     block = design.block(slice(0, 20))
     assert isinstance(block, SparseRows)
     dense = block.dense()
@@ -175,7 +176,9 @@ def test_sparse_rows_multiply_as_their_dense_selves(intercept):
     np.testing.assert_allclose(
         kernel.squared_columns(block, weight), weight.T @ dense**2, atol=1e-10
     )
-    gram = kernel.add_gram(np.zeros((design.width, design.width)), block, weight[:, 0])
+    grams = weighted_grams(block, 1)
+    grams.add(block, weight[:, :1])
+    (gram,) = grams.finished()
     np.testing.assert_allclose(gram, dense.T @ (weight[:, :1] * dense), atol=1e-10)
     strength = rng.uniform(size=design.width)
     whole = design.block(slice(0, N)).dense()
@@ -186,13 +189,14 @@ def test_sparse_rows_multiply_as_their_dense_selves(intercept):
 
 def test_narrow_sparse_rows_are_made_dense_by_blocks():
     X = sparse.csr_array(dense_rows((N, 20)))
-    block = Design(X, np.zeros(20), False).block(slice(0, 5))
+    block = Design(source_of(X), np.zeros(20), False).block(slice(0, 5))
     np.testing.assert_array_equal(block, X.toarray()[:5])
 
 
 def test_blocks_that_must_be_dense_are_small():
     X = sparse.csr_array((3000, 40_000))
-    rows = [part for part, _ in iterate(Design(X, np.zeros(40_000), False), dense=True)]
+    design = Design(source_of(X), np.zeros(40_000), False)
+    rows = [part for part, _ in iterate(design, dense=True)]
     assert max(part.stop - part.start for part in rows) * 40_000 <= 2**23
 
 

@@ -7,7 +7,8 @@ from sklearn.linear_model import Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import SparseGrams, _sparse_grams, kernels, weighted_grams
+from skinfluence._kernels import SparseGrams, _sparse_grams, weighted_grams
+from skinfluence._sources import source_of
 
 N, P = 90, 300
 
@@ -27,12 +28,12 @@ def rows_of(kind, seed=0):
 
 def design_of(X, intercept):
     centre = X.mean(axis=0) if intercept else np.zeros(P)
-    return Design(X, centre, intercept)
+    return Design(source_of(X), centre, intercept)
 
 
 def grams_of(design, weights, *, size=40):
     first = design.block(slice(0, 1))
-    grams = weighted_grams(weights.shape[1], design.width, weights, first)
+    grams = weighted_grams(first, weights.shape[1])
     assert isinstance(grams, SparseGrams)
     for start in range(0, N, size):
         part = slice(start, min(start + size, N))
@@ -67,9 +68,8 @@ def test_grams_are_those_of_dense_rows(monkeypatch, kind, intercept, waiting):
     truth = dense_grams(design, weights)
     agree(found, truth)
     assert is_symmetric(found)
-    block = design.block(slice(0, N))
-    total = kernels(block).add_gram(truth[0], block, weights[:, 1])
-    agree([total], [truth[0] + truth[1]])
+    both = grams_of(design, weights[:, :1]) + grams_of(design, weights[:, 1:2])
+    agree(both.finished(), [truth[0] + truth[1]])
 
 
 def test_weights_may_have_any_sign():

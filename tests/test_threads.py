@@ -21,9 +21,9 @@ def threads(monkeypatch):
     """Three threads, however few numbers there are."""
     monkeypatch.setattr(_threads, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(_threads, "_allowed", lambda: 3)
-    monkeypatch.setattr("skinfluence._rows._BLOCK_ENTRIES", 2**8)
-    monkeypatch.setattr("skinfluence._rows._MOST_PLAIN_ROWS", 8)
-    monkeypatch.setattr("skinfluence._rows._host_block", lambda width, least: 8)
+    monkeypatch.setattr("skinfluence._sources._sizes.BLOCK_ENTRIES", 2**8)
+    monkeypatch.setattr("skinfluence._sources._sizes._MOST_PLAIN_ROWS", 8)
+    monkeypatch.setattr("skinfluence._sources._sizes._MOST_ENTRIES", 2**8)
 
 
 def asked(case):

@@ -18,7 +18,6 @@ from skinfluence._kernels._grams import (
     SeparateGrams,
     pays,
 )
-from skinfluence._kernels._host_rows import HostRows
 from skinfluence._kernels._shifted import ShiftedGrams
 from skinfluence._kernels._sparse_grams import SparseGrams
 from skinfluence.exceptions import MissingDependencyError
@@ -26,13 +25,12 @@ from skinfluence.exceptions import MissingDependencyError
 __all__ = [
     "AbstractGrams",
     "GatheredForms",
-    "HostRows",
-    "ShiftedGrams",
     "ShiftedRows",
     "SparseRows",
     "contenders",
     "densified",
     "device_place",
+    "is_sparse",
     "kernels",
     "weighted_grams",
 ]
@@ -49,6 +47,11 @@ def kernels(array: Array) -> ModuleType:
     if is_cupy_array(array):
         return _load_cupy()
     return _load_torch() if is_torch_array(array) else _generic
+
+
+def is_sparse(block: Array) -> bool:
+    """Whether products with a block cost by its entries, not by its columns."""
+    return isinstance(block, SparseRows)
 
 
 def device_place(backend: str) -> Any:
@@ -78,22 +81,18 @@ def _load_torch() -> ModuleType:
     return _torch
 
 
-def weighted_grams(
-    n_weights: int, width: int, like: Array, rows: Array
-) -> AbstractGrams:
-    """Zero totals (width, width) for so many weights of each row.
-
-    ``like`` is an array of the namespace, ``rows`` some of the rows to come.
-    """
-    if is_numpy_array(like) and pays(n_weights, width):
-        return PairwiseGrams.empty(n_weights, width)
+def weighted_grams(rows: Array, n_weights: int) -> AbstractGrams:
+    """Zero totals (q, q) of this many weights of each row, for rows like some (b, q)."""
+    width = rows.shape[1]
     if isinstance(rows, SparseRows):
         return SparseGrams(rows, n_weights)
+    on_host = isinstance(rows, ShiftedRows) or is_numpy_array(rows)
+    if on_host and pays(n_weights, width):
+        return PairwiseGrams.empty(n_weights, width)
     if isinstance(rows, ShiftedRows):
         return ShiftedGrams.empty(n_weights, rows.centre)
-    kernel = kernels(like)
-    totals = [kernel.empty_gram(width, like) for _ in range(n_weights)]
-    return SeparateGrams(totals, kernels)
+    empty = kernels(rows).empty_gram
+    return SeparateGrams([empty(width, rows) for _ in range(n_weights)], kernels)
 
 
 def contenders(values: Any, least: Any, direction: float) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from scipy.linalg import lapack
 
+from skinfluence._array import Array
 from skinfluence._kernels import _blas
 from skinfluence._kernels._centred import SparseRows
 from skinfluence._kernels._numpy import finished_gram
@@ -55,7 +56,7 @@ class GatheredForms:
         outputs = range(self.n_outputs)
         return [(k, j) for k in outputs for j in outputs if k <= j]
 
-    def of(self, block: SparseRows) -> Any:
+    def of(self, block: Any) -> Any:
         """(b, G, Kb, Kb), NaN in rows whose terms cancel; None where products are faster.
 
         The matrices are formed when products so far would have paid for them.
@@ -68,7 +69,7 @@ class GatheredForms:
         entries = self._worth(block, gathered, multiplied)
         return None if entries is None else self._matrices(*_forms(block.X, entries))
 
-    def steps(self, block: SparseRows, slope: np.ndarray) -> Any:
+    def steps(self, block: Any, slope: Array) -> Any:
         """``inv(H) X~_i' c_i`` for slopes c (b, G, 1), (b, G, D); None and NaN as above."""
         if self.n_outputs > 1:
             return None
@@ -95,7 +96,7 @@ class GatheredForms:
         own = X @ entries.last[:, g] + entries.corner[g] + product @ block.centre
         return np.concatenate([product, own[:, None]], axis=1)
 
-    def halves(self, block: SparseRows) -> Any:
+    def halves(self, block: Any) -> Any:
         """Rows times the root, for each output, (G Kb, b, r)."""
         p = block.X.shape[1]
         if self._raw is None:  # centred, and in the order that SciPy multiplies, once

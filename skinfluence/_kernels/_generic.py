@@ -3,7 +3,7 @@
 from typing import Any
 
 from skinfluence._array import Array, array_namespace, device_of
-from skinfluence._kernels._host_rows import PlainSender
+from skinfluence._kernels._senders import PlainSender
 
 
 def free_bytes(like: Array) -> float:

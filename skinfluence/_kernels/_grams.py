@@ -18,6 +18,11 @@ _PRODUCTS = 2**19
 class AbstractGrams(abc.ABC):
     """T weighted Gram matrices (q, q), added up block by block."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether the totals have kept their digits."""
+        return True
+
     @abc.abstractmethod
     def add(self, block: Array, weights: Array) -> None:
         """Add the rows (b, q) of a block with their weights (b, T)."""

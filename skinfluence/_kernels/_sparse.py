@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
+from skinfluence._array import Rows
 from skinfluence._kernels._centred import SparseRows
-from skinfluence._kernels._sparse_grams import add_gram
 
 __all__ = [
-    "add_gram",
     "as_csr",
     "csr_rows",
     "frequent_columns",
@@ -36,7 +35,7 @@ def as_csr(X: Any) -> Any:
     return found
 
 
-def csr_rows(X: Any, rows: np.ndarray) -> Any:
+def csr_rows(X: Any, rows: Rows) -> Any:
     """Rows of what ``as_csr`` gives, without a search for those of a slice."""
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         return X[rows]

@@ -127,13 +127,6 @@ class SparseGrams(AbstractGrams):
         return self
 
 
-def add_gram(total: np.ndarray, block: SparseRows, weight: np.ndarray) -> Any:
-    """``total + block' diag(weight) block``."""
-    grams = SparseGrams(block, 1)
-    grams.add(block, weight[:, None])
-    return total + grams.finished()[0]
-
-
 def _column_blocks(X: Any) -> list[tuple[slice, Any]]:
     """Blocks of columns with about as many entries each, in CSC."""
     by_columns, p = X.tocsc(), X.shape[1]

@@ -16,7 +16,7 @@ from skinfluence._kernels._generic import (
     upper_factor,
     with_diagonal,
 )
-from skinfluence._kernels._host_rows import PlainSender
+from skinfluence._kernels._senders import PlainSender
 
 __all__ = [
     "add_gram",

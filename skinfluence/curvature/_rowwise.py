@@ -6,7 +6,7 @@ from typing import Any, final
 
 from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._design import Design
-from skinfluence._kernels import AbstractGrams, ShiftedGrams, kernels, weighted_grams
+from skinfluence._kernels import AbstractGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
 from skinfluence._objective import FirstOrder, FirstOrderSum, Objective, shifted
 from skinfluence._rows import iterate, sum_over_rows
@@ -97,26 +97,26 @@ class RowwiseCurvature(AbstractCurvature):
         objective, layout = self.objective, self.objective.layout
         g, part = divmod(k, layout.group_size)
 
-        def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
+        def add(
+            total: AbstractGrams, block: Array, y: Array, u: Array, s: Array
+        ) -> AbstractGrams:
             M = self._weighted_hessian(y, u, s)
-            bend = M[:, min(g, M.shape[1] - 1), part, part]
-            return kernels(block).add_gram(total, block, bend)
+            total.add(block, M[:, min(g, M.shape[1] - 1), part, part][:, None])
+            return total
 
-        kernel = kernels(self.theta)
-        start = kernel.empty_gram(layout.width, self.theta)
+        start = weighted_grams(objective.design.block(slice(0, 1)), 1)
         aligned = objective.targets, self.first_order.outputs, objective.weight
-        gram = kernel.finished_gram(
-            sum_over_rows(add, start, objective.design, *aligned)
-        )
+        total = sum_over_rows(add, start, objective.design, *aligned)
+        (gram,) = total.finished()
         ridge = self.diagonal_part[min(g, self.diagonal_part.shape[0] - 1), :]
         ridge = ridge[part * layout.width : (part + 1) * layout.width]
-        return kernel.with_diagonal(gram, ridge)
+        return kernels(gram).with_diagonal(gram, ridge)
 
     def as_matrix(self) -> Any:
         """H, and where ``first_order`` is not known yet, that from the same pass."""
         design = self.objective.design
-        grams = self._grams(design.centred_by_formula)
-        if isinstance(grams, ShiftedGrams) and not grams.exact:
+        grams = self._grams(design.for_products)
+        if not grams.exact:
             grams = self._grams(design)
         return self._from_grams(grams.finished())
 
@@ -142,12 +142,7 @@ class RowwiseCurvature(AbstractCurvature):
             return total
 
         start = _Expansion(
-            weighted_grams(
-                self._row_groups * len(pairs),
-                layout.width,
-                self.theta,
-                design.block(slice(0, 1)),
-            ),
+            weighted_grams(design.block(slice(0, 1)), self._row_groups * len(pairs)),
             FirstOrderSum.empty(objective),
         )
         given = objective.offsets if known is None else (known.outputs,)

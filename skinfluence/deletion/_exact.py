@@ -117,7 +117,7 @@ class Exact(AbstractDeletion):
         objective = self.point.objective
         return (
             objective.loss.curves_in_single
-            and not objective.design.is_wide_sparse
+            and not objective.design.is_sparse
             and objective.n_rows >= _LEAST_SINGLE_ROWS
             and objective.layout.size <= _MOST_SINGLE
             and self.point.factor.condition <= _MOST_SINGLE_CONDITION

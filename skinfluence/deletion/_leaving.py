@@ -44,7 +44,7 @@ def _only_rows(objective: Objective, rows: Array) -> Objective:
     share = penalty.share * _counted(objective, rows)
     return replace(
         objective,
-        design=design.picked(rows),
+        design=design.take(rows),
         targets=taken(objective.targets, rows),
         offset=None if objective.offset is None else taken(objective.offset, rows),
         weight=taken(objective.weight, rows),

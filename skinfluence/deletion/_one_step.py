@@ -59,7 +59,7 @@ class AbstractOneStep(AbstractDeletion):
         return steps + penalty_steps(self.point, terms, share)
 
     def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
-        terms = row_terms(self.point, rows, by_formula=True)
+        terms = row_terms(self.point, rows, for_products=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
         A = self.point.factor.row_blocks_of_inverse(
             terms.block, layout, share, terms.rows

@@ -6,7 +6,7 @@ from typing import Any
 
 from skinfluence import _threads
 from skinfluence._array import Array, array_namespace
-from skinfluence._rows import is_shared, iterate, row_blocks
+from skinfluence._rows import iterate, row_blocks
 from skinfluence.solvers import Point
 
 # Candidates times rows of a block, in float64: they must stay in the cache.
@@ -20,7 +20,7 @@ def in_runs(point: Point, n_candidates: int) -> list[list[slice]]:
     most = _PAIRS // (2 * _LEAST_ROWS * n_outputs)
     most = min(max(most, _LEAST_CANDIDATES), _MOST_CANDIDATES)
     n_threads = 1
-    if is_shared(objective.design):
+    if objective.design.source.is_shared:
         n_threads = _threads.n_runs(n_candidates * objective.n_rows * n_outputs)
     # As many for one thread as for another.
     n_threads = min(n_threads, max(n_candidates, 1))

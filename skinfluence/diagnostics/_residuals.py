@@ -37,7 +37,7 @@ def residuals_of(point: Point, expected: Point) -> Residuals:
 
 
 def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
-    loss, terms = point.objective.loss, row_terms(expected, rows, by_formula=True)
+    loss, terms = point.objective.loss, row_terms(expected, rows, for_products=True)
     y, u = taken(point.objective.targets, rows), terms.outputs
     xp, s = array_namespace(u), terms.weight[:, None]
     A = _own_variance(expected, terms.block, rows)

@@ -100,7 +100,7 @@ def _linear_blocks(
 ) -> Blocks:
     layout = point.objective.layout
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
-    width = max(design.row_entries, Q.shape[0] if design.is_wide_sparse else 0)
+    width = max(design.row_entries, Q.shape[0] if design.is_sparse else 0)
 
     def effects(rows: slice) -> tuple[slice, Any]:
         terms = row_terms(point, rows)

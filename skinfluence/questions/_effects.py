@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skinfluence._array import array_namespace, device_of
-from skinfluence._rows import working_entries
+from skinfluence._sources import working_entries
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.influence import (
     delta_blocks,

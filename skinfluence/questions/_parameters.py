@@ -93,7 +93,7 @@ def _blockwise(
     width = study.vector_length
     n_rows = study.n_train if rows is None else len(rows)
     blocks = row_blocks(max(n_rows, 1), width, place=place)
-    if rows is None and design.is_wide_sparse:
+    if rows is None and design.is_sparse:
         blocks = training_blocks(design, width)
 
     def answer(block: slice) -> tuple[slice, Any, Any, Any]:

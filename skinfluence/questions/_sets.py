@@ -152,7 +152,9 @@ class _Target:
         if self.column is not None:
             self._fill(table[self.output or 0], objective)
         else:
-            row = to_numpy(objective.design.of(self.design.X).block(slice(0, 1)))[0]
+            row = to_numpy(objective.design.of(self.design.source).block(slice(0, 1)))[
+                0
+            ]
             for output, factor in self._outputs(row, objective):
                 table[output] += factor * row
         return LinearTarget(layout.pack(like(table, objective.weight).T))
@@ -174,7 +176,7 @@ class _Target:
             return [(self.output, 1.0)]
         point = self.study.point
         n_outputs = self.study.model.n_outputs
-        u = point.objective.design.of(self.design.X).block(slice(0, 1))
+        u = point.objective.design.of(self.design.source).block(slice(0, 1))
         u = to_numpy(u @ point.objective.layout.unpack(point.theta).T)[0, :n_outputs]
         if n_outputs == 1:
             return [(0, 1.0)]
@@ -187,7 +189,7 @@ class _Target:
         none = xp.zeros_like(objective.penalty.strength)
         return Objective(
             objective.loss,
-            objective.design.of(self.design.X),
+            objective.design.of(self.design.source),
             self.targets,
             like(np.full(m, 1.0 / m), objective.weight),
             Penalty(none),

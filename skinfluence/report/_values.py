@@ -61,7 +61,7 @@ def values_of(study: Study, X_train: Any) -> Values:
     model = study.model
     size = np.abs(model.parameters[0]).sum(axis=0)
     if X_train is None:
-        X = host_rows(study.objective.design.X)
+        X = host_rows(study.objective.design.source)
         return Values(X, study.coefficient_names, size, model.transformer is None)
     refuse_other_rows(study, X_train, study.y)
     if hasattr(X_train, "columns"):

@@ -5,7 +5,12 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import Array, Rows, array_namespace, device_of, masked
-from skinfluence._kernels import GatheredForms, SparseRows, densified, kernels
+from skinfluence._kernels import (
+    GatheredForms,
+    densified,
+    is_sparse,
+    kernels,
+)
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._tolerances import MOST_CONDITION
@@ -152,7 +157,7 @@ class InverseRoot(AbstractFactor):
         share: Array | None = None,
         rows: Rows | None = None,
     ) -> Any:
-        if not isinstance(block, SparseRows):
+        if not is_sparse(block):
             return self._by_products(block, layout, share)
         forms = self._forms_of(layout, share)
         found = None if forms is None else forms.of(block)
@@ -168,7 +173,7 @@ class InverseRoot(AbstractFactor):
     def row_steps(
         self, block: Array, slope: Array, layout: Layout, share: Array | None = None
     ) -> Any:
-        if not isinstance(block, SparseRows):
+        if not is_sparse(block):
             return super().row_steps(block, slope, layout, share)
         forms = self._forms_of(layout, share)
         found = None if forms is None else forms.steps(block, slope)
@@ -182,7 +187,7 @@ class InverseRoot(AbstractFactor):
         return found
 
     def _by_few_products(
-        self, block: SparseRows, layout: Layout, share: Array | None
+        self, block: Array, layout: Layout, share: Array | None
     ) -> Any:
         """Products of as many rows at a time as fit the memory."""
         size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * layout.size), 16)

@@ -22,13 +22,13 @@ class RowTerms(NamedTuple):
     rows: Any  # the slice or indices that these are
 
 
-def row_terms(point: Point, rows: Rows, *, by_formula: bool = False) -> RowTerms:
+def row_terms(point: Point, rows: Rows, *, for_products: bool = False) -> RowTerms:
     """Terms of the training rows in a slice or index array.
 
-    ``by_formula`` leaves the block in the fastest form that can be multiplied.
+    ``for_products`` leaves the block in the fastest form that can be multiplied.
     """
     objective = point.objective
-    design = objective.design.centred_by_formula if by_formula else objective.design
+    design = objective.rows if for_products else objective.design
     u = taken(point.outputs, rows)
     y = taken(objective.targets, rows)
     s = taken(objective.weight, rows)
@@ -71,7 +71,7 @@ def gradient_lengths(point: Point, rows: Array) -> Any:
     xp, layout = array_namespace(rows), point.objective.layout
     lengths = []
     for part in row_blocks(rows.shape[0], layout.n_groups * layout.size):
-        terms = row_terms(point, rows[part], by_formula=True)
+        terms = row_terms(point, rows[part], for_products=True)
         slope = terms.weight[:, None, None] * terms.slope
         if terms.share is None:
             found = point.factor.row_norms(terms.block, slope, layout, terms.rows)

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence._array import Array, array_namespace, is_foreign, moved, to_numpy
+from skinfluence._array import Array, array_namespace, moved, to_numpy
 from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
@@ -82,7 +82,7 @@ class Asked(NamedTuple):
         if points == slice(0, self.design.n_rows):
             return self
         quantities = [quantity.at(points) for quantity in self.quantities]
-        return Asked(self.design.part(points), quantities)
+        return Asked(self.design.take(points), quantities)
 
 
 @final
@@ -187,7 +187,7 @@ class Study:
         )
         if objective.offset is not None:
             quantity = HeldOut(quantity, take(objective.offset, indices, axis=0))
-        return Asked(objective.design.picked(indices), [quantity])
+        return Asked(objective.design.take(indices), [quantity])
 
     def design_of(self, X: Any) -> Design:
         """Points X in the coordinates of the training rows."""
@@ -196,10 +196,7 @@ class Study:
         if not reads_X:
             with checks.data_errors():
                 rows = checks.transformed(self.model.transformed(rows))
-        design = self.objective.design
-        if hasattr(rows, "tocsr"):
-            rows = rows.toarray() if is_foreign(design.centre) else rows
-        return design.of(rows if hasattr(rows, "tocsr") else self.here(rows))
+        return self.objective.design.of(rows)
 
     def targets_of(self, X: Any, y: Any) -> Any:
         """Targets of points as the loss reads them."""

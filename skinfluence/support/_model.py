@@ -12,9 +12,10 @@ from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
+from skinfluence._sources import source_of
 from skinfluence.exceptions import InvalidDataError, UnknownLabelError
 from skinfluence.losses import AbstractLoss, Repeated
-from skinfluence.support._places import host_rows, place_of, transformed_by
+from skinfluence.support._places import transformed_by
 from skinfluence.support._table import SupportRow, classes_of, row_of
 
 
@@ -177,14 +178,14 @@ class Model:
     ) -> Design:
         """Rows in the coordinates of the objective."""
         estimator, row = self.estimator, self.row
-        place, columns, width = place_of(X), None, self.parameters[0].shape[1]
+        source = source_of(X)
+        place, xp = source.place, array_namespace(source.place)
         if active is not None:
             kept = np.flatnonzero(active.any(axis=0))
-            width = len(kept)
-            columns = like(kept, place, array_namespace(place).int64)
+            source = source.with_columns(like(kept, place, xp.int64))
         fits_intercept = has_intercept(estimator)
-        centre = like(np.zeros(width), place)
-        design = Design(X, centre, fits_intercept or self.n_extra > 0, columns)
+        centre = like(np.zeros(source.width), place)
+        design = Design(source, centre, fits_intercept or self.n_extra > 0)
         pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
         if not centred or not fits_intercept or pinned:
             return design
@@ -267,13 +268,7 @@ def started(objective: Objective, theta: Any) -> tuple[Objective, Any]:
 
 def on_host(objective: Objective) -> Objective:
     """The same objective in NumPy, for what only the host can do: refits."""
-    design, columns, wider = objective.design, objective.design.columns, objective.wider
-    design = replace(
-        design,
-        X=host_rows(design.X),
-        centre=to_numpy(design.centre),
-        columns=None if columns is None else to_numpy(columns),
-    )
+    wider, design = objective.wider, objective.design.on_host()
     return replace(
         _beside(design, objective),
         design=design,

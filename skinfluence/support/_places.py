@@ -9,21 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn import config_context, get_config
 
 from skinfluence._array import array_namespace, is_foreign, moved, to_numpy
-from skinfluence._kernels import HostRows, device_place, kernels
+from skinfluence._kernels import device_place, kernels
+from skinfluence._sources import AbstractSource, HostSource, source_of
 from skinfluence.exceptions import DeviceMemoryError, InvalidParameterError
 
 # Share of a device's free memory that the rows may take; the rest is for the work.
 _RESIDENT = 0.7
-
-
-def place_of(X: Any) -> Any:
-    """An array in the namespace and on the device where rows X are computed with."""
-    if is_foreign(X):
-        return X
-    return getattr(X, "place", np.empty(0))
 
 
 def fitted_place(estimator: Any) -> Any:
@@ -65,30 +60,28 @@ def is_rapids(estimator: Any) -> bool:
     return type(estimator).__module__.split(".")[0] == "cuml"
 
 
-def placed(X: Any, model: Any, backend: str) -> Any:
+def placed(X: Any, model: Any, backend: str) -> AbstractSource:
     """Training rows where they are to be computed with.
 
     Rows and model decide for "auto"; any other backend is asked for by name.
     """
     if backend == "auto":
-        here = None if is_foreign(X) else fitted_place(model)
+        here = None if is_foreign(X) or issparse(X) else fitted_place(model)
     elif backend == "numpy":
-        return to_numpy(X) if is_foreign(X) else X
+        here = np.empty(0)
     else:
         here = None if _is_of(X, backend) else device_place(backend)
-    if here is None:
-        return X
-    if hasattr(X, "tocsr"):
-        if backend == "auto":
-            return X
+    if here is None or not is_foreign(here):
+        return source_of(X, here)
+    if issparse(X):
         raise InvalidParameterError(
             f"backend={backend!r} needs dense X, but X is sparse: sparse rows are "
             "computed with on the host. Use backend='auto', or X.toarray()."
         )
-    X = to_numpy(X)
-    if X.nbytes > _RESIDENT * kernels(here).free_bytes(here):
-        return HostRows(X, here, kernels(here).sender(here))
-    return moved(X, here)
+    host, kernel = source_of(X).on_host(), kernels(here)
+    if host.nbytes > _RESIDENT * kernel.free_bytes(here):
+        return HostSource(host, here, kernel.sender(here))
+    return source_of(host, here)
 
 
 @contextmanager
@@ -133,10 +126,8 @@ def smaller_model(n_columns: int) -> Callable[[float], str]:
 
 
 def host_rows(X: Any) -> Any:
-    """Training rows as a NumPy array or a sparse matrix, wherever they are."""
-    if hasattr(X, "tocsr"):
-        return X.tocsr()
-    return X.host if isinstance(X, HostRows) else to_numpy(X)
+    """Rows as a NumPy or SciPy sparse array, wherever they are."""
+    return source_of(X).on_host()
 
 
 def _is_of(X: Any, backend: str) -> bool:
