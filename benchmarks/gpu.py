@@ -1,14 +1,14 @@
-"""The audit of a model on a GPU: first whether it is right, then how near the card's limit.
+"""The audit of a model on a GPU: are results right, and how near is the device's limit?
 
 ``python benchmarks/gpu.py`` needs CuPy (or ``--library torch``) and a CUDA device, and
 prints one Markdown table. In one run it measures the card's own float64 matrix product and
 copy, then Hessian, leverages, top-k, exact leave-one-out and softmax against them, then
-the whole audit of a problem that fills the card, and a smaller one beside two CPU threads.
+the whole audit of a problem that fills the device, and a smaller one against two threads.
 Times are medians of CUDA events around everything that a call does, host included.
 
 ``python benchmarks/gpu.py --device cpu`` runs the same program with PyTorch on the CPU at
-small sizes: it proves the program, and its figures mean nothing. A figure is worth quoting
-only with the header that is printed above it. Nothing was measured on a GPU yet.
+small sizes, to test the program; those figures mean nothing. Quote a figure only with the
+header printed above it. Nothing has been measured on a GPU yet.
 
 What is counted: a Hessian n p**2 (a symmetric product), leverages 2 n p**2 (a product with
 the inverse factor), top-k 2 m n p, softmax n p**2 K (K + 1) / 2 floating-point operations.
@@ -89,7 +89,7 @@ class Torch:
         torch.manual_seed(0)
 
     def normal(self, *shape: int) -> Any:
-        """Standard normal numbers on the device."""
+        """Standard normal entries on the device."""
         return self.xp.randn(*shape, dtype=self.xp.float64, device=self.device)
 
     def seconds(self, work: Callable[[], Any]) -> float:
@@ -110,7 +110,7 @@ class Torch:
         target.copy_(source)
 
     def free(self) -> None:
-        """Give back what is held for later."""
+        """Release cached memory."""
         if self.device == "cuda":
             self.xp.cuda.empty_cache()
 
@@ -129,7 +129,7 @@ class CuPy:
         cupy.random.seed(0)
 
     def normal(self, *shape: int) -> Any:
-        """Standard normal numbers on the device."""
+        """Standard normal entries on the device."""
         return self.xp.random.standard_normal(shape)
 
     def seconds(self, work: Callable[[], Any]) -> float:
@@ -146,7 +146,7 @@ class CuPy:
         target[...] = source
 
     def free(self) -> None:
-        """Give back what is held for later."""
+        """Release cached memory."""
         self.xp.get_default_memory_pool().free_all_blocks()
 
 
@@ -225,7 +225,7 @@ def check(library: Any) -> float:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the device itself reaches, in this run."""
+    """Rates that the device itself reaches in this run."""
 
     flops: float  # of its matrix product, per second
     bytes: float  # read and written by its copy, per second
@@ -312,7 +312,7 @@ def models(library: Any, sizes: Sizes, limit: Limits, repeats: int) -> list[str]
 
 
 def audit(explainer: InfluenceExplainer, X: Any, y: Any, m: int) -> None:
-    """Every answer that an audit gives, of all rows."""
+    """Every result of an audit, for all rows."""
     explainer.fit(X, y)
     explainer.self_influence()
     explainer.loo_predict()
@@ -320,7 +320,7 @@ def audit(explainer: InfluenceExplainer, X: Any, y: Any, m: int) -> None:
 
 
 def whole(library: Any, sizes: Sizes, limit: Limits) -> list[str]:
-    """The audit of a problem that fills the card, once: it is not repeated."""
+    """The audit of a problem that fills the device, run once."""
     n, p = sizes.audit
     problem = Problem(library, n, p)
     explainer = InfluenceExplainer(problem.model, solver="direct")
@@ -354,7 +354,7 @@ def against_cpu(library: Any, sizes: Sizes, repeats: int) -> list[str]:
 
 
 def header(library: Any, error: float, limit: Limits) -> str:
-    """Everything that a figure has to be quoted with."""
+    """The conditions to quote with every figure."""
     return "\n".join(
         (
             f"{datetime.date.today()}, {library.card}, {library.version}, host "
@@ -383,7 +383,9 @@ def main() -> None:
         parser.error("CuPy has no CPU: use --library torch")
     library = CuPy() if name == "cupy" else Torch(options.device)
     sizes = SIZES[options.device]
-    warnings.simplefilter("ignore", SkinfluenceWarning)  # coefficients are not a fit
+    warnings.simplefilter(
+        "ignore", SkinfluenceWarning
+    )  # the coefficients are not a minimum
     error = check(library)
     limit = limits(library, sizes, options.repeats)
     print(header(library, error, limit), flush=True)

@@ -1,4 +1,4 @@
-"""Each kernel beside the bare operation that it cannot avoid, as a ratio in one run.
+"""Ratio of each kernel to the bare operation that it cannot avoid, in one run.
 
 ``python benchmarks/kernels.py`` runs small sizes in about a minute, ``--full`` those of
 the targets; ``--only hessian top`` runs some sections. Both sides of every ratio are
@@ -32,7 +32,7 @@ from skinfluence._rows import training_blocks
 
 
 def main() -> None:
-    """Run the sections asked for and print the table."""
+    """Run the chosen sections and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="the sizes of the targets")
     parser.add_argument("--repeats", type=int, default=5)
@@ -274,7 +274,7 @@ def sparse_rows(full: bool, repeats: int) -> list[Line]:
     mean_form = InfluenceExplainer(rates, solver="direct").fit(S, counts)
 
     def anew(explainer: Any) -> Any:
-        """The same without what its factor made on the way to earlier answers."""
+        """The same, without what its factor cached for earlier answers."""
         return pickle.loads(pickle.dumps(explainer))
 
     first = [anew(fitted) for _ in range(repeats + 1)]
@@ -296,7 +296,7 @@ def sparse_rows(full: bool, repeats: int) -> list[Line]:
 
 
 def one_hot(full: bool, repeats: int) -> list[Line]:
-    """Ten columns of a row are one: conjugate gradients beside the fit and two products."""
+    """Ten ones per row: conjugate gradients against the fit and two products."""
     n, p = (200_000, 20_000) if full else (20_000, 2000)
     rng = np.random.default_rng(0)
     share = np.cumsum(1 / np.arange(1, p // 10 + 1))  # of Zipf's frequencies
@@ -380,7 +380,7 @@ def classes(n: int, p: int, K: int) -> tuple[Any, Any]:
 
 
 def paired_ratios(repeats: int, *calls: Callable[[], Any]) -> list[list[float]]:
-    """Seconds of each call in each turn; the first turn warms up and is left out."""
+    """Seconds of each call in each turn; the first turn is a warm-up and not counted."""
     seconds: list[list[float]] = [[] for _ in calls]
     for turn in range(repeats + 1):
         for call, own in zip(calls, seconds, strict=True):
@@ -392,12 +392,12 @@ def paired_ratios(repeats: int, *calls: Callable[[], Any]) -> list[list[float]]:
 
 
 def median(seconds: list[float]) -> float:
-    """Of the turns."""
+    """Median over the turns."""
     return statistics.median(seconds)
 
 
 def median_ratio(ours: list[float], other: list[float]) -> float:
-    """Median over the turns of the ratio within a turn: both saw the same noise."""
+    """Median over the turns of the ratio within a turn."""
     return statistics.median(a / b for a, b in zip(ours, other, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The main job beside the bare linear algebra it cannot avoid, and beside refits.
+"""The main job against the linear algebra it cannot avoid, and against refits.
 
 Run ``python benchmarks/main_job.py``; it ends with a Markdown table. Both sides of every
 ratio are timed in turns in the same run, one thread each, and medians are compared.
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def audit(n: int, p: int, repeats: int) -> list[Line]:
-    """Fit, leave-one-out predictions and a mean influence, beside bare products."""
+    """Fit, leave-one-out predictions and a mean influence, against bare products."""
     X, y = binary_rows(n, p)
     model = LogisticRegression(solver="newton-cholesky", tol=1e-14).fit(X, y)
     default = LogisticRegression().fit(X, y)
@@ -75,7 +75,7 @@ def audit(n: int, p: int, repeats: int) -> list[Line]:
     factor = np.asfortranarray(np.linalg.cholesky(X.T @ X))
 
     def scaled_product() -> Any:
-        """What no Hessian can do without: scale, multiply, factor."""
+        """The work every Hessian needs: scale, multiply, factor."""
         scaled = X * np.sqrt(weight)[:, None]
         H = blas.dsyrk(1.0, scaled.T)
         return lapack.dpotrf(H, overwrite_a=True)
@@ -125,7 +125,7 @@ def audit(n: int, p: int, repeats: int) -> list[Line]:
 
 
 def deletions(n: int, p: int, repeats: int) -> list[Line]:
-    """Exact leave-one-out parameters beside four ways of refitting."""
+    """Exact leave-one-out parameters against four ways of refitting."""
     given = exact.problem(n, p)
     X, y, sample = given["X"], given["y"], exact.some_of(n)
     truth = exact.definition(given)
@@ -179,7 +179,7 @@ def binary_rows(n: int, p: int) -> tuple[Any, Any]:
 
 
 def paired(repeats: int, *calls: Callable[[], Any]) -> list[float]:
-    """Median seconds of each call; the calls take turns, so that all see the same noise."""
+    """Median seconds of each call; the calls take turns, so noise affects all alike."""
     seconds: list[list[float]] = [[] for _ in calls]
     for turn in range(repeats + 1):
         for call, own in zip(calls, seconds, strict=True):
@@ -191,7 +191,7 @@ def paired(repeats: int, *calls: Callable[[], Any]) -> list[float]:
 
 
 def peak_of(call: Callable[[], Any]) -> int:
-    """Bytes that a call holds at most, beyond what there was before it."""
+    """Peak bytes that a call holds beyond what was held before it."""
     tracemalloc.start()
     call()
     peak = tracemalloc.get_traced_memory()[1]
@@ -205,7 +205,7 @@ def relative_error(found: Any, truth: Any) -> float:
 
 
 def in_mebibytes(n_bytes: float) -> str:
-    """Bytes in MiB."""
+    """Bytes as MiB."""
     return f"{n_bytes / 2**20:.1f} MiB"
 
 

@@ -1,4 +1,4 @@
-"""skinfluence beside other programs: one command, one run, one table.
+"""Compare skinfluence with other programs: one command, one run, one table.
 
 ``python benchmarks/peers.py`` makes an environment with the peers in ``build/peers`` (the
 first run needs a network connection and some minutes), puts the same questions to every
@@ -191,7 +191,7 @@ def hold(python: str, name: str, rounds: int, small: bool) -> dict[str, Any]:
     print(file=sys.stderr)
     lines = [
         summary(who, own, rounds_of[0])
-        for who, own in zip(posed["contestants"], rounds_of, strict=True)
+        for who, own in zip(posed.pop("contestants"), rounds_of, strict=True)
     ]
     date = str(datetime.date.today())
     return posed | {"name": name, "small": small, "date": date, "lines": lines}

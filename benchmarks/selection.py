@@ -1,4 +1,4 @@
-"""Leave-one-out selection beside ten folds: time, and the model each chooses.
+"""Leave-one-out selection against ten folds: time, and the model each chooses.
 
 Run ``python benchmarks/selection.py``; it ends with a Markdown table. One thread.
 ``--quick`` takes one split and leaves the digits out: seconds.

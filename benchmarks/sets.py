@@ -1,4 +1,4 @@
-"""Folds and groups beside refits, and the search for influential sets in a million rows.
+"""Folds and groups against refits, and the search for influential sets in a million rows.
 
 Run ``python benchmarks/sets.py``; it ends with Markdown tables. One thread, float64.
 """
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def folds(n: int, p: int, repeats: int) -> None:
-    """Ten folds as groups, beside ten refits; and many small groups."""
+    """Ten folds as groups against ten refits; and many small groups."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, p))
     u = X @ rng.normal(size=p) / np.sqrt(p)
@@ -96,7 +96,7 @@ def cars() -> None:
 
 
 def large(n: int, p: int) -> None:
-    """Sets of a few rows out of very many."""
+    """Small sets among a million rows."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, p))
     y = X @ rng.normal(size=p) + rng.standard_t(3, size=n)

@@ -1,9 +1,9 @@
-"""``solver="cg"`` against ``solver="direct"`` on a wide softmax, side by side in one run.
+"""``solver="cg"`` against ``solver="direct"`` on a wide softmax model, in one run.
 
 Digits with products of pixels: n = 1797 rows, p = 620 features, K = 10 classes, so that
 H has 6,210 columns. Both solvers explain the same fitted model; times include ``fit``,
 where "direct" factors and "cg" prepares its preconditioner; memory is the peak of what
-Python allocates. Ratios are what to look at: the machine may be shared.
+Python allocates. Read the ratios, since the machine may be shared.
 
 Run: ``python benchmarks/solvers.py [--quick] [--text]``. ``--quick`` takes 150 features,
 seconds instead of minutes; ``--text`` adds a sparse problem, 20,000 rows by 50,000 columns.

@@ -3,12 +3,12 @@
 How much does one customer move the premium?
 ============================================
 
-An insurer prices by a Gamma regression of the size of claims. Claims come from customers,
-some with a whole fleet. When a large customer leaves, or has one bad year, how far do the
-prices of everybody else move? ``group_delta`` answers for every customer from one fit.
+An insurer sets prices by a Gamma regression of the size of claims. Some customers have
+a whole fleet. If a large customer leaves or has a bad year, how far do the prices of
+all others move? ``group_delta`` gives the answer for every customer from one fit.
 
-The portfolio is made up here: rating factors with known effects, Gamma claims, fleets of
-very different size, and one fleet whose claims are three times too high.
+The portfolio is made up here: rating factors with known effects, Gamma claims, fleets
+of very different size, and one fleet whose claims are three times too high.
 """
 
 # %%
@@ -49,8 +49,8 @@ print(f"{len(customer)} claims; the largest customer has {n_claims.max()}")
 # One fit, and the effect of every customer
 # -----------------------------------------
 #
-# The question is about prices, so the quantity is the prediction for profiles of policies
-# to be sold: without the customer minus with it, in the currency of the claims.
+# The quantity is the predicted price of some typical policies, without the customer
+# minus with it, in the currency of the claims.
 
 model = make_pipeline(
     make_column_transformer(
@@ -79,7 +79,7 @@ print(table)
 # Is it the size of the fleet?
 # ----------------------------
 #
-# Size alone does not do it: most large fleets leave prices where they are.
+# Size alone does not matter: most large fleets hardly change the prices.
 
 average = relative.mean(axis=0)
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
@@ -96,10 +96,10 @@ ax.set(xlabel="claims of the customer", ylabel="price without the customer (%)")
 ax.legend(loc="lower left")
 
 # %%
-# What a refit says
-# -----------------
+# Comparison with refits
+# ----------------------
 #
-# The model, fitted again without the five customers, one at a time.
+# The model is refitted without each of the five customers.
 
 for number in top:
     kept = customer != number

@@ -3,17 +3,17 @@
 Can one fit stand in for a refit without each row?
 ==================================================
 
-Three ways to say what deleting a row would do to a logistic regression, each from the same
-one fit, against the refits themselves. The rows are those that pull hardest: the others
-are easier.
+Three estimates of the effect of deleting a row from a logistic regression, all from one
+fit, against refits. The rows are those that pull hardest on the model; others are
+easier.
 """
 
 # %%
-# Sixty rows, really deleted
-# --------------------------
+# Refits without each of sixty rows
+# ---------------------------------
 #
-# ``check_leave_one_out`` fits the model again without each row, and compares the mean
-# training loss with the estimate.
+# ``check_leave_one_out`` refits the model without each row, and compares the change of
+# the mean training loss with the estimate.
 
 import time
 
@@ -32,12 +32,12 @@ explainer = InfluenceExplainer(model).fit(X, y)
 rows = np.argsort(explainer.self_influence())[:60]
 
 # %%
-# From the cheapest to the exact one
-# ----------------------------------
+# From the cheapest estimate to the exact one
+# -------------------------------------------
 #
-# On the line, estimate and refit agree. "jackknife" is linear in the influence and misses
-# rows of high leverage; "newton" takes one step without the row, which falls short only
-# for a few; "exact" steps until nothing is left to correct.
+# On the line, estimate and refit agree. "jackknife" is linear in the influence and
+# misses rows with high leverage; "newton" takes one step without the row, which is too
+# small only for a few; "exact" repeats the step until it converges.
 
 fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.8), layout="constrained")
 for deletion, ax in zip(("jackknife", "newton", "exact"), axes, strict=True):

@@ -3,9 +3,8 @@
 Which annotator should label no more data?
 ==========================================
 
-Eight people labelled the training rows. ``group_delta`` says how the loss on checked rows
-would change without all the labels of one of them, from one fit. The same by refits
-stands beside it.
+Eight people labelled the training rows. ``group_delta`` gives, from one fit, the change
+of the loss on checked rows without all the labels of one of them. Refits confirm it.
 """
 
 # %%
@@ -35,11 +34,11 @@ biased = (annotator == "Gil") & (rng.random(len(y)) < 0.7)
 given = np.where(careless, 1 - y, np.where(biased, 1, y))
 
 # %%
-# What each of them did to the loss on checked rows
-# -------------------------------------------------
+# The effect of each on the loss on checked rows
+# ----------------------------------------------
 #
-# Groups come in the order of ``np.unique``. Negative: the loss falls without the group,
-# so it was doing harm.
+# Groups are in the order of ``np.unique``. A negative delta is harmful: the loss falls
+# without the group.
 
 model = LogisticRegression(C=0.1, tol=1e-8)
 explainer = InfluenceExplainer(model, deletion="exact").fit(X, given)

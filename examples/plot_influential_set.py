@@ -1,9 +1,9 @@
 """
-======================================================
-Which rows carry the sign of a regression coefficient?
-======================================================
+==========================================================
+Which rows determine the sign of a regression coefficient?
+==========================================================
 
-A coefficient with a small standard error may still hang on a handful of rows.
+A coefficient with a small standard error may still depend on a handful of rows.
 ``influential_set`` looks for the fewest rows without which its sign is another, and
 checks the answer by one refit.
 """
@@ -34,16 +34,16 @@ for j, name in enumerate(names):
     )
 
 # %%
-# ``achieved`` is a refit without the rows; ``lower_bound`` is what has been proved by
-# trying all smaller sets, as far as that is affordable. The signs of ``s2`` and ``s4`` are
-# carried by a few patients, that of ``bmi`` by a crowd.
+# ``achieved`` is a refit without the rows; ``lower_bound`` is proved by trying all
+# smaller sets, if there are not too many. The signs of ``s2`` and ``s4`` depend on a
+# few patients, that of ``bmi`` on many.
 
 # %%
 # See them
 # --------
 #
-# The coefficient of s4 is the slope of this cloud: what is left of y against what is left
-# of s4 after the other measurements explained their part.
+# The coefficient of s4 is the slope of this plot: the residuals of y against the
+# residuals of s4, both after a regression on the other measurements.
 
 j = names.index("s4")
 found = explainer.influential_set(j)

@@ -3,9 +3,9 @@
 Which of the labels are wrong?
 ==============================
 
-A tenth of the labels of the digits is replaced by another digit. Each row's loss by the
-model that was fitted without it, from one fit, ranks the rows; the first tenth of that
-ranking holds nearly all of the wrong labels.
+A tenth of the labels of the digits is replaced by another digit. The rows are ranked by
+their leave-one-out loss, from one fit. The first tenth of the ranking holds nearly all
+wrong labels.
 """
 
 # %%
@@ -30,11 +30,11 @@ given = np.where(wrong, (y + rng.integers(1, 10, len(y))) % 10, y)
 print(f"{wrong.sum()} of {len(y)} labels are wrong")
 
 # %%
-# Rank the rows, and leave the worst out of the fit
-# -------------------------------------------------
+# Rank the rows, and fit without the worst
+# ----------------------------------------
 #
-# ``InfluenceCleaner`` ranks the rows and drops those whose label the model without them
-# contradicts. It does so inside ``fit`` only: the test rows are never touched.
+# ``InfluenceCleaner`` ranks the rows and removes those whose label the model without
+# them contradicts. It does so only inside ``fit``, so test rows are never removed.
 
 model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 cleaner = InfluenceCleaner(model).fit(X, given)
@@ -61,8 +61,8 @@ ax.legend(loc="lower right")
 # The worst rows
 # --------------
 #
-# Above each image stands the label it was given; wrong ones are red. A black label among
-# them is a digit that is hard to read: worth a look, too.
+# Above each image is its label; wrong labels are red. A black label is a digit that is
+# hard to read, which is also worth a look.
 
 fig, axes = plt.subplots(3, 6, figsize=(7, 4.2), layout="constrained")
 for ax, row in zip(axes.flat, order, strict=False):

@@ -1,10 +1,11 @@
 """
-==============================================
-How strong should the penalty be, by all rows?
-==============================================
+========================================
+Which penalty does leave-one-out choose?
+========================================
 
-Leave-one-out is cross-validation without a choice of folds: no seed, no scatter from one
-split to the next. With one fit for each candidate it is also cheaper than ten folds.
+Leave-one-out is cross-validation without a choice of folds: it needs no seed, and does
+not vary from split to split. With one fit for each candidate it is also cheaper than
+ten folds.
 """
 
 # %%
@@ -58,8 +59,8 @@ ax.set(xlabel="C", ylabel="log loss of rows left out", ylim=(0.06, 0.2))
 ax.legend()
 
 # %%
-# The scaler was fitted on all rows of each candidate and is held when a row is left out:
-# one row of hundreds hardly moves it. Parameters of steps that read y, such as a selection
-# of features, belong into ``GridSearchCV``.
+# The scaler is fitted to all rows and stays fixed when a row is left out: one row of
+# hundreds hardly changes it. Tune steps that use y, such as a selection of features,
+# with ``GridSearchCV``.
 
 plt.show()

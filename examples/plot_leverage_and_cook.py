@@ -1,20 +1,20 @@
 """
-===========================================================
-Is the row that is fitted worst the one that moves the fit?
-===========================================================
+=======================================================
+Is the row with the worst fit the most influential one?
+=======================================================
 
-A large residual draws the eye, but how far a row moves the coefficients is a matter of
-leverage, too. Twenty men's exercises explain their waists. The row with the largest
-residual is not the one with the largest Cook's distance; without that one a coefficient
-more than doubles.
+A large residual is conspicuous, but how far a row moves the coefficients also depends
+on its leverage. Here the waists of twenty men are explained by their exercises. The row
+with the largest residual is not the one with the largest Cook's distance; without the
+latter a coefficient more than doubles.
 """
 
 # %%
 # Residual against leverage
 # -------------------------
 #
-# Rows far from zero are fitted badly, rows on the right can pull. Cook's distance is large
-# where both come together: on and beyond the dashed lines.
+# Rows far from zero are fitted badly; rows on the right have leverage. Cook's distance
+# is large if both come together, on and beyond the dashed lines.
 
 import numpy as np
 from sklearn.datasets import load_linnerud
@@ -31,7 +31,7 @@ display = LeverageDisplay.from_explainer(explainer, k=4, name="waist by exercise
 # The two rows in numbers
 # -----------------------
 #
-# Row 9 pulls the fit so close to itself that its residual looks harmless.
+# Row 9 pulls the fit so close to itself that its residual is small.
 
 table = explainer.diagnostics()
 worst_fit = table["resid_studentized_internal"].abs().idxmax()
@@ -44,16 +44,16 @@ print(X.assign(Waist=y).loc[[worst_fit, strongest]].to_string())
 # What each row does to each coefficient
 # --------------------------------------
 #
-# In standard errors, with the row minus without it. Row 9 jumped 250 times, far more than
-# anybody else, and the coefficient of the jumps follows it.
+# In standard errors, with the row minus without it. The man of row 9 jumped 250 times,
+# far more than the others, and the coefficient of jumps depends on him.
 
 display = DfbetasDisplay.from_explainer(explainer, k=3)
 
 # %%
-# And by a refit?
-# ---------------
+# Comparison with refits
+# ----------------------
 #
-# Least squares without a row is exact from one fit: the refits agree to rounding.
+# For least squares the deletion of a row is exact: the refits agree to rounding.
 
 coef = explainer.loo_params().coef
 print("coefficients of", *X.columns)

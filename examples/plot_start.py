@@ -3,13 +3,13 @@
 Five minutes: which rows hurt my model?
 =======================================
 
-A logistic regression on the breast-cancer data: the rows that hurt and help its test loss,
-what the model would be without the worst of them, and whether refits agree.
+A logistic regression on the breast-cancer data: which rows raise and lower its test
+loss, how the model would change without the worst of them, and whether refits agree.
 """
 
 # %%
-# A fitted model, and its training rows
-# -------------------------------------
+# A fitted model and its training rows
+# ------------------------------------
 
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
@@ -25,11 +25,11 @@ model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X_train, y_tra
 explainer = InfluenceExplainer(model, deletion="exact").fit(X_train, y_train)
 
 # %%
-# Which training rows hurt the test rows?
-# ---------------------------------------
+# Which training rows raise the test loss?
+# ----------------------------------------
 #
-# Positive is harmful: giving the row more weight raises the mean loss of the test rows.
-# Rows are named by the index of the DataFrame.
+# A positive influence is harmful: giving the row more weight raises the mean test loss.
+# Rows are labelled by the index of the DataFrame.
 
 display = InfluenceDisplay.from_explainer(explainer, X_test, y_test, k=8)
 
@@ -37,7 +37,7 @@ display = InfluenceDisplay.from_explainer(explainer, X_test, y_test, k=8)
 # What would the loss be without the worst of them?
 # -------------------------------------------------
 #
-# Without minus with, and no refit: negative means that the loss falls.
+# Without minus with, from one fit: a negative delta means that the loss falls.
 
 influence = explainer.influence(X_test, y_test, aggregate="mean")
 delta = explainer.loo_delta(X_test, y_test, aggregate="mean")
@@ -54,7 +54,7 @@ print(f"accuracy of all rows: {before:.4f}, each left out: {after:.4f}")
 # Do refits agree?
 # ----------------
 #
-# Fifty rows are really deleted, and the model is fitted again without each.
+# The model is refitted without each of fifty rows.
 
 rows = range(0, len(X_train), 8)
 display = LeaveOneOutDisplay.from_explainer(explainer, X_train, y_train, rows=rows)

@@ -1,19 +1,19 @@
 """
-=======================================================
-What if the labels are wrong in the same way all over?
-=======================================================
+==============================================
+What if many labels are wrong in the same way?
+==============================================
 
-Most of the sevens were entered as ones, and most of the threes as eights. Such errors
-confirm each other: no row contradicts the model without it, because the other wrong rows
-are still there. A few hundred rows that are known to be right break the circle: they ask
-which of the other rows harm the model *on them*.
+Most of the sevens are labelled one, and most of the threes eight. Such errors confirm
+each other: a model without one wrong row still learns from the others. A few hundred
+rows that are known to be right solve the problem: which of the other rows raise the
+loss *on them*?
 """
 
 # %%
 # The data, and the errors
 # ------------------------
 #
-# A quarter of the training rows was checked by hand, and is right.
+# A quarter of the training rows is trusted: checked by hand, and right.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,12 +63,13 @@ accuracy = {
 }
 
 # %%
-# What it is worth
-# ----------------
+# Accuracy
+# --------
 #
-# ``"loo_loss"`` asks each row about itself, and finds some of these errors. ``"influence"``
-# asks the trusted rows, in rounds, and stops where they are predicted best. The last bar
-# is what no cleaning can beat by much: the errors are not known in practice.
+# ``"loo_loss"`` judges each row by its own loss, and finds some of these errors.
+# ``"influence"`` uses the loss on the trusted rows, in rounds, and stops where they are
+# predicted best. The last bar, a fit without the errors, is about the best that
+# cleaning can reach; in practice the errors are not known.
 
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 bars = ax.barh(list(accuracy), list(accuracy.values()))
@@ -78,7 +79,7 @@ ax.set(xlabel="accuracy on test rows with right labels", xlim=(0.5, 1.05))
 ax.invert_yaxis()
 
 # %%
-# Inside cross-validation, route the mask along: ``cleaner.set_fit_request(trusted=True)``
-# and ``params={"trusted": trusted}``.
+# Inside cross-validation, route the mask: ``cleaner.set_fit_request(trusted=True)`` and
+# ``params={"trusted": trusted}``.
 
 plt.show()

@@ -1,15 +1,14 @@
 """
-=================================================
-Which training texts misled the model about this?
-=================================================
+======================================
+Which training texts misled the model?
+======================================
 
-A linear model on TF-IDF features has a coefficient per word. That says which words moved a
-prediction, but not which *texts* taught the model so. ``top_influences`` says it, on a
-sparse matrix, without a refit.
+A linear model on TF-IDF features has a coefficient per word. It shows which words moved
+a prediction, but not which *texts* the model learned that from. ``top_influences``
+does, on a sparse matrix, without a refit.
 
-The texts are the docstrings of SciPy's functions, as they are installed: is a function for
-statistics, or for linear algebra? Some of the training labels are swapped on
-purpose.
+The texts are the docstrings of SciPy's functions: is a function about statistics or
+linear algebra? Some of the training labels are swapped on purpose.
 """
 
 # %%
@@ -56,11 +55,11 @@ given = y.copy()
 given[swapped] = 1 - y[swapped]
 
 # %%
-# Which texts did most harm to a text that is now wrong?
+# Which texts were most harmful to a misclassified text?
 # ------------------------------------------------------
 #
-# Of the test texts, the one with the largest loss; and the training texts that raise it
-# most when they weigh more.
+# The test text with the largest loss, and the training texts whose weight raises it
+# most.
 
 model = make_pipeline(
     TfidfVectorizer(sublinear_tf=True, stop_words="english"), LogisticRegression(C=10)
@@ -84,8 +83,8 @@ for value, row in zip(values[0], train[rows[0]], strict=True):
 # And to all test texts together?
 # -------------------------------
 #
-# One number per training text, at the price of one solve. The swapped labels should head
-# the list.
+# One value per training text, at the cost of one solve. The swapped labels should come
+# first.
 
 harm = explainer.influence(texts[test], y[test], aggregate="mean")
 order = train[harm.argsort()[::-1]]
@@ -100,10 +99,11 @@ ax.set(xlabel="influence on the mean loss of the test texts, per unit of weight"
 ax.set_title("most harmful training texts (orange: label swapped)", fontsize="medium")
 
 # %%
-# Is it the leave-one-out loss that finds them?
-# ---------------------------------------------
+# Does the leave-one-out loss find them?
+# --------------------------------------
 #
-# Without test labels: the texts that the model trained without them contradicts most.
+# It needs no test labels: it ranks the texts that a model without them contradicts
+# most.
 
 p_own = explainer.loo_predict("predict_proba")[np.arange(len(train)), given[train]]
 order = train[p_own.argsort()]

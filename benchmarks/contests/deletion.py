@@ -26,8 +26,8 @@ from skinfluence import InfluenceExplainer
 DATA = Path(__file__).parents[2] / "tests" / "data"
 SAMPLE = 200  # rows that are refitted to judge the large problem
 ROUTES = (
-    "statsmodels by its documented route, results.get_influence(). Its class GLMInfluence "
-    "called with the results alone leaves the weights of the rows out."
+    "statsmodels is called by its documented interface, results.get_influence(). Its class "
+    "GLMInfluence, given only the results, ignores the weights of the rows."
 )
 
 
@@ -267,16 +267,16 @@ def signs(found: Any, truth: Any) -> str:
 
 
 SHORT = (
-    "some thirty rows take it no time; ours is the validation of the input, the distance "
-    "from the minimum and the steps there, two milliseconds for any such data"
+    "with thirty rows our two milliseconds are input validation, the distance from the "
+    "minimum and the steps to it"
 )
 STEP = (
-    "One Newton step is an approximation, whoever takes it; the error is that of the "
+    "One Newton step is an approximation in every program; the error is that of the "
     "step."
 )
 HESSIAN = (
-    "No fit of a model is counted. statsmodels keeps the Hessian and its inverse from "
-    "there; skinfluence validates the rows and makes them anew."
+    "The fit of the model is not counted. statsmodels keeps the Hessian and its inverse "
+    "from it; skinfluence validates the rows and computes them again."
 )
 
 
@@ -345,7 +345,7 @@ CONTESTS = [
                 "NumPy, by hand, one Newton step",
                 by_hand,
                 sampled,
-                reason="for one model at its minimum, which it does not check",
+                reason="written for one model, assumed to be at its minimum",
             ),
             Contestant(
                 "statsmodels GLM, d_params",
@@ -376,20 +376,22 @@ CONTESTS = [
                 "skinfluence, diagnostics()",
                 table_of_explainer,
                 read_table,
-                note="With eleven columns more: residuals of four kinds, DFFITS, ...",
+                note="Computes eleven further columns: residuals of four kinds, "
+                "DFFITS, ...",
             ),
             Contestant(
                 "statsmodels GLM, d_params, Cook's distance and leverage",
                 table_of_statsmodels,
                 package="statsmodels",
-                note="With p-values of Cook's distance, which skinfluence has not.",
+                note="Includes p-values of Cook's distance, which skinfluence does "
+                "not compute.",
             ),
             Contestant(
                 "statsmodels GLM, summary_frame()",
                 frame_of_statsmodels,
                 read_frame,
                 "statsmodels",
-                note="With standardised residuals and DFFITS.",
+                note="Includes standardised residuals and DFFITS.",
             ),
         ],
         notes=[HESSIAN],

@@ -148,7 +148,7 @@ CONTESTANTS = [
     Contestant(
         "scikit-learn, default",
         by_refits(),
-        note=f"{NOTE} Its stops differ by more than a row does.",
+        note=f"{NOTE} Its optimisation error exceeds the effect of a row.",
         extrapolate=share,
     ),
 ]

@@ -18,8 +18,8 @@ from contests._logistic import at_minimum, binary_rows, ridge_of, theta_of, with
 from skinfluence import InfluenceExplainer
 
 PENALISED = (
-    "pyDVL and captum add one number to the whole diagonal of the Hessian, so they cannot "
-    "leave the intercept unpenalised. In brackets: their error if it were penalised."
+    "pyDVL and captum add a constant to the whole diagonal of the Hessian, so they cannot "
+    "leave the intercept unpenalised. In brackets: the error against that definition."
 )
 
 
@@ -82,7 +82,7 @@ def factor_of(Z: Any, mu: Any, ridge: Any) -> Any:
 
 
 def matrix_by_hand(given: dict[str, Any]) -> Any:
-    """What a careful person writes for this one model."""
+    """Code that a careful user would write for this model."""
     theta, ridge = theta_of(given["model"]), ridge_of(given["model"])
 
     def run() -> Any:
@@ -282,16 +282,16 @@ def negated(found: Any) -> Any:
     return -np.asarray(found)
 
 
-ONE_MODEL = "for one model at its minimum, which it does not check"
+ONE_MODEL = "written for one model, assumed to be at its minimum"
 SIZES, SMALL = dict(n=20_000, p=100, m=200), dict(n=400, p=3, m=5)
 ALONE = (
-    f"The matrix alone is {SIZES['n'] * SIZES['m'] * 8 / 2**20:.1f} MiB of each: less than "
-    "that no contestant can hold."
+    f"The matrix of influences takes {SIZES['n'] * SIZES['m'] * 8 / 2**20:.1f} MiB, which "
+    "every contestant must hold."
 )
 NOTES = [
     PENALISED,
-    "influenciae, on TensorFlow, was tried once on the first of these problems: it was "
-    "stopped at 21 GB of memory and takes no part.",
+    "influenciae, on TensorFlow, was tried once on the first problem and stopped at 21 GB "
+    "of memory.",
 ]
 CONTESTS = [
     Contest(
@@ -306,7 +306,7 @@ CONTESTS = [
             Contestant(
                 "skinfluence, of a default lbfgs fit",
                 matrix_of("default"),
-                note="The model has to be brought to its minimum first.",
+                note="The model is first moved to its minimum.",
             ),
             Contestant("NumPy, by hand", matrix_by_hand, reason=ONE_MODEL),
             Contestant(
@@ -339,7 +339,7 @@ CONTESTS = [
                 matrix_of_tracin,
                 None,
                 "captum",
-                note="Another quantity: gradient products, no Hessian.",
+                note="A different quantity: gradient products without a Hessian.",
             ),
         ],
         judge=judge,

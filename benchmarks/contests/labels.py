@@ -32,7 +32,7 @@ def digits(n: int, p: int) -> dict[str, Any]:
 
 
 def model() -> LogisticRegression:
-    """The model of everybody, with scikit-learn's defaults otherwise."""
+    """The model that every contestant uses."""
     return LogisticRegression(max_iter=1000)
 
 
@@ -70,7 +70,7 @@ def clean_learning(given: dict[str, Any]) -> Any:
 
 
 def contestants(reason: str = "") -> list[Contestant]:
-    """Ours and cleanlab's; why theirs may take less time."""
+    """Ours and cleanlab's, with the reason why cleanlab may take less time."""
     return [
         Contestant("skinfluence InfluenceCleaner", cleaner, None),
         Contestant(
@@ -78,7 +78,7 @@ def contestants(reason: str = "") -> list[Contestant]:
             find_label_issues,
             None,
             "cleanlab",
-            note="It fits nothing on what is kept; the two others do.",
+            note="It does not refit on the remaining rows; the other two do.",
             reason=reason,
         ),
         Contestant(
@@ -88,8 +88,8 @@ def contestants(reason: str = "") -> list[Contestant]:
 
 
 SOFTMAX = (
-    "its five folds cost about four fits of 25 ms; ours are two fits, two Hessians of all "
-    "650 parameters on the way to the minimum, and 10 x 10 leverages for each row"
+    "its five folds cost about four fits of 25 ms; the cleaner needs two fits, two "
+    "Hessians of 650 parameters, and a 10 x 10 leverage for each row"
 )
 CONTESTS = [
     Contest(

@@ -107,7 +107,7 @@ def of_explainer_and_model(given: dict[str, Any]) -> Any:
 
 
 def by_hand(given: dict[str, Any]) -> Any:
-    """The definition, which is also what a careful person writes."""
+    """The definition, which is also the code that a careful user would write."""
     return lambda: columns(given["X"], given["y"])
 
 
@@ -161,9 +161,10 @@ CONTESTS = [
                 "statsmodels, the same of a fitted model",
                 statsmodels_of(CLOSED, fit=False),
                 package="statsmodels",
-                note="Its fit keeps the pseudo-inverse, which is most of the work.",
-                reason="the pseudo-inverse is there from its fit, and the other four "
-                "columns are not asked for",
+                note="Its fit already computed the pseudo-inverse, which is most of "
+                "the work.",
+                reason="its fit keeps the pseudo-inverse, and four of the eight columns "
+                "are not computed",
             ),
             Contestant(
                 "statsmodels, all columns",

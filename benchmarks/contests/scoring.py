@@ -172,8 +172,8 @@ CONTESTS = [
             Contestant(
                 "scikit-learn RidgeCV, one strength",
                 ridge_cv,
-                reason="its decomposition is its fit; ours is fitted by Ridge itself, and "
-                "then looked at",
+                reason="one decomposition is its fit and its leave-one-out; skinfluence "
+                "explains a separate fit of Ridge",
             ),
             Contestant(
                 "scikit-learn, refits",
@@ -197,7 +197,7 @@ CONTESTS = [
                 "scikit-learn GridSearchCV(cv=10)",
                 by_folds,
                 None,
-                note="Ten folds, so another quantity.",
+                note="Ten folds, a different quantity.",
             ),
         ],
     ),
@@ -222,8 +222,9 @@ CONTESTS = [
             Contestant(
                 "scikit-learn cross_val_predict, default",
                 their_folds(),
-                note='Its fits stop early: the error is that of our "newton".',
-                reason='its fits stop at an error that "newton" has in less time',
+                note='Its fits stop early; the error is that of our "newton".',
+                reason="its fits stop early, at the error that "
+                '"newton" reaches in less time',
             ),
         ],
     ),

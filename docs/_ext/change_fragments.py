@@ -9,12 +9,12 @@ from docutils.statemachine import StringList
 
 # The order and the kinds of docs/changes/README.rst.
 KINDS = {
-    "breaking": "What existing code has to be adapted to",
-    "feature": "New",
-    "fix": "Corrected",
-    "performance": "Faster, or in less memory",
+    "breaking": "Breaking changes",
+    "feature": "New features",
+    "fix": "Fixes",
+    "performance": "Performance",
     "docs": "Documentation",
-    "maintenance": "Packaging and support",
+    "maintenance": "Packaging",
 }
 NAME = re.compile(r"(\d+)\.(\w+)(?:\.\w+)?\.rst")
 
