@@ -16,22 +16,6 @@ from array_api_compat import (
     to_device,
 )
 
-__all__ = [
-    "Array",
-    "Rows",
-    "array_namespace",
-    "device_of",
-    "is_foreign",
-    "is_dask_array",
-    "is_numpy_array",
-    "is_numpy_namespace",
-    "like",
-    "logsumexp",
-    "masked",
-    "moved",
-    "to_numpy",
-]
-
 
 class Array(Protocol):
     """An array that keeps the array API standard: of NumPy, CuPy, PyTorch, or another.

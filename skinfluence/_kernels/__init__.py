@@ -22,19 +22,6 @@ from skinfluence._kernels._shifted import ShiftedGrams
 from skinfluence._kernels._sparse_grams import SparseGrams
 from skinfluence.exceptions import MissingDependencyError
 
-__all__ = [
-    "AbstractGrams",
-    "GatheredForms",
-    "ShiftedRows",
-    "SparseRows",
-    "contenders",
-    "densified",
-    "device_place",
-    "is_sparse",
-    "kernels",
-    "weighted_grams",
-]
-
 
 def kernels(array: Array) -> ModuleType:
     """The kernels that suit ``array``."""

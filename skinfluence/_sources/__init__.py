@@ -19,16 +19,6 @@ from skinfluence._sources._dense import (
 from skinfluence._sources._sizes import LEAST_ROWS, rows_in_block, working_entries
 from skinfluence._sources._sparse import sparse_source
 
-__all__ = [
-    "LEAST_ROWS",
-    "AbstractSource",
-    "FrameSource",
-    "HostSource",
-    "rows_in_block",
-    "source_of",
-    "working_entries",
-]
-
 
 def source_of(X: Any, place: Array | None = None) -> AbstractSource:
     """Rows of X as a source, in the library and on the device of ``place``.

@@ -1,5 +1,3 @@
 """Cleaning: leave wrong rows out of a fit, and of nothing but the fit."""
 
 from skinfluence.cleaning._cleaner import InfluenceCleaner
-
-__all__ = ["InfluenceCleaner"]

@@ -5,5 +5,3 @@ itself against brute-force refits. One file in ``_commands`` is one command.
 """
 
 from skinfluence.cli._main import main
-
-__all__ = ["main"]

@@ -2,5 +2,3 @@
 
 from skinfluence.curvature._base import AbstractCurvature
 from skinfluence.curvature._rowwise import RowwiseCurvature
-
-__all__ = ["AbstractCurvature", "RowwiseCurvature"]

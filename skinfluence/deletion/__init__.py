@@ -10,16 +10,3 @@ from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._leaving import without_rows
 from skinfluence.deletion._one_step import Jackknife, Newton
-
-__all__ = [
-    "DELETIONS",
-    "AbstractDeletion",
-    "Deltas",
-    "Exact",
-    "Halley",
-    "Jackknife",
-    "Newton",
-    "deletion_for",
-    "minding_active_set",
-    "without_rows",
-]

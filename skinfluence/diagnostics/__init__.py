@@ -10,5 +10,3 @@ from skinfluence.diagnostics._columns import (
     diagnostic_blocks,
 )
 from skinfluence.diagnostics._expected import at_expected_information
-
-__all__ = ["Deletions", "Diagnostics", "at_expected_information", "diagnostic_blocks"]

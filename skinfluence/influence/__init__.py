@@ -20,23 +20,3 @@ from skinfluence.influence._quantities import (
 )
 from skinfluence.influence._relative import relative_blocks
 from skinfluence.influence._top import top_blocks
-
-__all__ = [
-    "AbstractQuantity",
-    "HeldOut",
-    "Loss",
-    "Output",
-    "Response",
-    "changes",
-    "delta_blocks",
-    "feature_influence",
-    "group_gradients",
-    "influence_blocks",
-    "influence_on_parameters",
-    "linear_changes",
-    "mean_gradient",
-    "relative_blocks",
-    "self_influence",
-    "self_influence_of",
-    "top_blocks",
-]

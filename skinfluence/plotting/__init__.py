@@ -9,11 +9,3 @@ from skinfluence.plotting._dfbetas_display import DfbetasDisplay
 from skinfluence.plotting._influence_display import InfluenceDisplay
 from skinfluence.plotting._leverage_display import LeverageDisplay
 from skinfluence.plotting._self_influence_display import SelfInfluenceDisplay
-
-__all__ = [
-    "DfbetasDisplay",
-    "InfluenceDisplay",
-    "LeaveOneOutDisplay",
-    "LeverageDisplay",
-    "SelfInfluenceDisplay",
-]

@@ -32,30 +32,3 @@ from skinfluence.questions._parameters import (
     self_influence,
 )
 from skinfluence.questions._sets import influential_set
-
-__all__ = [
-    "Groups",
-    "LeftOut",
-    "cv_predict",
-    "diagnostics",
-    "feature_influence",
-    "group_delta",
-    "group_delta_on",
-    "group_influence",
-    "groups_of",
-    "influence",
-    "influence_on",
-    "influential_set",
-    "left_out",
-    "loo_delta",
-    "loo_delta_on",
-    "loo_params",
-    "loo_predict",
-    "loo_score",
-    "param_influence",
-    "reader_of",
-    "score_of",
-    "score_samples",
-    "self_influence",
-    "top_influences",
-]

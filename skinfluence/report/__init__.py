@@ -1,5 +1,3 @@
 """One self-contained page about a fitted model and its training rows."""
 
 from skinfluence.report._report import InfluenceReport
-
-__all__ = ["InfluenceReport"]

@@ -1,5 +1,3 @@
 """Selection: hyper-parameters by leave-one-out scores that cost one fit each."""
 
 from skinfluence.selection._search import LeaveOneOutSearchCV
-
-__all__ = ["LeaveOneOutSearchCV"]

@@ -12,19 +12,3 @@ from skinfluence.study._study import (
     study_of,
 )
 from skinfluence.study._verdicts import listening, verdicts
-
-__all__ = [
-    "NEGLIGIBLE",
-    "Asked",
-    "Minimum",
-    "Options",
-    "Studied",
-    "Study",
-    "TrainingFeatures",
-    "answer",
-    "at_minimum",
-    "listening",
-    "remembering",
-    "study_of",
-    "verdicts",
-]

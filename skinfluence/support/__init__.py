@@ -1,6 +1,6 @@
 """Scikit-learn models as objectives: the support table, and how a model is read."""
 
-from skinfluence.support import (  # noqa: F401
+from skinfluence.support import (
     _bayes,
     _cuml,
     _glm,
@@ -32,26 +32,3 @@ from skinfluence.support._read import (
 )
 from skinfluence.support._register import register_estimator
 from skinfluence.support._table import SupportRow, register, supported_estimators
-
-__all__ = [
-    "AnyModel",
-    "Model",
-    "SupportRow",
-    "checks",
-    "fewer_rows",
-    "host_rows",
-    "is_fitted",
-    "on_host",
-    "placed",
-    "read",
-    "readable",
-    "reads_features",
-    "register",
-    "register_estimator",
-    "required_row",
-    "room_on_device",
-    "smaller_model",
-    "supported_estimators",
-    "unwrapped",
-    "fit_name",
-]
