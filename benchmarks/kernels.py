@@ -67,7 +67,7 @@ def hessian_of(n: int, p: int, repeats: int) -> list[Line]:
     X, y = binary_rows(n, p)
     point = InfluenceExplainer(LogisticRegression(C=0.01)).fit(X, y)._study.point
     known = point.curvature
-    layout, factor = known.objective.layout, point.factor
+    factor = point.factor
 
     def fused() -> Any:
         return type(known)(known.objective, known.theta).as_matrix()
@@ -76,7 +76,7 @@ def hessian_of(n: int, p: int, repeats: int) -> list[Line]:
         design = known.objective.rows
         for part in training_blocks(design, p):
             block = design.block(part)
-            factor.row_blocks_of_inverse(block, layout, rows=part)
+            factor.row_blocks_of_inverse(block, rows=part)
 
     bare, matrix, first, all_rows = paired_ratios(
         repeats, lambda: blas.dsyrk(1.0, X.T), known.as_matrix, fused, leverages

@@ -132,6 +132,27 @@ def masked(array: Any, mask: Any) -> Any:
     return xp.take(array, xp.nonzero(mask)[0], axis=0)
 
 
+def placed(values: Any, mask: Any) -> Any:
+    """The reverse of ``masked``: values where the mask (n,) holds, else zeros."""
+    xp = array_namespace(values)
+    padded = xp.concat([xp.zeros_like(values[:1, ...]), values], axis=0)
+    # Where the mask holds, its running count is the row of ``padded``.
+    count = xp.cumulative_sum(xp.astype(mask, xp.int64)) * xp.astype(mask, xp.int64)
+    return xp.take(padded, count, axis=0)
+
+
+def take_rows(array: Any, rows: Rows) -> Any:
+    """Rows of an array, by a slice (a view) or by indices."""
+    if isinstance(rows, slice):
+        return array[rows, ...]
+    return array_namespace(array).take(array, rows, axis=0)
+
+
+def of_group(array: Any, g: int, axis: int = 0) -> Any:
+    """What holds for group g, where an axis has one entry per group or one for all."""
+    return array[(*[slice(None)] * axis, min(g, array.shape[axis] - 1), ...)]
+
+
 def logsumexp(u: Any) -> Any:
     """``log(sum(exp(u), axis=-1))`` with the axis kept, safe from overflow."""
     xp = array_namespace(u)

@@ -147,11 +147,11 @@ def test_rows_whose_terms_cancel_are_left_to_products(monkeypatch):
         explainer._study.point.objective.layout,
     )
     slope = np.random.default_rng(1).normal(size=(N, 1, 1))
-    steps = factor.row_steps(block, slope, layout)
+    steps = factor.row_steps(block, slope)
     truth = factor.steps(layout.lifted(block, slope))
     np.testing.assert_allclose(steps, truth, rtol=1e-13)
-    found = factor.row_blocks_of_inverse(block, layout)
-    dense = factor._by_products(block.dense(), layout, None)
+    found = factor.row_blocks_of_inverse(block)
+    dense = factor._by_products(block.dense(), None)
     np.testing.assert_allclose(found, dense, rtol=1e-10)
 
 

@@ -1,16 +1,27 @@
 """Curvature as a sum over rows, ``sum_i s_i X~_i' M_i X~_i + penalty''``."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations, combinations_with_replacement
 from typing import Any, final
 
-from skinfluence._array import Array, array_namespace, device_of
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    device_of,
+    of_group,
+    take_rows,
+)
 from skinfluence._design import Design
 from skinfluence._kernels import AbstractGrams, kernels, weighted_grams
 from skinfluence._layout import gauge_basis
 from skinfluence._objective import FirstOrder, FirstOrderSum, Objective, shifted
 from skinfluence._rows import iterate, sum_over_rows
 from skinfluence.curvature._base import AbstractCurvature
+from skinfluence.curvature._row_roots import bends_downwards, row_roots
+from skinfluence.exceptions import IndefiniteCurvatureError
 
 
 @final
@@ -22,13 +33,8 @@ class RowwiseCurvature(AbstractCurvature):
     theta: Any  # (G, D)
     damping: float = 0.0  # added to the Hessian of the average loss, H / S
 
-    @property
-    def size(self) -> int:
-        return self.objective.layout.size
-
     @cached_property
     def first_order(self) -> FirstOrder:
-        """Gradient of the objective at theta, and the outputs of the rows."""
         return self.objective.first_order(self.theta)
 
     @cached_property
@@ -36,95 +42,108 @@ class RowwiseCurvature(AbstractCurvature):
         """The objective at theta."""
         return self.objective.value(self.theta, self.first_order.outputs)
 
-    @property
+    @cached_property
     def diagonal_part(self) -> Any:
-        """What the rows do not give, (G or 1, D): penalty and damping."""
-        ridge = self.objective.penalty.hessian_diagonal
-        if self.damping == 0:  # no pass over the weights for nothing
-            return ridge
-        return ridge + self.damping * self.objective.weight_sum
+        damped = self.damping * self.objective.weight_sum if self.damping else 0.0
+        return self._where_moving(self.objective.penalty.hessian_diagonal + damped)
 
-    @property
+    @cached_property
+    def shared_penalty(self) -> Any:
+        return self._where_moving(self.objective.penalty.hessian_diagonal)
+
+    def _where_moving(self, diagonal: Array) -> Any:
+        return self.on_moving(diagonal[..., None])[..., 0]
+
+    @cached_property
     def gauge(self) -> Any:
-        """Basis (D, z) of the directions that the objective does not see, or None."""
-        layout, loss = self.objective.layout, self.objective.loss
-        shift, free = loss.shift_invariant, self.objective.free
+        shift, penalty = self.objective.loss.shift_invariant, self.objective.penalty
         if not shift:
             return None
-        xp, penalty = array_namespace(self.theta), self.objective.penalty
+        xp, layout = array_namespace(self.theta), self.layout
         # Shifting all outputs of a column costs what the slopes of L1 do not balance.
         slope = penalty.slope + xp.zeros_like(self.theta)
         tilt = xp.abs(layout.pack(layout.summed_over_outputs(slope)))
         if penalty.corners is not None:
             tilt = tilt + xp.astype(penalty.corners.present, tilt.dtype)
-        return gauge_basis(self.diagonal_part + tilt, layout, shift, free)
+        return gauge_basis(self.diagonal_part + tilt, layout, shift, self.moving)
 
     def matvec(self, vectors: Array) -> Any:
-        objective, layout = self.objective, self.objective.layout
-        xp = array_namespace(vectors)
+        loss, layout, xp = self.objective.loss, self.layout, array_namespace(vectors)
+        vectors = self.on_moving(vectors)
         flat = layout.side_by_side(vectors)  # (q, K m)
         shape = (-1, layout.n_outputs, vectors.shape[-1])
 
-        def product(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
+        def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
             moves = xp.reshape(block @ flat, shape)  # (b, K, m)
-            slopes = s[:, None, None] * objective.loss.hessian_product(y, u, moves)
+            slopes = s[:, None, None] * loss.hessian_product(y, u, moves)
             return total + xp.reshape(slopes, (moves.shape[0], -1)).T @ block
 
-        start = xp.zeros_like(flat.T)
-        aligned = objective.targets, self.first_order.outputs, objective.weight
-        total = sum_over_rows(product, start, objective.rows, *aligned)
-        return layout.stacked(total) + self.diagonal_part[..., None] * vectors
+        total = self._summed(add, xp.zeros_like(flat.T), self.objective.rows)
+        product = self.on_moving(layout.stacked(total))
+        return product + self.diagonal_part[..., None] * vectors
 
     def diagonal(self) -> Any:
-        """Diagonal of H, (G, D), in one pass over the rows."""
-        objective, layout = self.objective, self.objective.layout
-        xp = array_namespace(self.theta)
+        layout, xp = self.layout, array_namespace(self.theta)
 
         def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
-            bends = xp.linalg.diagonal(
-                self._weighted_hessian(y, u, s)
-            )  # (b, G or 1, Kb)
-            bends = layout.ungrouped(xp.broadcast_to(bends, layout.grouped(u).shape))
-            return total + kernels(block).squared_columns(block, bends)
+            bends = xp.linalg.diagonal(self._hessians(y, u, s))  # (b, G or 1, Kb)
+            bends = xp.broadcast_to(bends, layout.grouped(u).shape)
+            return total + kernels(block).squared_columns(
+                block, layout.ungrouped(bends)
+            )
 
         start = xp.zeros_like(layout.unpack(self.theta))
-        aligned = objective.targets, self.first_order.outputs, objective.weight
-        total = sum_over_rows(add, start, objective.rows, *aligned)
-        return layout.pack(total.T) + self.diagonal_part
+        total = self._summed(add, start, self.objective.rows)
+        return self._where_moving(layout.pack(total.T)) + self.diagonal_part
 
     def output_block(self, k: int) -> Any:
-        """The block (q, q) of H that belongs to one output."""
-        objective, layout = self.objective, self.objective.layout
+        layout = self.layout
         g, part = divmod(k, layout.group_size)
 
         def add(
             total: AbstractGrams, block: Array, y: Array, u: Array, s: Array
         ) -> AbstractGrams:
-            M = self._weighted_hessian(y, u, s)
-            total.add(block, M[:, min(g, M.shape[1] - 1), part, part][:, None])
+            bends = of_group(self._hessians(y, u, s), g, axis=1)
+            total.add(block, bends[:, part, part][:, None])
             return total
 
-        start = weighted_grams(objective.design.block(slice(0, 1)), 1)
+        design = self.objective.design
+        start = weighted_grams(design.block(slice(0, 1)), 1)
+        (gram,) = self._summed(add, start, design).finished()
+        own = slice(part * layout.width, (part + 1) * layout.width)
+        moving = None if self.moving is None else of_group(self.moving, g)[own]
+        ridge = of_group(self.diagonal_part, g)[own]
+        return kernels(gram).with_diagonal(_restricted(gram, moving), ridge)
+
+    def _summed(self, add: Callable[..., Any], start: Any, design: Design) -> Any:
+        """``add(total, block, y, u, s)`` over all rows."""
+        objective = self.objective
         aligned = objective.targets, self.first_order.outputs, objective.weight
-        total = sum_over_rows(add, start, objective.design, *aligned)
-        (gram,) = total.finished()
-        ridge = self.diagonal_part[min(g, self.diagonal_part.shape[0] - 1), :]
-        ridge = ridge[part * layout.width : (part + 1) * layout.width]
-        return kernels(gram).with_diagonal(gram, ridge)
+        return self._named(lambda: sum_over_rows(add, start, design, *aligned))
+
+    # --- as a matrix ------------------------------------------------------------------
+
+    def with_matrix(self, H: Array) -> "RowwiseCurvature":
+        """The same curvature, with a matrix that is known from elsewhere."""
+        same = replace(self)
+        vars(same)["_matrix"] = H
+        return same
 
     def as_matrix(self) -> Any:
         """H, and where ``first_order`` is not known yet, that from the same pass."""
+        known = vars(self).get("_matrix")
+        if known is not None:
+            return known
         design = self.objective.design
-        grams = self._grams(design.for_products)
+        grams = self._named(lambda: self._grams(design.for_products))
         if not grams.exact:
             grams = self._grams(design)
         return self._from_grams(grams.finished())
 
     def _grams(self, design: Design) -> AbstractGrams:
         """The Gram matrix of each group and pair of outputs, from rows of a design."""
-        objective, layout = self.objective, self.objective.layout
-        xp, loss = array_namespace(self.theta), objective.loss
-        pairs = self._pairs
+        objective, layout = self.objective, self.layout
+        xp, loss, pairs = array_namespace(self.theta), objective.loss, self._pairs
         known = vars(self).get("first_order")
         B = layout.unpack(self.theta).T
 
@@ -132,7 +151,7 @@ class RowwiseCurvature(AbstractCurvature):
             total: _Expansion, block: Array, y: Array, s: Array, *given: Array
         ) -> _Expansion:
             outputs = shifted(block @ B, given) if known is None else given[0]
-            M = self._weighted_hessian(y, outputs, s)
+            M = self._hessians(y, outputs, s)
             if len(pairs) > 1:
                 M = xp.stack([M[:, :, k, j] for k, j in pairs], axis=2)  # (b, G, pairs)
             total.grams.add(block, xp.reshape(M, (M.shape[0], -1)))
@@ -141,9 +160,9 @@ class RowwiseCurvature(AbstractCurvature):
                 total.first.add(block, outputs, slopes)
             return total
 
+        n_weights, one = self._row_groups * len(pairs), design.block(slice(0, 1))
         start = _Expansion(
-            weighted_grams(design.block(slice(0, 1)), self._row_groups * len(pairs)),
-            FirstOrderSum.empty(objective),
+            weighted_grams(one, n_weights), FirstOrderSum.empty(objective)
         )
         given = objective.offsets if known is None else (known.outputs,)
         aligned = objective.targets, objective.weight, *given
@@ -155,55 +174,92 @@ class RowwiseCurvature(AbstractCurvature):
     @property
     def _pairs(self) -> list[tuple[int, int]]:
         """Pairs of outputs whose blocks are summed; they give the others."""
-        loss, size = self.objective.loss, self.objective.layout.group_size
-        return _output_pairs(size, diagonal=size == 1 or not loss.shift_invariant)
+        size = self.layout.group_size
+        if size > 1 and self.objective.loss.shift_invariant:
+            return list(combinations(range(size), 2))
+        return list(combinations_with_replacement(range(size), 2))
 
     def _from_grams(self, grams: list[Any]) -> Any:
-        layout, pairs, ridge = self.objective.layout, self._pairs, self.diagonal_part
+        pairs, ridge, xp = self._pairs, self.diagonal_part, array_namespace(self.theta)
         groups = [
-            _assembled(grams[first : first + len(pairs)], pairs, layout.group_size)
+            _assembled(grams[first : first + len(pairs)], pairs, self.layout.group_size)
             for first in range(0, len(grams), len(pairs))
         ]
         if len(groups) < ridge.shape[0]:  # groups that only the penalty tells apart
-            xp = array_namespace(ridge)
             groups = [xp.asarray(groups[0], copy=True) for _ in range(ridge.shape[0])]
         for g, matrix in enumerate(groups):
-            own = ridge[min(g, ridge.shape[0] - 1), :]
-            groups[g] = kernels(matrix).with_diagonal(matrix, own)
-        if len(groups) == 1:
-            return groups[0][None, :, :]
-        return array_namespace(ridge).stack(groups)
+            moving = None if self.moving is None else of_group(self.moving, g)
+            matrix = _restricted(matrix, moving)
+            groups[g] = kernels(matrix).with_diagonal(matrix, of_group(ridge, g))
+        return groups[0][None, :, :] if len(groups) == 1 else xp.stack(groups)
+
+    # --- by rows ----------------------------------------------------------------------
 
     def upper_root(self) -> Any:
         """Upper triangular R with ``R'R = H``, (G or 1, D, D), never squaring X.
 
-        Where the columns are nearly dependent, R keeps the digits that H has lost.
         Cost: about eight times that of ``as_matrix``.
         """
-        objective = self.objective
-        xp = array_namespace(self.theta)
+        objective, xp = self.objective, array_namespace(self.theta)
         factor = kernels(self.theta).upper_factor
         n_groups = max(self.diagonal_part.shape[0], self._row_groups)
-        roots = [_diagonal_rows(self.diagonal_part, g) for g in range(n_groups)]
-        aligned = objective.targets, self.first_order.outputs, objective.weight
-        for _, (block, y, u, s) in iterate(
-            objective.design, *aligned, least_rows=2 * self.size, dense=True
+        roots = [
+            _diagonal_rows(of_group(self.diagonal_part, g)) for g in range(n_groups)
+        ]
+        for rows, (block,) in iterate(
+            objective.design, least_rows=2 * self.size, dense=True
         ):
-            M = self._weighted_hessian(y, u, s)
+            M = self.row_hessians(rows)
             for g, root in enumerate(roots):
-                rows = _root_rows(block, M[:, min(g, M.shape[1] - 1), :, :])
-                roots[g] = factor(xp.concat([root, rows], axis=0))
+                R = xp.matrix_transpose(row_roots(of_group(M, g, axis=1)))
+                more = R[..., None] * block[:, None, None, :]  # (b, Kb, Kb, q)
+                more = xp.reshape(more, (-1, self.size))
+                if self.moving is not None:
+                    more = more * xp.astype(of_group(self.moving, g), more.dtype)
+                roots[g] = factor(xp.concat([root, more], axis=0))
         return xp.stack(roots)
+
+    def row_hessians(self, rows: Rows) -> Any:
+        objective, outputs = self.objective, self.first_order.outputs
+        y, u, s = (
+            take_rows(part, rows)
+            for part in (objective.targets, outputs, objective.weight)
+        )
+        return self._named(lambda: self._hessians(y, u, s))
 
     @property
     def _row_groups(self) -> int:
         """Groups that the rows tell apart, G or 1."""
         objective, one = self.objective, slice(0, 1)
-        u = objective.design.block(one) @ objective.layout.unpack(self.theta).T
+        u = objective.design.block(one) @ self.layout.unpack(self.theta).T
         return objective.loss.hessian(objective.targets[one, ...], u).shape[1]
 
-    def _weighted_hessian(self, y: Array, u: Array, s: Array) -> Any:
-        return s[:, None, None, None] * self.objective.loss.hessian(y, u)
+    def _hessians(self, y: Array, u: Array, s: Array) -> Any:
+        M = s[:, None, None, None] * self.objective.loss.hessian(y, u)
+        if self.objective.loss.convex and bends_downwards(M):
+            raise _NotConvex
+        return M
+
+    def _named(self, passed: Callable[[], Any]) -> Any:
+        """Result of a pass over rows; an error names the row that is not convex."""
+        try:
+            return passed()
+        except _NotConvex:
+            objective, loss = self.objective, self.objective.loss
+        M = loss.hessian(objective.targets, self.first_order.outputs)
+        xp = array_namespace(M)
+        least = xp.min(xp.linalg.diagonal(M), axis=(1, 2))
+        least = xp.where(objective.weight > 0, least, xp.zeros_like(least))
+        row = int(xp.argmin(least))
+        raise IndefiniteCurvatureError(
+            f"{type(loss).__name__} says it is convex, but its second derivative is "
+            f"negative for row {row} ({float(least[row]):.1e}). If its formula is right, "
+            "the loss has to say convex = False."
+        )
+
+
+class _NotConvex(Exception):
+    """A block of rows has a negative second derivative, which its loss rules out."""
 
 
 @final
@@ -218,20 +274,11 @@ class _Expansion:
         return _Expansion(self.grams + other.grams, self.first + other.first)
 
 
-def _output_pairs(group_size: int, *, diagonal: bool) -> list[tuple[int, int]]:
-    """Pairs (k <= j) of outputs, those of an output with itself only on demand."""
-    return [
-        (k, j)
-        for k in range(group_size)
-        for j in range(k if diagonal else k + 1, group_size)
-    ]
-
-
 def _assembled(parts: Any, pairs: list[tuple[int, int]], group_size: int) -> Any:
-    """(q, q) parts of the pairs (k <= j) as one (Kb q, Kb q) matrix.
+    """Parts (q, q) of the pairs (k <= j) of outputs as one matrix (Kb q, Kb q).
 
-    Without parts of an output with itself, they are what makes rows of blocks sum to
-    zero: a constant added to all outputs changes nothing.
+    Without the pairs (k, k), their parts are those that make rows of blocks sum to zero:
+    a constant added to all outputs changes nothing.
     """
     if group_size == 1:
         return parts[0]
@@ -249,21 +296,16 @@ def _assembled(parts: Any, pairs: list[tuple[int, int]], group_size: int) -> Any
     return whole
 
 
-def _diagonal_rows(ridge: Array, group: int) -> Any:
-    """Rows whose Gram matrix is the ridge of a group, (D, D)."""
+def _restricted(matrix: Array, moving: Array | None) -> Any:
+    """A matrix with zero rows and columns for the entries that may not move."""
+    if moving is None:
+        return matrix
+    mask = array_namespace(matrix).astype(moving, matrix.dtype)
+    return mask[:, None] * matrix * mask
+
+
+def _diagonal_rows(ridge: Array) -> Any:
+    """Rows whose Gram matrix is ``diag(ridge)``, (D, D)."""
     xp = array_namespace(ridge)
-    values = ridge[min(group, ridge.shape[0] - 1), :]
-    eye = xp.eye(values.shape[0], dtype=values.dtype, device=device_of(values))
-    return eye * xp.sqrt(values)
-
-
-def _root_rows(block: Array, M: Array) -> Any:
-    """Rows (b Kb, D) whose Gram matrix is ``sum_i X~_i' M_i X~_i``."""
-    xp = array_namespace(block)
-    values, vectors = xp.linalg.eigh(M)  # (b, Kb), (b, Kb, Kb)
-    # A softmax has an eigenvalue of exactly 0; the root of its rounding would be 1e-8.
-    rounding = 1e-15 * M.shape[-1] * values[:, -1:]
-    values = xp.where(values > rounding, values, xp.zeros_like(values))
-    root = xp.sqrt(values)[:, :, None] * xp.matrix_transpose(vectors)
-    rows = root[..., None] * block[:, None, None, :]  # (b, Kb, Kb, q)
-    return xp.reshape(rows, (-1, M.shape[1] * block.shape[1]))
+    eye = xp.eye(ridge.shape[0], dtype=ridge.dtype, device=device_of(ridge))
+    return eye * xp.sqrt(ridge)

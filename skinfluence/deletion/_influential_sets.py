@@ -12,14 +12,14 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, to_numpy
+from skinfluence._array import array_namespace, device_of, take_rows, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
 from skinfluence.deletion._leaving import pair_blocks, without_rows
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._row_pool import Pool
-from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms, taken
+from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms
 
 # Rows that are weighed against each other at once, and chosen from them at once.
 _MOST_POOLED, _MOST_CHOSEN = 2048, 512
@@ -286,8 +286,8 @@ class SetSearch:
         objective, point = self.point.objective, state.point
         layout, xp = objective.layout, array_namespace(point.theta)
         chosen = xp.asarray(rows, device=device_of(point.theta))
-        y, u = taken(objective.targets, chosen), taken(point.outputs, chosen)
-        s = taken(objective.weight, chosen)
+        y, u = take_rows(objective.targets, chosen), take_rows(point.outputs, chosen)
+        s = take_rows(objective.weight, chosen)
         block = densified(objective.design.block(chosen))
         gradient = self.sign * self.target.gradient(point.theta)
         steps = point.factor.steps(gradient[None, ...])[0, ...]

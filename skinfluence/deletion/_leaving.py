@@ -7,20 +7,26 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import Array, Rows, array_namespace, device_of, masked, to_numpy
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    device_of,
+    masked,
+    take_rows,
+    to_numpy,
+)
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
 from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.curvature import AbstractCurvature, RowwiseCurvature
+from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
-    Cholesky,
     Point,
     has_no_minimum,
     own_outputs,
-    taken,
 )
 
 
@@ -45,9 +51,9 @@ def _only_rows(objective: Objective, rows: Array) -> Objective:
     return replace(
         objective,
         design=design.take(rows),
-        targets=taken(objective.targets, rows),
-        offset=None if objective.offset is None else taken(objective.offset, rows),
-        weight=taken(objective.weight, rows),
+        targets=take_rows(objective.targets, rows),
+        offset=None if objective.offset is None else take_rows(objective.offset, rows),
+        weight=take_rows(objective.weight, rows),
         penalty=Penalty(share * penalty.strength, share * penalty.slope),
         wider=None,
         counts=None,
@@ -56,7 +62,7 @@ def _only_rows(objective: Objective, rows: Array) -> Objective:
 
 def _counted(objective: Objective, rows: Array) -> float:
     xp = array_namespace(objective.weight)
-    return float(xp.sum(taken(objective.counted, rows)))
+    return float(xp.sum(take_rows(objective.counted, rows)))
 
 
 # --- what leaves ----------------------------------------------------------------------
@@ -102,17 +108,17 @@ class AbstractLeaving(abc.ABC):
     @cached_property
     def weight(self) -> Any:
         """Weights of the rows, (m,)."""
-        return taken(self.point.objective.weight, self.rows)
+        return take_rows(self.point.objective.weight, self.rows)
 
     @cached_property
     def targets(self) -> Any:
         """Targets of the rows, (m, K_y)."""
-        return taken(self.point.objective.targets, self.rows)
+        return take_rows(self.point.objective.targets, self.rows)
 
     @cached_property
     def outputs(self) -> Any:
         """Linear outputs of the rows, (m, K)."""
-        return taken(self.point.outputs, self.rows)
+        return take_rows(self.point.outputs, self.rows)
 
     @cached_property
     def bend(self) -> Any:
@@ -149,7 +155,7 @@ class AbstractLeaving(abc.ABC):
         """What leaves of the penalty with each row, (m,); None in sum form."""
         objective = self.point.objective
         share = objective.penalty.share
-        return share * taken(objective.counted, self.rows) if share else None
+        return share * take_rows(objective.counted, self.rows) if share else None
 
 
 @final
@@ -169,9 +175,7 @@ class OneByOne(AbstractLeaving):
         return self.point.objective.layout.lifted(self.block, slopes)
 
     def downdated(self) -> "Downdated":
-        A = self.point.factor.row_blocks_of_inverse(
-            self.block, self.point.objective.layout, self.share, self.rows
-        )
+        A = self.point.factor.row_blocks_of_inverse(self.block, self.share, self.rows)
         return Downdated(self, *downdated_inverse(self.bend, A))
 
     def within(self, inverse: Array, vectors: Array) -> Any:
@@ -348,8 +352,9 @@ class Rests:
     """Makes the curvature without any group, by whichever way costs less.
 
     A small group downdates the factor of all rows: a system of its rows times outputs.
-    One with more of these than the curvature has entries gets a factor of its own: by
-    ``Cholesky`` from ``H - H_G``, so that all folds together read the rows once.
+    One with more of these than the curvature has entries gets a factor of its own. A
+    solver that reads H as a matrix gets ``H - H_G``, so that all folds together read the
+    rows once.
     """
 
     point: Point
@@ -370,12 +375,11 @@ class Rests:
         point = self.point
         rest = without_rows(point.objective, rows)
         damping = point.curvature.damping
-        curvature: Any = RowwiseCurvature(rest, point.theta, damping)
-        if isinstance(self.solver, Cholesky):
-            gone = RowwiseCurvature(
-                _only_rows(point.objective, rows), point.theta, damping
-            )
-            curvature = _Difference(curvature, self._matrix, gone)
+        curvature = RowwiseCurvature(rest, point.theta, damping)
+        if self.solver.reads_matrix:
+            own = _only_rows(point.objective, rows)
+            gone = RowwiseCurvature(own, point.theta, damping)
+            curvature = curvature.with_matrix(self._matrix - gone.as_matrix())
         factor = self.solver.prepare(curvature)
         # A model that was undetermined before may lose further directions.
         deficient = factor.rank_deficient
@@ -383,45 +387,6 @@ class Rests:
             deficient = factor.effective_dof < point.factor.effective_dof - 0.5
         xp, device = array_namespace(point.theta), device_of(point.theta)
         return Factored(factor, xp.full(1, deficient, dtype=xp.bool, device=device))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Difference(AbstractCurvature):
-    """``H - H_G`` from the matrix of all rows; anything else from the rows left."""
-
-    rest: RowwiseCurvature
-    matrix: Any  # (G or 1, D, D) of all rows
-    gone: RowwiseCurvature
-
-    @property
-    def size(self) -> int:
-        return self.rest.size
-
-    @property
-    def objective(self) -> Objective:
-        """The objective of the rows left."""
-        return self.rest.objective
-
-    @property
-    def gauge(self) -> Any:
-        """Directions that it does not see."""
-        return self.rest.gauge
-
-    @property
-    def diagonal_part(self) -> Any:
-        """Penalty and damping of the rows left."""
-        return self.rest.diagonal_part
-
-    def matvec(self, vectors: Array) -> Any:
-        return self.rest.matvec(vectors)
-
-    def as_matrix(self) -> Any:
-        return self.matrix - self.gone.as_matrix()
-
-    def upper_root(self) -> Any:
-        """``R'R = H_-G``, from the rows: a difference has lost the digits."""
-        return self.rest.upper_root()
 
 
 # --- small systems --------------------------------------------------------------------

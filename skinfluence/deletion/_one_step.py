@@ -49,21 +49,19 @@ class AbstractOneStep(AbstractDeletion):
         return self.certified(self._steps(terms, c), unidentified)
 
     def _steps(self, terms: RowTerms, c: Any) -> Any:
-        factor, layout = self.point.factor, self.point.objective.layout
+        factor = self.point.factor
         share = self._downdated(terms)
         if terms.share is None:
-            return factor.row_steps(terms.block, c, layout, share)
+            return factor.row_steps(terms.block, c, share)
         if not _alike(terms.share):
             return factor.steps(row_gradients(self.point, terms, c), share)
-        steps = factor.row_steps(terms.block, c, layout, share)
+        steps = factor.row_steps(terms.block, c, share)
         return steps + penalty_steps(self.point, terms, share)
 
     def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows, for_products=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
-        A = self.point.factor.row_blocks_of_inverse(
-            terms.block, layout, share, terms.rows
-        )
+        A = self.point.factor.row_blocks_of_inverse(terms.block, share, terms.rows)
         c, unidentified = self.coefficients(terms, A)
         shift = product(A, c)
         if terms.share is not None:
@@ -132,7 +130,7 @@ class Newton(AbstractOneStep):
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         if A is None:
             A = self.point.factor.row_blocks_of_inverse(
-                terms.block, self.point.objective.layout, terms.share, terms.rows
+                terms.block, terms.share, terms.rows
             )
         inverse, unidentified = downdated_inverse(terms.bend, A)
         slope = terms.weight[:, None, None] * terms.slope

@@ -12,11 +12,11 @@ References
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, array_namespace
+from skinfluence._array import Array, array_namespace, take_rows
 from skinfluence._rows import row_blocks, stream_blocks
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import Totals, over, totals_of
-from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms, taken
+from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms
 
 # exp of this, over a small remainder, is finite.
 _LARGEST_EXPONENT = 600.0
@@ -136,7 +136,7 @@ def _columns(
     """The formulas: ``scale`` without the row, ``squared`` length of its deletion."""
     design, layout, loss = _parts(point)
     xp, sigma = array_namespace(delta), totals.dispersion**0.5
-    y, u = taken(point.objective.targets, terms.rows), terms.outputs
+    y, u = take_rows(point.objective.targets, terms.rows), terms.outputs
     h, kept = own.leverage, own.remainder
     move = layout.ungrouped(own_outputs(terms.block, delta, layout))
     coef, intercept = design.to_estimator(layout.unpack(delta))
@@ -236,7 +236,7 @@ def _dof_lost(expected: Point, terms: RowTerms, own: Residuals) -> Any:
     if not bool(xp.any(ridge > 0)):
         return present
     ones = xp.ones_like(own.leverage)[..., None]
-    steps = expected.factor.row_steps(terms.block, ones, expected.objective.layout)
+    steps = expected.factor.row_steps(terms.block, ones)
     pulled = xp.sum(ridge * steps**2, axis=-1)  # (b, K)
     return present - terms.bend[..., 0, 0] * pulled / own.remainder
 

@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, array_namespace
+from skinfluence._array import Array, array_namespace, take_rows
 from skinfluence._rows import training_blocks
 from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.solvers import Point, row_terms, taken
+from skinfluence.solvers import Point, row_terms
 
 
 class Residuals(NamedTuple):
@@ -38,7 +38,7 @@ def residuals_of(point: Point, expected: Point) -> Residuals:
 
 def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
     loss, terms = point.objective.loss, row_terms(expected, rows, for_products=True)
-    y, u = taken(point.objective.targets, rows), terms.outputs
+    y, u = take_rows(point.objective.targets, rows), terms.outputs
     xp, s = array_namespace(u), terms.weight[:, None]
     A = _own_variance(expected, terms.block, rows)
     observed = A if expected is point else _own_variance(point, terms.block, rows)
@@ -61,6 +61,6 @@ def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
 def _own_variance(point: Point, block: Array, rows: slice) -> Any:
     """``x' inv(H) x`` of each row and model, (b, K)."""
     layout = point.objective.layout
-    A = point.factor.row_blocks_of_inverse(block, layout, rows=rows)[..., 0, 0]
+    A = point.factor.row_blocks_of_inverse(block, rows=rows)[..., 0, 0]
     shape = (A.shape[0], layout.n_outputs)
     return array_namespace(A).broadcast_to(A, shape)

@@ -29,7 +29,7 @@ def influence_on_parameters(point: Point, rows: Rows) -> Any:
     """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
     terms = row_terms(point, rows)
     slope = -point.objective.weight_sum * terms.slope
-    return point.factor.row_steps(terms.block, slope, point.objective.layout)
+    return point.factor.row_steps(terms.block, slope)
 
 
 def self_influence(point: Point, rows: Rows) -> Any:
@@ -212,6 +212,5 @@ def _aggregated(values: Array, aggregate: str | None, n_points: int) -> Any:
 def _self_influence(
     point: Point, block: Array, slope: Array, rows: Rows | None = None
 ) -> Any:
-    layout = point.objective.layout
-    squared = point.factor.squared_lengths(block, slope, layout, rows)
+    squared = point.factor.squared_lengths(block, slope, rows)
     return -point.objective.weight_sum * squared

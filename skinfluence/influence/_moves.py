@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from skinfluence._array import Array, array_namespace
+from skinfluence._array import Array, array_namespace, take_rows
 from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.solvers import Point, taken
+from skinfluence.solvers import Point
 
 
 def linear_changes(
@@ -43,7 +43,7 @@ def group_gradients(point: Point, groups: Sequence[Array]) -> Any:
     layout, loss = objective.layout, objective.loss
     sums = []
     for rows in groups:
-        y, u = taken(objective.targets, rows), taken(point.outputs, rows)
+        y, u = take_rows(objective.targets, rows), take_rows(point.outputs, rows)
         sums.append(
             layout.pack((loss.gradient(y, u).T @ objective.design.block(rows)).T)
         )

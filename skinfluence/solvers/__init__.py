@@ -34,6 +34,5 @@ from skinfluence.solvers._row_terms import (
     own_outputs,
     row_gradients,
     row_terms,
-    taken,
 )
 from skinfluence.solvers._woodbury import Dual

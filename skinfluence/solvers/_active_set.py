@@ -7,11 +7,12 @@ among all features, where deletions may free some.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 from skinfluence._array import Array, Rows, array_namespace, device_of, masked
 from skinfluence._kernels import densified
-from skinfluence._layout import Layout, Selection
+from skinfluence._layout import Selection
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners
 from skinfluence.curvature import RowwiseCurvature
@@ -33,43 +34,35 @@ class Embedded(AbstractFactor):
     narrow: Point  # the same minimum on the active set
     selection: Selection
 
-    @property
-    def condition(self) -> float:  # type: ignore[override]
-        """Of the curvature on the active set."""
+    @cached_property
+    def condition(self) -> float:
         return self.narrow.factor.condition
 
-    @property
-    def effective_dof(self) -> float:  # type: ignore[override]
-        """Of the active set."""
+    @cached_property
+    def effective_dof(self) -> float:
         return self.narrow.factor.effective_dof
 
-    @property
-    def rank_deficient(self) -> bool:  # type: ignore[override]
-        """Whether the rows do not determine the active entries."""
+    @cached_property
+    def rank_deficient(self) -> bool:
         return self.narrow.factor.rank_deficient
 
     def solve(self, rhs: Array) -> Solution:
-        found = self.narrow.factor.solve(self._picked(rhs))
-        return found._replace(value=self._spread(found.value))
+        solution = self.narrow.factor.solve(self._picked(rhs))
+        return solution._replace(value=self._spread(solution.value))
 
     def norm(self, vectors: Array) -> Any:
         return self.narrow.factor.norm(self._picked(vectors))
 
     def row_blocks_of_inverse(
-        self,
-        block: Array,
-        layout: Layout,
-        share: Array | None = None,
-        rows: Rows | None = None,
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         xp = array_namespace(self.narrow.theta)
         block = xp.take(densified(block), self.selection.columns, axis=1)
-        inverse = self.narrow.factor.row_blocks_of_inverse
-        return inverse(block, self.selection.narrow, share, rows)
+        return self.narrow.factor.row_blocks_of_inverse(block, share, rows)
 
     def steps(self, rows: Array, share: Array | None = None) -> Any:
-        found = self.narrow.factor.steps(self.selection.picked(rows), share)
-        return self.selection.spread(found)
+        steps = self.narrow.factor.steps(self.selection.picked(rows), share)
+        return self.selection.spread(steps)
 
     def _picked(self, vectors: Array) -> Any:
         """``(G, D, m)`` over all features to those of the active set."""
@@ -91,7 +84,7 @@ def on_all_features(point: Point) -> Point:
     selection = point.objective.selection
     theta = selection.spread(point.theta)
     curvature = RowwiseCurvature(wider, theta, point.curvature.damping)
-    return Point(curvature, Embedded(point, selection))
+    return Point(curvature, Embedded(curvature, point, selection))
 
 
 def to_all_features(objective: Objective, vectors: Array) -> Any:

@@ -2,23 +2,42 @@
 
 import abc
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, final
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self, final
 
-from skinfluence._array import Array, Rows, array_namespace, device_of
+import numpy as np
+
+from skinfluence._array import Array, Rows, array_namespace, device_of, like
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence._rows import row_blocks
+from skinfluence.curvature import AbstractCurvature
+from skinfluence.exceptions import IndefiniteCurvatureError
+from skinfluence.solvers._condition import extreme_eigenvalues
 
-# Shares of the penalty that leave with a row are about 1 / n: few rounds suffice.
-_MOST_ROUNDS, _ROUNDING = 200, 1e-15
+# Shares of the penalty that leave with a row are about 1 / n: few rounds suffice, until
+# a solution changes by no more than rounding, or by hardly less than in the last round.
+_MOST_ROUNDS, _LAST_CHANGE, _LEAST_GAIN = 200, 1e-15, 0.9
+# Of ``|g| |x|``: a squared length ``g' x`` below minus this is no rounding.
+_LENGTH_NOISE = 1e-8
+# Random vectors, and what H inv(H) leaves of one of N entries where H has full rank,
+# against 1 / sqrt(N): the part of a random vector along one lost direction.
+_PROBES, _MOST_LEFT = 4, 1e-3
 
 
 class Solution(NamedTuple):
-    """Columns x of ``H x = rhs`` with an honest word on how they were reached."""
+    """Columns x of ``H x = rhs``, how many iterations they took, which are right."""
 
     value: Any  # (G, D, m)
     n_iter: int
     converged: Any  # (m,) bool
+
+    @classmethod
+    def exact(cls, value: Array) -> Self:
+        """Of a solver that does not iterate."""
+        xp = array_namespace(value)
+        ones = xp.ones(value.shape[-1], dtype=xp.bool, device=device_of(value))
+        return cls(value, 0, ones)
 
 
 @final
@@ -30,7 +49,7 @@ class Residuals:
     n_columns: int = 0
     n_late: int = 0  # columns that stopped before their tolerance
 
-    def add(self, relative: Any, converged: Array) -> None:
+    def add(self, relative: Array, converged: Array) -> None:
         """Take note of the columns of one solve, (m,) each."""
         xp = array_namespace(relative)
         if relative.shape[0] == 0:
@@ -40,53 +59,114 @@ class Residuals:
         self.n_late += int(xp.sum(xp.astype(~converged, xp.int64)))
 
 
+@dataclass(frozen=True, eq=False)
 class AbstractFactor(abc.ABC):
-    """What a solver has prepared: ``inv(H)`` as an operator, on the quotient by the gauge.
+    """What a solver has prepared: ``inv(H)`` as an operator on a curvature's vectors.
 
-    Where H is singular, a symmetric generalised inverse stands for the inverse.
+    Only ``solve`` has to be written. All else follows from it and from the curvature, and
+    a solver that knows a cheaper form may override it. Where H is singular, a symmetric
+    generalised inverse stands for the inverse.
     """
 
-    inverse_root: Any = (
-        None  # (G or 1, D, r), ``inv(H) = root root'``, where there is one
-    )
     affordable: ClassVar[int] = 1000  # solves to spend on an estimate
     has_leverages: ClassVar[bool] = False  # ``row_blocks_of_inverse`` without a solve
-    condition: float  # of H with unit diagonal, gauge apart
-    effective_dof: float  # sum of the leverages, trace of inv(H) (H - penalty'')
-    rank_deficient: bool  # unpenalised directions that the rows do not determine
+
+    curvature: AbstractCurvature
 
     @abc.abstractmethod
     def solve(self, rhs: Array) -> Solution:
-        """``inv(H) @ rhs`` for right-hand sides (G, D, m)."""
+        """``inv(H) @ rhs`` for right-hand sides (G, D, m).
+
+        What the curvature does not see, ``rhs`` may be taken not to have; what the
+        solution has of it is dropped by the methods below.
+        """
+
+    def _within(self, rhs: Array) -> Any:
+        """``solve``, with exact zeros for the entries that may not move."""
+        within = self.curvature.within
+        return within(self.solve(within(rhs)).value)
+
+    @property
+    def layout(self) -> Layout:
+        """Groups and outputs of the objective."""
+        return self.curvature.layout
+
+    @property
+    def inverse_root(self) -> Any:
+        """A root T of ``inv(H) = T T'``, (G or 1, D, r), if it is at hand, else None."""
+        return None
+
+    # --- properties of H --------------------------------------------------------------
+
+    @cached_property
+    def condition(self) -> float:
+        """Condition number of H with unit diagonal, gauge apart: within some per cent."""
+        least, largest = extreme_eigenvalues(self.curvature, self._within)
+        return max(largest / least, 1.0)
+
+    @cached_property
+    def effective_dof(self) -> float:
+        """Sum of the leverages, trace of ``inv(H) (H - penalty'')``."""
+        layout, design = self.layout, self.curvature.objective.design
+        total = 0.0
+        for rows in row_blocks(design.n_rows, layout.n_groups * layout.size):
+            M = self.curvature.row_hessians(rows)
+            A = self.row_blocks_of_inverse(design.block(rows), rows=rows)
+            xp, shape = array_namespace(M), (M.shape[0], layout.n_groups, *M.shape[2:])
+            total += float(xp.sum(M * xp.broadcast_to(A, shape)))
+        return total
+
+    @cached_property
+    def rank_deficient(self) -> bool:
+        """Whether there are unpenalised directions that the rows do not determine."""
+        curvature = self.curvature
+        diagonal = curvature.diagonal()
+        xp = array_namespace(diagonal)
+        positive = xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal))
+        scale = xp.sqrt(positive)[..., None]  # the units of columns do not matter
+        shape = (*diagonal.shape, _PROBES)
+        random = like(np.random.default_rng(0).normal(size=shape), diagonal)
+        rhs = curvature.within(scale * random)
+        left = (curvature.matvec(self._within(rhs)) - rhs) / scale
+        squared = xp.sum(left**2, axis=(0, 1)) / xp.sum((rhs / scale) ** 2, axis=(0, 1))
+        n_entries = diagonal.shape[0] * diagonal.shape[1]
+        return float(xp.max(squared)) * n_entries > _MOST_LEFT**2
+
+    # --- lengths ----------------------------------------------------------------------
 
     def norm(self, vectors: Array) -> Any:
         """Length ``sqrt(g' inv(H) g)`` of gradients (G, D, m) as Newton steps, (m,)."""
-        xp = array_namespace(vectors)
-        squared = xp.sum(vectors * self.solve(vectors).value, axis=(0, 1))
-        return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
+        squared = squared_lengths(vectors, self._within(vectors))
+        return array_namespace(squared).sqrt(squared)
 
-    def row_norms(self, block: Array, slope: Array, layout: Layout, rows: Rows) -> Any:
+    def row_norms(self, block: Array, slope: Array, rows: Rows) -> Any:
         """``norm`` of ``X~_i' c`` for slopes c (b, G, Kb) of training rows, (b,)."""
-        if self.has_leverages and layout.group_size == 1:
-            squared = self.squared_lengths(block, slope, layout, rows)
-            return array_namespace(slope).sqrt(squared)
-        lifted = layout.lifted(block, slope)  # (b, G, D)
-        return self.norm(array_namespace(slope).permute_dims(lifted, (1, 2, 0)))
+        xp = array_namespace(slope)
+        if self.has_leverages and self.layout.group_size == 1:
+            return xp.sqrt(self.squared_lengths(block, slope, rows))
+        lifted = self.layout.lifted(block, slope)  # (b, G, D)
+        return self.norm(xp.permute_dims(lifted, (1, 2, 0)))
+
+    def squared_lengths(
+        self, block: Array, slope: Array, rows: Rows | None = None
+    ) -> Any:
+        """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of working rows, (b,)."""
+        xp = array_namespace(slope)
+        A = self.row_blocks_of_inverse(block, rows=rows)
+        return xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
+
+    # --- rows -------------------------------------------------------------------------
 
     def row_blocks_of_inverse(
-        self,
-        block: Array,
-        layout: Layout,
-        share: Array | None = None,
-        rows: Rows | None = None,
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
-        """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G, Kb, Kb).
+        """``A_i = X~_i inv(H) X~_i'`` for working rows (b, q), (b, G or 1, Kb, Kb).
 
         With a ``share`` (b,) of the penalty that leaves with each row, H is
         ``H - share_i penalty''`` here and in ``steps``. ``rows``, a slice or indices,
-        says that these are training rows, which some factors know by heart.
+        says that these are training rows, for which some factors have it stored.
         """
-        block = densified(block)
+        layout, block = self.layout, densified(block)
         xp = array_namespace(block)
         shape = (block.shape[0], layout.n_groups, layout.group_size)
         eye = xp.eye(layout.group_size, dtype=block.dtype, device=device_of(block))
@@ -98,58 +178,69 @@ class AbstractFactor(abc.ABC):
             columns.append(xp.matmul(parts, block[:, None, :, None])[..., 0])
         return xp.stack(columns, axis=-1)
 
-    def squared_lengths(
-        self, block: Array, slope: Array, layout: Layout, rows: Rows | None = None
-    ) -> Any:
-        """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of working rows, (b,)."""
-        xp = array_namespace(slope)
-        A = self.row_blocks_of_inverse(block, layout, rows=rows)
-        return xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
-
     def steps(self, rows: Array, share: Array | None = None) -> Any:
         """``inv(H)`` applied to one vector per row: (b, G, D) to (b, G, D)."""
         xp = array_namespace(rows)
         columns = xp.permute_dims(rows, (1, 2, 0))
         return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
 
-    def row_steps(
-        self, block: Array, slope: Array, layout: Layout, share: Array | None = None
-    ) -> Any:
+    def row_steps(self, block: Array, slope: Array, share: Array | None = None) -> Any:
         """``inv(H) X~_i' c_i`` for slopes c (b, G, Kb) of working rows, (b, G, D)."""
-        return self.steps(layout.lifted(block, slope), share)
+        return self.steps(self.layout.lifted(block, slope), share)
 
     def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         """``solve`` for (G, D, b), the shares of the penalty taken out of H."""
-        found = self.solve(columns).value
+        solution = self._within(columns)
         if share is None:
-            return found
+            return solution
         # (H - share P) x = c by x = inv(H) (c + share P x): shares are far below 1.
-        xp, first = array_namespace(columns), found
-        change = float("inf")
+        xp, first, change = array_namespace(columns), solution, float("inf")
+        pull = share * self.curvature.shared_penalty[..., None]
         for _ in range(_MOST_ROUNDS):
-            before, last = found, change
-            pull = share * self.shared_penalty[..., None] * found
-            found = first + self.solve(pull).value
-            change = float(xp.max(xp.abs(found - before)))
-            size = float(xp.max(xp.abs(found)))
-            if not _ROUNDING * size < change < 0.9 * last:
+            before, last = solution, change
+            solution = first + self._within(pull * solution)
+            change = float(xp.max(xp.abs(solution - before)))
+            size = float(xp.max(xp.abs(solution)))
+            if not _LAST_CHANGE * size < change < _LEAST_GAIN * last:
                 break
-        return found
+        return solution
 
-    @property
-    def shared_penalty(self) -> Any:
-        """Second derivative of the penalty of which rows carry shares, (G or 1, D)."""
-        raise NotImplementedError
+
+def squared_lengths(vectors: Array, solution: Array) -> Any:
+    """``g' inv(H) g`` of gradients (G, D, m) and their Newton steps, at least 0, (m,).
+
+    What is negative beyond rounding raises: H has a negative direction.
+    """
+    xp = array_namespace(vectors)
+    squared = xp.sum(vectors * solution, axis=(0, 1))
+    sizes = xp.sum(vectors**2, axis=(0, 1)) * xp.sum(solution**2, axis=(0, 1))
+    if bool(xp.any(squared < -_LENGTH_NOISE * xp.sqrt(sizes))):
+        raise negative_direction("a gradient g has g' inv(H) g < 0")
+    return xp.where(squared > 0, squared, xp.zeros_like(squared))
+
+
+def negative_direction(seen: str) -> IndefiniteCurvatureError:
+    """The error of a solver that meets negative curvature, and what showed it."""
+    return IndefiniteCurvatureError(
+        "The objective bends downwards in some direction: its loss is not convex, and "
+        f"these parameters are not at a minimum ({seen}). Fit the model to a tighter "
+        "tolerance, penalise it more, or choose a family and link whose loss is convex, "
+        "such as Poisson or Gamma with link='log'."
+    )
 
 
 class AbstractSolver(abc.ABC):
-    """Solver in two halves, so that one factorisation serves many solves."""
+    """Solver in two halves, so that one factorisation serves many solves.
+
+    The class attributes say what a solver does and needs; nobody asks for its class.
+    """
 
     name: ClassVar[str]
-    residuals: Residuals | None = None  # None where nothing is iterated
+    residuals: Residuals | None = None  # what iterations leave over; None: none iterate
     polishes: ClassVar[bool] = True  # exact enough for steps to a minimum
     reuses: ClassVar[bool] = True  # a solve costs less than to prepare
+    reads_matrix: ClassVar[bool] = False  # ``prepare`` asks for H as a matrix
 
     @abc.abstractmethod
-    def prepare(self, curvature: RowwiseCurvature) -> AbstractFactor:
+    def prepare(self, curvature: AbstractCurvature) -> AbstractFactor:
         """Do all work that needs only the curvature."""

@@ -4,28 +4,36 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import Array, Rows, array_namespace, device_of, masked
-from skinfluence._kernels import (
-    GatheredForms,
-    densified,
-    is_sparse,
-    kernels,
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    device_of,
+    masked,
+    of_group,
+    placed,
 )
-from skinfluence._layout import Layout
-from skinfluence._objective import Objective
+from skinfluence._kernels import GatheredForms, densified, is_sparse, kernels
 from skinfluence._tolerances import MOST_CONDITION
-from skinfluence.curvature import RowwiseCurvature
-from skinfluence.exceptions import IndefiniteCurvatureError
-from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
+from skinfluence.curvature import AbstractCurvature
+from skinfluence.solvers._base import (
+    AbstractFactor,
+    AbstractSolver,
+    Solution,
+    negative_direction,
+)
 from skinfluence.solvers._pair_forms import PairForms
 
 # A singular value of the equilibrated root this small, per column, is rounding.
 _RANK_TOLERANCE = 1e-13
-# Numbers of a product of some sparse rows with the root.
+# Entries of the product of a block of sparse rows with the root.
 _PRODUCT_ENTRIES = 2**23
-# Beyond this condition A is made from the root, which loses half as many digits; and the
-# most columns of H whose blocks are kept (16 MiB), and rows in blocks that ask for them.
-_MOST_FORM_CONDITION, _MOST_FORM_SIZE, _ROWS_TO_FORM = 1e4, 2048, 4
+# Pairs of outputs are formed from inv(H), which loses twice as many digits as the root:
+# beyond this condition number the root is used.
+_MOST_FORM_CONDITION = 1e4
+# They are formed for at most so many entries of a group (16 MiB a block), and once a
+# block of rows has at least one row for so many of these.
+_MOST_FORM_SIZE, _ROWS_TO_FORM = 2048, 4
 # Multiplications to spend on an estimate from some of the rows.
 _SPENT_ON_ESTIMATES = 10**8
 
@@ -37,62 +45,53 @@ class Cholesky(AbstractSolver):
 
     Columns are equilibrated first, so their units do not matter. Nearly dependent
     columns are solved by the QR decomposition of the weighted rows, whose error grows
-    with the condition number of X and not with its square. Cost: ``n D**2`` flops for H,
+    with the condition number of X and not with its square; a loss that is not convex has
+    no such root, and its H is solved by eigenvalues. Cost: ``n D**2`` flops for H,
     ``D**3 / 3`` for each factor.
     """
 
     name: ClassVar[str] = "direct"
+    reads_matrix: ClassVar[bool] = True
 
-    def prepare(self, curvature: RowwiseCurvature) -> "InverseRoot":
-        objective, gauge = curvature.objective, curvature.gauge
-        H = curvature.as_matrix()
-        xp = array_namespace(H)
-        masks = _masks(objective, H.shape[0])
-        tried = [
-            _from_matrix(
-                _restricted(H[min(g, H.shape[0] - 1), ...], mask), _seen(gauge, mask)
-            )
-            for g, mask in enumerate(masks)
-        ]
-        parts = [part for part in tried if part is not None]
-        if len(parts) < len(masks) and not objective.loss.convex:
-            parts = [
-                _from_eigenvalues(_restricted(H[min(g, H.shape[0] - 1), ...], mask))
-                for g, mask in enumerate(masks)
-            ]
-        elif len(parts) < len(masks):
-            R = curvature.upper_root()
-            parts = [
-                _from_root(
-                    _columns(R[min(g, R.shape[0] - 1), ...], mask), _seen(gauge, mask)
-                )
-                for g, mask in enumerate(masks)
-            ]
-        roots = [_embedded(p.root, m) for p, m in zip(parts, masks, strict=True)]
+    def prepare(self, curvature: AbstractCurvature) -> "InverseRoot":
+        moving, parts = curvature.moving, _parts_of(curvature)
+        roots = [part.root for part in parts]
+        if moving is not None:
+            roots = [placed(root, of_group(moving, g)) for g, root in enumerate(roots)]
         # Transposed twice: the column order that BLAS wants.
         stacked = [root.T[None, ...] for root in _padded(roots)]
+        xp = array_namespace(stacked[0])
         root = xp.matrix_transpose(
-            stacked[0] if len(roots) == 1 else xp.concat(stacked)
-        )
-        n_alike = objective.layout.n_groups / len(parts)
-        n_free = sum(int(p.n_free) for p in parts) * n_alike
-        rank = sum(p.rank for p in parts) * n_alike
-        n_gauge = 0 if gauge is None else gauge.shape[-1] * objective.layout.n_groups
-        penalised = curvature.diagonal_part * xp.sum(root**2, axis=-1)
-        dof = rank - float(xp.sum(penalised)) * objective.layout.n_groups / max(
-            penalised.shape[0], 1
+            stacked[0] if len(parts) == 1 else xp.concat(stacked)
         )
         shrinkage = None
-        if objective.penalty.share:
-            root, shrinkage = _diagonalised(root, objective.penalty.hessian_diagonal)
+        if curvature.objective.penalty.share:
+            root, shrinkage = _diagonalised(root, curvature.shared_penalty)
+        # Zero rows among those of a root move entries down: no triangle.
+        whole = moving is None and all(part.triangular for part in parts)
+        rank = _Rank.of(parts, curvature)
         return InverseRoot(
-            root,
-            triangular=_is_triangular(parts, objective) and shrinkage is None,
-            shrinkage=shrinkage,
-            condition=max(p.condition for p in parts),
-            effective_dof=dof,
-            rank_deficient=rank < n_free - n_gauge,
+            curvature, root, whole and shrinkage is None, rank, shrinkage
         )
+
+
+class _Rank(NamedTuple):
+    """What was found about H on the way to its root."""
+
+    condition: float
+    rank: float  # gauge apart, over all groups
+    deficient: bool
+
+    @classmethod
+    def of(cls, parts: "list[_Part]", curvature: AbstractCurvature) -> "_Rank":
+        """From the parts of the groups, or one part for all of them."""
+        n_groups, gauge = curvature.layout.n_groups, curvature.gauge
+        n_alike = n_groups / len(parts)
+        n_gauge = 0 if gauge is None else gauge.shape[-1] * n_groups
+        rank = sum(part.rank for part in parts) * n_alike
+        n_moving = sum(part.n_moving for part in parts) * n_alike
+        condition = max(part.condition for part in parts)
+        return cls(condition, rank, rank < n_moving - n_gauge)
 
 
 @final
@@ -103,15 +102,8 @@ class InverseRoot(AbstractFactor):
     has_leverages: ClassVar[bool] = True
     root: Any  # (G or 1, D, r)
     triangular: bool
-    condition: float
-    effective_dof: float
-    rank_deficient: bool
+    rank: _Rank
     shrinkage: Any = None  # (G or 1, r) diagonal of root' penalty'' root, in mean form
-
-    @property
-    def inverse_root(self) -> Any:
-        """The root itself."""
-        return self.root
 
     @property
     def affordable(self) -> int:  # type: ignore[override]
@@ -119,11 +111,26 @@ class InverseRoot(AbstractFactor):
         size = int(self.root.shape[-2] * self.root.shape[-1])
         return min(1000, max(100, _SPENT_ON_ESTIMATES // size))
 
+    @property
+    def inverse_root(self) -> Any:
+        return self.root
+
+    @cached_property
+    def condition(self) -> float:
+        return self.rank.condition
+
+    @cached_property
+    def effective_dof(self) -> float:
+        xp, n_groups = array_namespace(self.root), self.layout.n_groups
+        penalised = self.curvature.diagonal_part * xp.sum(self.root**2, axis=-1)
+        return self.rank.rank - float(xp.sum(penalised)) * n_groups / penalised.shape[0]
+
+    @cached_property
+    def rank_deficient(self) -> bool:
+        return self.rank.deficient
+
     def solve(self, rhs: Array) -> Solution:
-        xp = array_namespace(rhs)
-        value = self._shared_solve(rhs, None)
-        finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
-        return Solution(value, 0, finished)
+        return Solution.exact(self._shared_solve(rhs, None))
 
     def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         xp = array_namespace(columns)
@@ -137,13 +144,13 @@ class InverseRoot(AbstractFactor):
             return super().steps(rows, share)
         # Row by row in memory: what comes out lies as what went in.
         times, n_groups = kernels(rows).times_inverse, rows.shape[1]
-        roots = [self.root[g % self.root.shape[0], ...] for g in range(n_groups)]
-        found = [
-            times(rows[:, g, :], root, triangular=True) for g, root in enumerate(roots)
+        steps = [
+            times(rows[:, g, :], of_group(self.root, g), triangular=True)
+            for g in range(n_groups)
         ]
         if n_groups == 1:
-            return found[0][:, None, :]
-        return array_namespace(rows).stack(found, axis=1)
+            return steps[0][:, None, :]
+        return array_namespace(rows).stack(steps, axis=1)
 
     def norm(self, vectors: Array) -> Any:
         xp = array_namespace(vectors)
@@ -151,55 +158,47 @@ class InverseRoot(AbstractFactor):
         return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
 
     def row_blocks_of_inverse(
-        self,
-        block: Array,
-        layout: Layout,
-        share: Array | None = None,
-        rows: Rows | None = None,
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         if not is_sparse(block):
-            return self._by_products(block, layout, share)
-        forms = self._forms_of(layout, share)
-        found = None if forms is None else forms.of(block)
-        if found is None:
-            return self._by_few_products(block, layout, share)
-        xp = array_namespace(found)
-        lost = xp.nonzero(xp.isnan(found[:, 0, 0, 0]))[0]
+            return self._by_products(block, share)
+        forms = self._forms_of(share)
+        A = None if forms is None else forms.of(block)
+        if A is None:
+            return self._by_few_products(block, share)
+        xp = array_namespace(A)
+        lost = xp.nonzero(xp.isnan(A[:, 0, 0, 0]))[0]
         if lost.shape[0]:
             kept = None if share is None else share[lost]
-            found[lost, ...] = self._by_few_products(block[lost], layout, kept)
-        return found
+            A[lost, ...] = self._by_few_products(block[lost], kept)
+        return A
 
-    def row_steps(
-        self, block: Array, slope: Array, layout: Layout, share: Array | None = None
-    ) -> Any:
+    def row_steps(self, block: Array, slope: Array, share: Array | None = None) -> Any:
         if not is_sparse(block):
-            return super().row_steps(block, slope, layout, share)
-        forms = self._forms_of(layout, share)
-        found = None if forms is None else forms.steps(block, slope)
-        if found is None:
-            return super().row_steps(block, slope, layout, share)
-        xp = array_namespace(found)
-        lost = xp.nonzero(xp.isnan(found[:, 0, 0]))[0]
+            return super().row_steps(block, slope, share)
+        forms = self._forms_of(share)
+        steps = None if forms is None else forms.steps(block, slope)
+        if steps is None:
+            return super().row_steps(block, slope, share)
+        xp = array_namespace(steps)
+        lost = xp.nonzero(xp.isnan(steps[:, 0, 0]))[0]
         if lost.shape[0]:
             kept = None if share is None else share[lost]
-            found[lost, ...] = super().row_steps(block[lost], slope[lost], layout, kept)
-        return found
+            steps[lost, ...] = super().row_steps(block[lost], slope[lost], kept)
+        return steps
 
-    def _by_few_products(
-        self, block: Array, layout: Layout, share: Array | None
-    ) -> Any:
+    def _by_few_products(self, block: Array, share: Array | None) -> Any:
         """Products of as many rows at a time as fit the memory."""
-        size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * layout.size), 16)
-        found, forms = [], self._forms_of(layout, None)
+        size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * self.layout.size), 16)
+        parts, forms = [], self._forms_of(None)
         assert forms is not None
         for first in range(0, max(len(block), 1), size):
             part = slice(first, first + size)
             kept = None if share is None else share[part]
-            found.append(self._from_halves(forms.halves(block[part]), layout, kept))
-        return array_namespace(self.root).concat(found, axis=0)
+            parts.append(self._from_halves(forms.halves(block[part]), kept))
+        return array_namespace(self.root).concat(parts, axis=0)
 
-    def _forms_of(self, layout: Layout, share: Array | None) -> GatheredForms | None:
+    def _forms_of(self, share: Array | None) -> GatheredForms | None:
         """Entries of ``inv(H)``, if there is one for all these rows."""
         kept = 0.0
         if share is not None:
@@ -210,7 +209,9 @@ class InverseRoot(AbstractFactor):
             root = self.root
             if kept:
                 root = root / (1 - self.shrinkage * kept)[:, None, :] ** 0.5
-            forms = GatheredForms(root, layout.group_size, triangular=self.triangular)
+            forms = GatheredForms(
+                root, self.layout.group_size, triangular=self.triangular
+            )
             if len(self._forms) > 1:  # one for the whole penalty, one for what is left
                 self._forms.clear()
             self._forms[kept] = forms
@@ -220,10 +221,10 @@ class InverseRoot(AbstractFactor):
     def _forms(self) -> dict[float, GatheredForms]:
         return {}
 
-    def _by_products(self, block: Array, layout: Layout, share: Array | None) -> Any:
+    def _by_products(self, block: Array, share: Array | None) -> Any:
         """The same from dense rows times the root."""
         xp = array_namespace(block)
-        root, Kb = self.root, layout.group_size
+        root, Kb = self.root, self.layout.group_size
         if (
             Kb == 1 and share is None
         ):  # squared norms, by the kernel that knows its BLAS
@@ -237,16 +238,17 @@ class InverseRoot(AbstractFactor):
             if Kb not in self._pairs:
                 self._pairs[Kb] = PairForms.of(root, Kb)
             return self._pairs[Kb].of_rows(densified(block))
-        parts = xp.reshape(root, (root.shape[0] * Kb, layout.width, -1))
+        parts = xp.reshape(root, (root.shape[0] * Kb, self.layout.width, -1))
         halves = xp.matmul(densified(block)[None, :, :], parts)
-        return self._from_halves(halves, layout, share)
+        return self._from_halves(halves, share)
 
-    def _from_halves(self, halves: Array, layout: Layout, share: Array | None) -> Any:
+    def _from_halves(self, halves: Array, share: Array | None) -> Any:
         """From rows times the root, (G Kb, b, r)."""
         xp, G = array_namespace(halves), self.root.shape[0]
-        if layout.group_size == 1 and share is None:
+        Kb = self.layout.group_size
+        if Kb == 1 and share is None:
             return xp.sum(halves**2, axis=2).T[:, :, None, None]
-        half = xp.reshape(halves, (G, layout.group_size, *halves.shape[1:]))
+        half = xp.reshape(halves, (G, Kb, *halves.shape[1:]))
         half = xp.permute_dims(half, (2, 0, 1, 3))  # (b, G, Kb, r)
         other = half
         if share is not None:
@@ -255,7 +257,7 @@ class InverseRoot(AbstractFactor):
         return xp.matmul(half, xp.matrix_transpose(other))
 
     def _forms_pay(self, n_rows: int) -> bool:
-        """Whether all pairs of outputs are worth forming: they cost ``D**3``, once."""
+        """Whether all pairs of outputs are worth forming, for ``D**3`` flops, once."""
         size = self.root.shape[1]
         near = self.condition <= _MOST_FORM_CONDITION
         return near and size <= _MOST_FORM_SIZE and _ROWS_TO_FORM * n_rows >= size
@@ -266,14 +268,38 @@ class InverseRoot(AbstractFactor):
 
 
 class _Part(NamedTuple):
-    root: Any  # (D, r) on the free entries
+    """The root of one group, on the entries that may move."""
+
+    root: Any  # (D, r)
     condition: float
     rank: int  # gauge apart
-    n_free: int
+    n_moving: int
     triangular: bool
 
 
-def _from_matrix(H: Array, gauge: Array) -> _Part | None:
+def _parts_of(curvature: AbstractCurvature) -> list[_Part]:
+    """The root of each group, or one for all if they are equal."""
+    H, gauge, moving = curvature.as_matrix(), curvature.gauge, curvature.moving
+    n_own = H.shape[0]
+    masks = [None if moving is None else of_group(moving, g) for g in range(n_own)]
+    seen = [_rows_of(gauge, mask) for mask in masks]
+    squares = [_square(H[g, ...], mask) for g, mask in enumerate(masks)]
+    parts = []
+    for square, own in zip(squares, seen, strict=True):
+        part = _from_matrix(square, own)
+        if part is None:
+            break
+        parts.append(part)
+    if len(parts) == n_own:
+        return parts
+    if not curvature.objective.loss.convex:
+        return [_from_eigenvalues(square) for square in squares]
+    R = curvature.upper_root()
+    own_columns = [_columns(of_group(R, g), mask) for g, mask in enumerate(masks)]
+    return [_from_root(R, own) for R, own in zip(own_columns, seen, strict=True)]
+
+
+def _from_matrix(H: Array, gauge: Array | None) -> _Part | None:
     """Root of one group from its matrix; None if too many digits are lost in it."""
     xp = array_namespace(H)
     diagonal = xp.linalg.diagonal(H)
@@ -287,19 +313,19 @@ def _from_matrix(H: Array, gauge: Array) -> _Part | None:
         # of right-hand sides orthogonal to it as they are, which all gradients are.
         Q, _ = xp.linalg.qr(scale[:, None] * gauge)
         scaled = scaled + kernels(Q).products_of_rows(Q)
-    found = kernels(H).inverse_cholesky(scaled)
-    if found is None or found[1] * MOST_CONDITION < 1:
+    factored = kernels(H).inverse_cholesky(scaled)
+    if factored is None or factored[1] * MOST_CONDITION < 1:
         return None
-    root = found[0]
+    root, rcond = factored
     root /= scale[:, None]
     rank = H.shape[0]
     if gauge is not None:
         root = root - gauge @ (gauge.T @ root)
         rank -= gauge.shape[-1]
-    return _Part(root, 1 / found[1], rank, H.shape[0], gauge is None)
+    return _Part(root, 1 / rcond, rank, H.shape[0], gauge is None)
 
 
-def _from_root(R: Any, gauge: Array) -> _Part:
+def _from_root(R: Any, gauge: Array | None) -> _Part:
     """Root of one group from ``R'R = H``; the null space is left out, minimum norm."""
     xp = array_namespace(R)
     if gauge is not None:
@@ -325,19 +351,16 @@ def _from_root(R: Any, gauge: Array) -> _Part:
 
 
 def _from_eigenvalues(H: Array) -> _Part:
-    """Root of one group whose rows bend both ways; the null space is left out."""
+    """Root of one group whose loss is not convex; the null space is left out."""
     xp = array_namespace(H)
     size = xp.sqrt(xp.abs(xp.linalg.diagonal(H)))
     scale = xp.where(size > 0, size, xp.ones_like(size))
     values, vectors = xp.linalg.eigh(H / scale[:, None] / scale[None, :])
     least = _RANK_TOLERANCE * H.shape[0] * values[-1]
     if float(values[0]) < -float(abs(least)) or not float(values[-1]) > 0:
-        raise IndefiniteCurvatureError(
-            "The objective bends downwards in some direction: its loss is not convex, "
-            "and these parameters are not at a minimum (least eigenvalue of the Hessian "
-            f"with unit diagonal {float(values[0]):.1e}). Fit the model to a tighter "
-            "tolerance, penalise it more, or choose a family and link whose loss is "
-            "convex, such as Poisson or Gamma with link='log'."
+        least_seen = f"{float(values[0]):.1e}"
+        raise negative_direction(
+            f"least eigenvalue of the Hessian with unit diagonal {least_seen}"
         )
     kept = int(xp.count_nonzero(values > least))
     root = vectors[:, -kept:] / xp.sqrt(values[-kept:]) / scale[:, None]
@@ -347,57 +370,29 @@ def _from_eigenvalues(H: Array) -> _Part:
 def _padded(roots: list[Any]) -> list[Any]:
     """Roots with zero columns added, so that they stack."""
     xp = array_namespace(roots[0])
-    width = max(root.shape[1] for root in roots)
-
-    def padded(root: Array) -> Any:
-        if root.shape[1] == width:
-            return root
-        shape = (root.shape[0], width - root.shape[1])
-        gap = xp.zeros(shape, dtype=root.dtype, device=device_of(root))
-        return xp.concat([root, gap], axis=1)
-
-    return [padded(root) for root in roots]
+    widths = [root.shape[1] for root in roots]
+    if min(widths) == max(widths):
+        return roots
+    size, device = (roots[0].shape[0], max(widths)), device_of(roots[0])
+    gap = xp.zeros(size, dtype=roots[0].dtype, device=device)
+    return [xp.concat([root, gap[:, root.shape[1] :]], axis=1) for root in roots]
 
 
-def _masks(objective: Objective, n_groups: int) -> list[Any]:
-    """Free entries of each group that needs a factor of its own; None for all."""
-    if objective.free is None:
-        return [None] * n_groups
-    rows = [objective.free[g, ...] for g in range(objective.free.shape[0])]
-    return rows if len(rows) >= n_groups else rows * n_groups
-
-
-def _is_triangular(parts: list[_Part], objective: Objective) -> bool:
-    """Whether the embedded roots are; zero rows among theirs move entries down."""
-    return objective.free is None and all(part.triangular for part in parts)
-
-
-def _restricted(H: Array, mask: Array) -> Any:
+def _square(H: Array, mask: Array | None) -> Any:
+    """Rows and columns of the entries that may move."""
     return H if mask is None else _columns(_columns(H, mask).T, mask)
 
 
-def _columns(matrix: Array, mask: Array) -> Any:
-    """The free columns of a matrix."""
+def _columns(matrix: Array, mask: Array | None) -> Any:
     if mask is None:
         return matrix
     xp = array_namespace(matrix)
     return xp.take(matrix, xp.nonzero(mask)[0], axis=1)
 
 
-def _seen(gauge: Array, mask: Array) -> Any:
-    """The gauge on the free entries, outside of which it is zero."""
+def _rows_of(gauge: Array | None, mask: Array | None) -> Any:
+    """The gauge on the entries that may move; on the others it is zero."""
     return gauge if gauge is None or mask is None else masked(gauge, mask)
-
-
-def _embedded(root: Array, mask: Array) -> Any:
-    """Rows of the free entries among zero rows of the others."""
-    if mask is None:
-        return root
-    xp = array_namespace(root)
-    # Where the mask holds, its running count is the number of the free row.
-    above = xp.concat([xp.zeros_like(root[:1, :]), root], axis=0)
-    places = xp.cumulative_sum(xp.astype(mask, xp.int64)) * xp.astype(mask, xp.int64)
-    return xp.take(above, places, axis=0)
 
 
 def _diagonalised(root: Array, ridge: Array) -> tuple[Any, Any]:

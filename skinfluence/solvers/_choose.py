@@ -11,7 +11,14 @@ from skinfluence.solvers._conjugate_gradient import ConjugateGradient
 from skinfluence.solvers._lissa import Lissa
 from skinfluence.solvers._woodbury import Dual
 
-SOLVERS = ("auto", "direct", "dual", "cg", "lissa")
+# Solvers by the name that a user gives, made with a random state.
+_BY_NAME: dict[str, Callable[[Any], AbstractSolver]] = {
+    "direct": lambda seed: Cholesky(),
+    "dual": lambda seed: Dual(),
+    "cg": lambda seed: ConjugateGradient(),
+    "lissa": lambda seed: Lissa(random_state=seed),
+}
+SOLVERS = ("auto", *_BY_NAME)
 
 # A factor, and what is needed to make it, may take this many bytes.
 _MEMORY = 2**31
@@ -90,8 +97,4 @@ def solver_for(
     if name == "auto":
         sizes = sizes_of(objective)
         name = next(rule.solver for rule in TABLE if rule.suits(sizes))
-    if name == "cg":
-        return ConjugateGradient()
-    if name == "lissa":
-        return Lissa(random_state=random_state)
-    return Dual() if name == "dual" else Cholesky()
+    return _BY_NAME[name](random_state)

@@ -7,15 +7,22 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import Array, Rows, array_namespace, device_of, like, to_numpy
-from skinfluence._layout import Layout
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    device_of,
+    like,
+)
 from skinfluence._rows import row_blocks
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence.curvature import AbstractCurvature, row_roots
 from skinfluence.solvers._base import (
     AbstractFactor,
     AbstractSolver,
     Residuals,
     Solution,
+    negative_direction,
+    squared_lengths,
 )
 from skinfluence.solvers._preconditioner import (
     AbstractPreconditioner,
@@ -23,17 +30,21 @@ from skinfluence.solvers._preconditioner import (
     mean_over_outputs,
     preconditioner_of,
 )
-from skinfluence.solvers._woodbury import Dual, row_roots
+from skinfluence.solvers._woodbury import Dual
 
-# Numbers in one of the five arrays of columns that are iterated together, 64 MiB.
+# Entries of each of the five arrays of columns that are iterated together, 64 MiB.
 _MOST_ENTRIES = 2**23
 # Finished columns leave the iteration when they are this share of it.
 _SHARE_TO_DROP = 0.125
-# Leverages of so many rows cost as much as the dual factor that knows them all.
+# The leverages of this share of the rows cost as much as the dual factor, which has all.
 _SHARE_OF_ROWS = 0.02
-_MOST_DUAL_ENTRIES = 2**29
-# Squared lengths are solved to these powers of tol: they gain the digits back.
+_MOST_DUAL_ENTRIES, _MOST_DUAL_BORDER = 2**29, 64
+# Columns for squared lengths are solved to these powers of tol: the error of such a
+# length is that of its solution, squared.
 _LENGTH_POWER, _LEVERAGE_POWER = 0.5, 0.75
+# A direction p with ``p'Hp`` below minus this, against its length in the norm of the
+# preconditioner, where H is about 1, shows negative curvature; above, it is rounding.
+_CURVATURE_NOISE = 1e-10
 # Random signs: the relative error of the trace is below sqrt(2 / (probes dof)).
 _PROBES = 16
 
@@ -43,9 +54,9 @@ _PROBES = 16
 class ConjugateGradient(AbstractSolver):
     """Each column until its residual, in the norm of the preconditioner, is small.
 
-    Cost: ``4 n p K`` flops per iteration and column, and memory for six columns of D
-    numbers each. Errors of lengths ``g' inv(H) g`` are those of solutions squared, so
-    they are solved to a root of ``tol`` only.
+    Cost: ``4 n p K`` flops per iteration and column, and memory for six vectors of D
+    entries per column. The error of a length ``g' inv(H) g`` is that of the solution,
+    squared, so these columns are solved to a root of ``tol`` only.
 
     References
     ----------
@@ -59,20 +70,18 @@ class ConjugateGradient(AbstractSolver):
     name: ClassVar[str] = "cg"
     reuses: ClassVar[bool] = False
 
-    def prepare(self, curvature: RowwiseCurvature) -> "ConjugateGradientFactor":
+    def prepare(self, curvature: AbstractCurvature) -> "ConjugateGradientFactor":
         return ConjugateGradientFactor(curvature, preconditioner_of(curvature), self)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ConjugateGradientFactor(AbstractFactor):
-    """``inv(H)`` by iteration, on the free entries and apart from the gauge."""
+    """``inv(H)`` by iteration, within what the curvature sees."""
 
-    curvature: RowwiseCurvature
+    affordable: ClassVar[int] = 32
     preconditioner: AbstractPreconditioner
     solver: ConjugateGradient
-    affordable: ClassVar[int] = 32
-    rank_deficient: bool = False  # not known: solutions are near those of least length
 
     def solve(self, rhs: Array) -> Solution:
         return self._solved(rhs, self.solver.tol, note=True)
@@ -84,16 +93,14 @@ class ConjugateGradientFactor(AbstractFactor):
         return array_namespace(vectors).sqrt(self._squared(vectors, _LENGTH_POWER))
 
     def _squared(self, vectors: Array, power: float) -> Any:
-        """``g' inv(H) g``, whose error is that of the solution squared, (m,)."""
-        xp = array_namespace(vectors)
+        """``g' inv(H) g``, whose error is that of the solution, squared, (m,)."""
         x = self._solved(vectors, self.solver.tol**power).value
-        squared = xp.sum(vectors * x, axis=(0, 1))
-        return xp.where(squared > 0, squared, xp.zeros_like(squared))
+        return squared_lengths(vectors, x)
 
     def squared_lengths(
-        self, block: Array, slope: Array, layout: Layout, rows: Rows | None = None
+        self, block: Array, slope: Array, rows: Rows | None = None
     ) -> Any:
-        xp = array_namespace(slope)
+        xp, layout = array_namespace(slope), self.layout
         parts = []
         for part in row_blocks(slope.shape[0], layout.n_groups * layout.size):
             lifted = layout.lifted(block[part, ...], slope[part, ...])
@@ -102,61 +109,46 @@ class ConjugateGradientFactor(AbstractFactor):
         return xp.concat(parts)
 
     def row_blocks_of_inverse(
-        self,
-        block: Array,
-        layout: Layout,
-        share: Array | None = None,
-        rows: Rows | None = None,
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         self._asked[0] += block.shape[0]
         if share is None and self._dual_pays:
-            return self._dual.row_blocks_of_inverse(block, layout, rows=rows)
-        if layout.group_size > 1 or share is not None:
-            return super().row_blocks_of_inverse(block, layout, share)
-        xp = array_namespace(self.curvature.theta)
-        theta = self.curvature.theta
-        eye = xp.eye(layout.n_groups, dtype=theta.dtype, device=device_of(theta))
-        columns = [
-            self.squared_lengths(
-                block,
-                xp.broadcast_to(eye[g, :, None], (block.shape[0], *eye.shape[1:], 1)),
-                layout,
-            )
-            for g in range(layout.n_groups)
-        ]
+            return self._dual.row_blocks_of_inverse(block, rows=rows)
+        if self.layout.group_size > 1 or share is not None:
+            return super().row_blocks_of_inverse(block, share)
+        theta, G = self.curvature.theta, self.layout.n_groups
+        xp, shape = array_namespace(theta), (block.shape[0], G, 1)
+        eye = xp.eye(G, dtype=theta.dtype, device=device_of(theta))
+        units = [xp.broadcast_to(eye[g, :, None], shape) for g in range(G)]
+        columns = [self.squared_lengths(block, unit) for unit in units]
         return xp.stack(columns, axis=1)[:, :, None, None]
 
     @cached_property
-    def condition(self) -> float:  # type: ignore[override]
+    def condition(self) -> float:
         """Condition number of the preconditioned H, by Lanczos' Ritz values."""
         start = np.random.default_rng(0).normal(size=(*self.curvature.theta.shape, 1))
-        vectors = self._within(like(start, self.curvature.theta))
-        found = self._iterate(vectors, self.solver.tol**_LENGTH_POWER, None)
-        values = np.linalg.eigvalsh(found.lanczos) if len(found.lanczos) else np.ones(1)
+        vectors = self._without_mean(like(start, self.curvature.theta))
+        end = self._iterate(vectors, self.solver.tol**_LENGTH_POWER, None)
+        values = np.linalg.eigvalsh(end.lanczos) if len(end.lanczos) else np.ones(1)
         return float(values[-1] / max(values[0], np.finfo(float).tiny))
 
     @cached_property
-    def effective_dof(self) -> float:  # type: ignore[override]
-        """Sum of the leverages, trace of ``Z inv(H) Z'``, estimated with random signs."""
-        objective, layout = self.curvature.objective, self.curvature.objective.layout
-        outputs = self.curvature.first_order.outputs
-        xp = array_namespace(outputs)
-        M = objective.loss.hessian(objective.targets, outputs)
-        M = objective.weight[:, None, None, None] * M  # (n, G or 1, Kb, Kb)
-        shape = (outputs.shape[0], layout.n_groups, layout.group_size, _PROBES)
-        signs = like(np.random.default_rng(0).choice([-1.0, 1.0], size=shape), outputs)
-        roots = [row_roots(M[:, g, ...]) for g in range(M.shape[1])]
-        slopes = [
-            xp.matmul(roots[min(g, len(roots) - 1)], signs[:, g, :, :])
-            for g in range(layout.n_groups)
-        ]
-        slope = xp.reshape(xp.stack(slopes, axis=1), (shape[0], -1, _PROBES))
-        squared = self._squared(objective.lifted_sum(slope), _LENGTH_POWER)
+    def effective_dof(self) -> float:
+        """Trace of ``Z inv(H) Z'``, Z the rows times roots, estimated by random signs."""
+        layout, objective = self.layout, self.curvature.objective
+        M = self.curvature.row_hessians(slice(None))  # (n, G or 1, Kb, Kb)
+        xp = array_namespace(M)
+        shape = (M.shape[0], layout.n_groups, layout.group_size, _PROBES)
+        signs = like(np.random.default_rng(0).choice([-1.0, 1.0], size=shape), M)
+        slope = xp.matmul(row_roots(M), signs)
+        lifted = objective.lifted_sum(xp.reshape(slope, (shape[0], -1, _PROBES)))
+        squared = self._squared(self.curvature.within(lifted), _LENGTH_POWER)
         return float(xp.mean(squared))
 
-    @property
-    def shared_penalty(self) -> Any:
-        return self.curvature.objective.penalty.hessian_diagonal
+    @cached_property
+    def rank_deficient(self) -> bool:
+        """Not known: solutions are near those of least length."""
+        return False
 
     # --- leverages of many rows ---------------------------------------------------
 
@@ -167,14 +159,14 @@ class ConjugateGradientFactor(AbstractFactor):
 
     @property
     def _dual_pays(self) -> bool:
-        layout, n = self.curvature.objective.layout, self.curvature.objective.n_rows
+        layout, n = self.layout, self.curvature.objective.n_rows
         few = self._asked[0] <= _SHARE_OF_ROWS * n
         entries = (n * layout.group_size) ** 2 * layout.n_groups
         strength = self.curvature.diagonal_part
         xp = array_namespace(strength)
         border = xp.sum(xp.astype(strength == 0, xp.int64)) / strength.shape[0]
         small = n * layout.group_size < layout.size and entries <= _MOST_DUAL_ENTRIES
-        return not few and small and int(border) <= 64
+        return not few and small and int(border) <= _MOST_DUAL_BORDER
 
     @cached_property
     def _dual(self) -> AbstractFactor:
@@ -191,27 +183,28 @@ class ConjugateGradientFactor(AbstractFactor):
         parts = []
         for first in range(0, rhs.shape[-1], size):
             last = min(first + size, rhs.shape[-1])
-            columns = self._free(rhs[..., first:last])
             own = None if share is None else share[first:last]
-            alone, rest = self._split(columns, own)
-            found = self._iterate(rest, tol, own)
+            known, rest = self._split(rhs[..., first:last], own)
+            end = self._iterate(rest, tol, own)
             if note:
-                self.solver.residuals.add(found.residual, found.converged)
-            parts.append((self._within(found.value) + alone, found))
-        value = xp.concat([value for value, _ in parts], axis=-1)
-        converged = xp.concat([found.converged for _, found in parts])
-        return Solution(value, max(found.n_iter for _, found in parts), converged)
+                self.solver.residuals.add(end.residual, end.converged)
+            value = self._without_mean(end.value) + known
+            parts.append(Solution(value, end.n_iter, end.converged))
+        value = xp.concat([part.value for part in parts], axis=-1)
+        converged = xp.concat([part.converged for part in parts])
+        return Solution(value, max(part.n_iter for part in parts), converged)
 
     def _split(self, columns: Array, share: Array | None) -> tuple[Any, Any]:
         """The part of the solution that is known, and what is left to solve."""
         xp = array_namespace(columns)
         if not self._alike:
-            return xp.zeros_like(columns), self._within(columns)
+            return xp.zeros_like(columns), self.curvature.within(columns)
         # Along equal outputs a softmax has no curvature but its penalty.
-        mean = mean_over_outputs(columns, self.curvature.objective.layout.group_size)
+        columns = self.curvature.on_moving(columns)
+        mean = mean_over_outputs(columns, self.layout.group_size)
         strength = self.curvature.diagonal_part[..., None]
         if share is not None:
-            strength = strength - share * self.shared_penalty[..., None]
+            strength = strength - share * self.curvature.shared_penalty[..., None]
         safe = xp.where(strength > 0, strength, xp.ones_like(strength))
         return xp.where(strength > 0, mean / safe, 0.0 * mean), columns - mean
 
@@ -219,39 +212,29 @@ class ConjugateGradientFactor(AbstractFactor):
     def _alike(self) -> bool:
         return is_alike_across_outputs(self.curvature)
 
-    def _within(self, columns: Array) -> Any:
-        """The columns apart from the gauge, along which H vanishes.
+    def _without_mean(self, columns: Array) -> Any:
+        """The columns within the curvature; of a softmax, without the mean over classes.
 
-        Of a softmax, apart from all that is equal for every class: there H is no more
-        than its penalty, which the blocks of single classes do not know. With this
-        projection before and after them about twenty iterations, without it hundreds.
+        Along what is equal for all classes, H is only its penalty, which the blocks of
+        single classes cannot see. With this projection before and after the blocks it
+        takes about twenty iterations, without it hundreds.
         """
-        if self._alike:
-            K = self.curvature.objective.layout.group_size
-            return columns - mean_over_outputs(columns, K)
-        gauge = self.curvature.gauge
-        return columns if gauge is None else columns - gauge @ (gauge.T @ columns)
-
-    def _free(self, columns: Array) -> Any:
-        free = self.curvature.objective.free
-        xp = array_namespace(columns)
-        return (
-            columns
-            if free is None
-            else xp.astype(free, columns.dtype)[..., None] * columns
-        )
+        if not self._alike:
+            return self.curvature.within(columns)
+        columns = self.curvature.on_moving(columns)
+        return columns - mean_over_outputs(columns, self.layout.group_size)
 
     def _iterate(self, rhs: Array, tol: float, share: Array | None) -> "_Iterated":
         def matvec(p: Any, columns: Array) -> Any:
             Hp = self.curvature.matvec(p)
             if share is not None:
                 own = array_namespace(share).take(share, columns)
-                Hp = Hp - own * self.shared_penalty[..., None] * p
-            return self._within(self._free(Hp))
+                Hp = Hp - own * self.curvature.shared_penalty[..., None] * p
+            return self._without_mean(Hp)
 
         return _conjugate_gradients(
             matvec,
-            lambda r: self._within(self._free(self.preconditioner.apply(r))),
+            lambda r: self._without_mean(self.preconditioner.apply(r)),
             rhs,
             tol,
             self.solver.max_iter,
@@ -273,6 +256,7 @@ class _Columns(NamedTuple):
     x: Any  # (G, D, m)
     r: Any  # residual
     p: Any  # direction
+    pp: Any  # (m,) squared length of the direction, in the norm of the preconditioner
     rz: Any  # (m,) squared length of the residual
     target: Any  # (m,) at which it is done
     start: Any  # (m,) squared length at the start
@@ -289,13 +273,16 @@ def _conjugate_gradients(
     z = precondition(rhs)
     rz = _dots(rhs, z)
     index = xp.arange(rhs.shape[-1], device=device_of(rhs))
-    at = _Columns(index, xp.zeros_like(rhs), rhs, z, rz, tol**2 * rz, rz)
+    at = _Columns(index, xp.zeros_like(rhs), rhs, z, rz, rz, tol**2 * rz, rz)
     finished, steps, ratios = [], [], []
     n_iter = 0
     while n_iter < max_iter and at.index.shape[0]:
         n_iter += 1
         Hp = matvec(at.p, at.index)
-        step = _ratio(at.rz, _dots(at.p, Hp))
+        bend = _dots(at.p, Hp)
+        if bool(xp.any(bend < -_CURVATURE_NOISE * at.pp)):
+            raise negative_direction("conjugate gradients met a direction p, p'Hp < 0")
+        step = _ratio(at.rz, bend)
         x, r = at.x + step * at.p, at.r - step * Hp
         z = precondition(r)
         rz = _dots(r, z)
@@ -303,7 +290,8 @@ def _conjugate_gradients(
         if bool(at.index[0] == 0):
             steps.append(float(step[0]))
             ratios.append(float(ratio[0]))
-        at = at._replace(x=x, r=r, p=z + ratio * at.p, rz=rz)
+        p, pp = z + ratio * at.p, rz + ratio**2 * at.pp
+        at = at._replace(x=x, r=r, p=p, pp=pp, rz=rz)
         done = ~(at.rz > at.target)
         share = float(xp.mean(xp.astype(done, rhs.dtype)))
         if share >= _SHARE_TO_DROP or share == 1:
@@ -322,8 +310,8 @@ def _conjugate_gradients(
 
 def _chosen(at: _Columns, mask: Array) -> _Columns:
     xp = array_namespace(at.x)
-    (places,) = xp.nonzero(mask)
-    return _Columns(*(xp.take(part, places, axis=-1) for part in at))
+    chosen = xp.nonzero(mask)[0]
+    return _Columns(*(xp.take(part, chosen, axis=-1) for part in at))
 
 
 def _dots(a: Any, b: Any) -> Any:
@@ -331,7 +319,7 @@ def _dots(a: Any, b: Any) -> Any:
 
 
 def _ratio(top: Array, bottom: Array) -> Any:
-    # A finished column has 0 / 0 here; 0 keeps it asleep, NaN would wake it.
+    # A finished column has 0 / 0 here: with 0 it stays as it is, NaN would spread.
     xp = array_namespace(bottom)
     safe = xp.where(bottom > 0, bottom, xp.ones_like(bottom))
     return xp.where(bottom > 0, top / safe, xp.zeros_like(bottom))
@@ -339,7 +327,7 @@ def _ratio(top: Array, bottom: Array) -> Any:
 
 def _lanczos(steps: list[float], ratios: list[float]) -> Any:
     """Tridiagonal matrix of the steps and ratios of one column."""
-    a, b = to_numpy(np.asarray(steps)), to_numpy(np.asarray(ratios))
+    a, b = np.asarray(steps), np.asarray(ratios)
     good = int(np.argmin(np.append(a > 0, False)))
     a, b = a[:good], b[:good]
     if good == 0:

@@ -9,7 +9,7 @@ import numpy as np
 from skinfluence._array import Array, array_namespace, device_of, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._rows import map_over_rows
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence.curvature import AbstractCurvature
 from skinfluence.solvers._base import (
     AbstractFactor,
     AbstractSolver,
@@ -49,7 +49,7 @@ class Lissa(AbstractSolver):
     name: ClassVar[str] = "lissa"
     polishes: ClassVar[bool] = False
 
-    def prepare(self, curvature: RowwiseCurvature) -> "LissaFactor":
+    def prepare(self, curvature: AbstractCurvature) -> "LissaFactor":
         return LissaFactor(curvature, self)
 
 
@@ -58,33 +58,30 @@ class Lissa(AbstractSolver):
 class LissaFactor(AbstractFactor):
     """``inv(H)`` as the mean of random series."""
 
-    curvature: RowwiseCurvature
-    solver: Lissa
     affordable: ClassVar[int] = 32
-    rank_deficient: bool = False  # not known
-
-    @property
-    def condition(self) -> float:  # type: ignore[override]
-        """Condition number of the preconditioned H."""
-        return self._exact.condition
-
-    @property
-    def effective_dof(self) -> float:  # type: ignore[override]
-        """Sum of the leverages, estimated with random signs."""
-        return self._exact.effective_dof
+    solver: Lissa
 
     @cached_property
-    def _exact(self) -> AbstractFactor:
+    def condition(self) -> float:
+        return self._iterated.condition
+
+    @cached_property
+    def effective_dof(self) -> float:
+        return self._iterated.effective_dof
+
+    @cached_property
+    def rank_deficient(self) -> bool:
+        """Not known."""
+        return False
+
+    @cached_property
+    def _iterated(self) -> AbstractFactor:
         return ConjugateGradient().prepare(self.curvature)
 
-    @property
-    def shared_penalty(self) -> Any:
-        return self.curvature.objective.penalty.hessian_diagonal
-
     def solve(self, rhs: Array) -> Solution:
-        xp = array_namespace(rhs)
+        xp, rhs = array_namespace(rhs), self.curvature.on_moving(rhs)
         value = self._series(rhs)
-        left = self._free(rhs) - self._free(self.curvature.matvec(value))
+        left = rhs - self.curvature.matvec(value)
         size = xp.sqrt(xp.sum(rhs**2, axis=(0, 1)))
         residual = xp.sqrt(xp.sum(left**2, axis=(0, 1)))
         residual = xp.where(
@@ -94,15 +91,17 @@ class LissaFactor(AbstractFactor):
         self.solver.residuals.add(residual, converged)
         return Solution(value, self.solver.depth, converged)
 
+    def norm(self, vectors: Array) -> Any:  # at least 0, whatever the draws were
+        xp = array_namespace(vectors)
+        squared = xp.sum(vectors * self.solve(vectors).value, axis=(0, 1))
+        return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
+
     @cached_property
     def scale(self) -> float:
         """Upper bound on the norm of the curvature of any one row, penalty included."""
-        objective, outputs = (
-            self.curvature.objective,
-            self.curvature.first_order.outputs,
-        )
-        xp = array_namespace(outputs)
-        M = objective.loss.hessian(objective.targets, outputs)
+        objective = self.curvature.objective
+        outputs, loss = self.curvature.first_order.outputs, objective.loss
+        M, xp = loss.hessian(objective.targets, outputs), array_namespace(outputs)
         traces = xp.max(xp.sum(xp.linalg.diagonal(M), axis=-1), axis=-1)  # >= |M_i|
         norms = map_over_rows(
             lambda block: xp.sum(densified(block) ** 2, axis=1), objective.design
@@ -112,28 +111,24 @@ class LissaFactor(AbstractFactor):
 
     def _series(self, rhs: Array) -> Any:
         """``H x = rhs`` as ``H_bar x = rhs / S``, by the mean of the repeats."""
-        layout, solver = self.curvature.objective.layout, self.solver
+        layout, solver = self.layout, self.solver
         xp = array_namespace(rhs)
         rng = _generator(solver.random_state)
-        start = (
-            layout.side_by_side(self._free(rhs)) / self.curvature.objective.weight_sum
-        )
+        start = layout.side_by_side(rhs) / self.curvature.objective.weight_sum
         total = xp.zeros_like(start)
         for _ in range(solver.repeats):
             total = total + self._one_series(start, rhs.shape[-1], rng)
         value = layout.stacked(total.T) / (self.scale * solver.repeats)
-        gauge = self.curvature.gauge
-        return value if gauge is None else value - gauge @ (gauge.T @ value)
+        return self.curvature.within(value)
 
     def _one_series(self, start: Array, m: int, rng: np.random.Generator) -> Any:
-        objective, layout = self.curvature.objective, self.curvature.objective.layout
+        objective, layout = self.curvature.objective, self.layout
         xp = array_namespace(start)
         ridge = self.curvature.diagonal_part[..., None] / objective.weight_sum
         shape = (layout.n_groups, layout.size, m)
         ridge = layout.side_by_side(xp.broadcast_to(ridge, shape))
         ones = xp.ones(shape, dtype=start.dtype, device=device_of(start))
-        free = xp.broadcast_to(self._free(ones), shape)
-        step = layout.side_by_side(free) / self.scale
+        step = layout.side_by_side(self.curvature.on_moving(ones)) / self.scale
         v, size = start, self.solver.batch_size
         for draws in _in_parts(self.solver.depth, max(_DRAWN // size, 1)):
             block, y, u = self._drawn(draws * size, rng)
@@ -156,13 +151,6 @@ class LissaFactor(AbstractFactor):
         block = densified(objective.design.block(rows))
         u = xp.take(self.curvature.first_order.outputs, rows, axis=0)
         return block, xp.take(objective.targets, rows, axis=0), u
-
-    def _free(self, columns: Array) -> Any:
-        free = self.curvature.objective.free
-        if free is None:
-            return columns
-        xp = array_namespace(columns)
-        return xp.astype(free, columns.dtype)[..., None] * columns
 
 
 def _generator(random_state: Any) -> np.random.Generator:

@@ -54,7 +54,7 @@ class Point:
     @cached_property
     def newton_step(self) -> Any:
         """Step to the minimum of the quadratic model, (G, D)."""
-        return -self.factor.solve(self.gradient[..., None]).value[..., 0]
+        return -self.factor.steps(self.gradient[None, ...])[0, ...]
 
     @cached_property
     def distance(self) -> float:

@@ -6,7 +6,8 @@ from typing import Any, final
 
 from skinfluence._array import Array, array_namespace, device_of
 from skinfluence._kernels import kernels
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence.curvature import AbstractCurvature
+from skinfluence.solvers._base import negative_direction
 
 # Columns up to which the block of every coupled output is factored.
 _MOST_BLOCK = 2048
@@ -25,15 +26,17 @@ class AbstractPreconditioner(abc.ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class Jacobi(AbstractPreconditioner):
-    """Inverse of the diagonal of H: the columns' units and frequencies do not matter."""
+    """Inverse of the diagonal of H, so that the units of columns do not matter."""
 
     inverse_diagonal: Any  # (G, D)
 
     @classmethod
-    def of(cls, curvature: RowwiseCurvature) -> "Jacobi":
+    def of(cls, curvature: AbstractCurvature) -> "Jacobi":
         """One pass over the rows."""
         diagonal = curvature.diagonal()
         xp = array_namespace(diagonal)
+        if bool(xp.any(diagonal < 0)):
+            raise negative_direction("the diagonal of the Hessian has a negative entry")
         one = xp.ones_like(diagonal)
         return cls(one / xp.where(diagonal > 0, diagonal, one))
 
@@ -49,18 +52,20 @@ class OutputBlocks(AbstractPreconditioner):
     roots: Any  # (K, q, q), T T' the inverse of a block
 
     @classmethod
-    def of(cls, curvature: RowwiseCurvature) -> "OutputBlocks | None":
+    def of(cls, curvature: AbstractCurvature) -> "OutputBlocks | None":
         """``K n q**2`` flops; None if a block is not definite."""
         roots = []
-        for k in range(curvature.objective.layout.n_outputs):
+        for k in range(curvature.layout.n_outputs):
             H = curvature.output_block(k)
             xp = array_namespace(H)
             diagonal = xp.linalg.diagonal(H)
-            if not bool(xp.all(diagonal > 0)):
-                return None
-            scale = xp.sqrt(diagonal)
-            jitter = _JITTER * xp.eye(H.shape[0], dtype=H.dtype, device=device_of(H))
-            scaled = H / scale[:, None] / scale + jitter
+            seen = diagonal > 0  # else the entry does not move
+            scale = xp.sqrt(xp.where(seen, diagonal, xp.ones_like(diagonal)))
+            extra = xp.where(
+                seen, xp.full_like(diagonal, _JITTER), xp.ones_like(diagonal)
+            )
+            eye = xp.eye(H.shape[0], dtype=H.dtype, device=device_of(H))
+            scaled = H / scale[:, None] / scale + extra * eye
             T = kernels(scaled).inverse_root_in_place(scaled)
             if T is None:
                 return None
@@ -83,9 +88,9 @@ def mean_over_outputs(vectors: Array, n_outputs: int) -> Any:
     return xp.reshape(xp.broadcast_to(mean, parts.shape), vectors.shape)
 
 
-def preconditioner_of(curvature: RowwiseCurvature) -> AbstractPreconditioner:
+def preconditioner_of(curvature: AbstractCurvature) -> AbstractPreconditioner:
     """Blocks of the outputs where they are coupled and small, else the diagonal."""
-    layout = curvature.objective.layout
+    layout = curvature.layout
     if layout.group_size > 1 and layout.width <= _MOST_BLOCK:
         blocks = OutputBlocks.of(curvature)
         if blocks is not None:
@@ -93,16 +98,16 @@ def preconditioner_of(curvature: RowwiseCurvature) -> AbstractPreconditioner:
     return Jacobi.of(curvature)
 
 
-def is_alike_across_outputs(curvature: RowwiseCurvature) -> bool:
+def is_alike_across_outputs(curvature: AbstractCurvature) -> bool:
     """Whether H maps vectors whose outputs are equal, or sum to zero, to such vectors."""
-    objective = curvature.objective
-    if not objective.loss.shift_invariant or objective.layout.n_groups > 1:
+    shift_invariant = curvature.objective.loss.shift_invariant
+    if not shift_invariant or curvature.layout.n_groups > 1:
         return False
     xp = array_namespace(curvature.theta)
-    for part in (curvature.diagonal_part, objective.free):
+    for part in (curvature.diagonal_part, curvature.moving):
         if part is None:
             continue
-        table = xp.reshape(part[0, :], (objective.layout.group_size, -1))
+        table = xp.reshape(part[0, :], (curvature.layout.group_size, -1))
         if not bool(xp.all(table == table[:1, :])):
             return False
     return True

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, Rows, array_namespace
+from skinfluence._array import Array, Rows, array_namespace, take_rows
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -29,9 +29,9 @@ def row_terms(point: Point, rows: Rows, *, for_products: bool = False) -> RowTer
     """
     objective = point.objective
     design = objective.rows if for_products else objective.design
-    u = taken(point.outputs, rows)
-    y = taken(objective.targets, rows)
-    s = taken(objective.weight, rows)
+    u = take_rows(point.outputs, rows)
+    y = take_rows(objective.targets, rows)
+    s = take_rows(objective.weight, rows)
     loss, layout = objective.loss, objective.layout
     return RowTerms(
         design.block(rows),
@@ -47,7 +47,7 @@ def row_terms(point: Point, rows: Rows, *, for_products: bool = False) -> RowTer
 def _shares(objective: Objective, rows: Rows) -> Any:
     """What leaves of the penalty with each row, (b,); None in sum form."""
     share = objective.penalty.share
-    return taken(objective.counted, rows) * share if share else None
+    return take_rows(objective.counted, rows) * share if share else None
 
 
 def own_outputs(block: Array, vectors: Array, layout: Layout) -> Any:
@@ -74,16 +74,8 @@ def gradient_lengths(point: Point, rows: Array) -> Any:
         terms = row_terms(point, rows[part], for_products=True)
         slope = terms.weight[:, None, None] * terms.slope
         if terms.share is None:
-            found = point.factor.row_norms(terms.block, slope, layout, terms.rows)
+            lengths.append(point.factor.row_norms(terms.block, slope, terms.rows))
         else:
             lifted = row_gradients(point, terms, slope)  # (b, G, D)
-            found = point.factor.norm(xp.permute_dims(lifted, (1, 2, 0)))
-        lengths.append(found)
+            lengths.append(point.factor.norm(xp.permute_dims(lifted, (1, 2, 0))))
     return xp.concat(lengths)
-
-
-def taken(array: Array, rows: Rows) -> Any:
-    """Rows of an array, by a slice (a view) or by indices."""
-    if isinstance(rows, slice):
-        return array[rows, ...]
-    return array_namespace(array).take(array, rows, axis=0)

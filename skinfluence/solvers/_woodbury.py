@@ -18,15 +18,23 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import Array, Rows, array_namespace, device_of, like, masked
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    device_of,
+    like,
+    masked,
+    of_group,
+    take_rows,
+)
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
-from skinfluence._layout import Layout
 from skinfluence._rows import map_over_rows
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence.curvature import AbstractCurvature, row_roots
 from skinfluence.exceptions import IndefiniteCurvatureError, InvalidParameterError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
-from skinfluence.solvers._condition import condition_number
+from skinfluence.solvers._condition import penalised_condition
 
 # Eigenvalues of the Schur complement below this, relative to the largest, are gauge.
 _RANK_TOLERANCE = 1e-11
@@ -49,24 +57,17 @@ class Dual(AbstractSolver):
 
     name: ClassVar[str] = "dual"
 
-    def prepare(self, curvature: RowwiseCurvature) -> "DualFactor":
-        objective = curvature.objective
-        strength, free = curvature.diagonal_part, objective.free
-        xp = array_namespace(strength)
+    def prepare(self, curvature: AbstractCurvature) -> "DualFactor":
+        strength, xp = curvature.diagonal_part, array_namespace(curvature.diagonal_part)
         if not bool(xp.any(strength > 0)):
             raise InvalidParameterError(
                 "solver='dual' inverts the penalty, but this model has none. Use "
                 "solver='direct', or 'cg' where the Hessian does not fit in memory."
             )
-        M = objective.loss.hessian(objective.targets, curvature.first_order.outputs)
-        M = objective.weight[:, None, None, None] * M  # (n, G or 1, Kb, Kb)
-        n_own = max(strength.shape[0], M.shape[1], 1 if free is None else free.shape[0])
-        groups = []
-        for g in range(n_own):
-            mask = None if free is None else free[min(g, free.shape[0] - 1), :]
-            own = strength[min(g, strength.shape[0] - 1), :]
-            bend = M[:, min(g, M.shape[1] - 1), :, :]
-            groups.append(_group(curvature, own, bend, mask))
+        M = curvature.row_hessians(slice(None))  # (n, G or 1, Kb, Kb)
+        n_own = max(strength.shape[0], M.shape[1])
+        bends = [of_group(M, g, axis=1) for g in range(n_own)]
+        groups = [_group(curvature, g, bend) for g, bend in enumerate(bends)]
         return DualFactor(curvature, groups)
 
 
@@ -109,41 +110,40 @@ class _WithinRows(NamedTuple):
 class DualFactor(AbstractFactor):
     """``inv(H)`` as ``inv(P)`` less a product through the rows."""
 
-    curvature: RowwiseCurvature
     groups: list[_Group]  # G of them, or one for all
     affordable: ClassVar[int] = 100
     has_leverages: ClassVar[bool] = True
 
-    @cached_property
-    def condition(self) -> float:  # type: ignore[override]
-        """Condition number of H with unit diagonal, estimated."""
-        xp, objective = array_namespace(self.curvature.theta), self.curvature.objective
-        n_groups = objective.layout.n_groups
-        own = [self.groups[min(g, len(self.groups) - 1)] for g in range(n_groups)]
-        slope = xp.concat([group.steepest for group in own], axis=1)  # (n, K)
-        return condition_number(self.curvature, objective.pulled_back(slope))
+    @property
+    def _all_groups(self) -> list[_Group]:
+        """One for each group."""
+        every = range(self.layout.n_groups)
+        return [self.groups[min(g, len(self.groups) - 1)] for g in every]
 
     @cached_property
-    def effective_dof(self) -> float:  # type: ignore[override]
-        """Sum of the leverages, trace of ``I - Q``."""
+    def condition(self) -> float:
+        xp = array_namespace(self.curvature.theta)
+        slope = xp.concat(
+            [group.steepest for group in self._all_groups], axis=1
+        )  # (n, K)
+        steepest = self.curvature.objective.pulled_back(slope)
+        return penalised_condition(self.curvature, steepest)
+
+    @cached_property
+    def effective_dof(self) -> float:  # the trace of I - Q
         xp = array_namespace(self.curvature.theta)
         total = sum(float(xp.sum(1 - q)) for q in self._remainders)
-        return total * self.curvature.objective.layout.n_groups / len(self.groups)
+        return total * self.layout.n_groups / len(self.groups)
 
-    @property
-    def rank_deficient(self) -> bool:  # type: ignore[override]
-        """Whether the rows do not determine the unpenalised entries."""
+    @cached_property
+    def rank_deficient(self) -> bool:
         return any(group.rank_deficient for group in self.groups)
-
-    @property
-    def shared_penalty(self) -> Any:
-        return self.curvature.objective.penalty.hessian_diagonal
 
     @cached_property
     def _remainders(self) -> list[Any]:
         """Diagonals of ``Q = inv(N) - inv(N) Z_U inv(S) Z_U' inv(N)``, (n r,) each."""
         xp = array_namespace(self.curvature.theta)
-        found = []
+        diagonals = []
         for group in self.groups:
             n_rows = group.T.shape[0]
             norms = [  # by blocks: no second matrix of this size
@@ -151,8 +151,8 @@ class DualFactor(AbstractFactor):
                 for first in range(0, n_rows, 256)
             ]
             border = xp.sum((group.pulled @ group.inverse_schur) * group.pulled, axis=1)
-            found.append(xp.concat(norms) - border)
-        return found
+            diagonals.append(xp.concat(norms) - border)
+        return diagonals
 
     @property
     def _ill_conditioned(self) -> bool:
@@ -172,17 +172,12 @@ class DualFactor(AbstractFactor):
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
     def solve(self, rhs: Array) -> Solution:
-        xp = array_namespace(rhs)
         value = self._once(rhs)
         if self._ill_conditioned:
-            # Entries in the span of the rows are a difference of larger numbers.
-            value = value + self._once(self._within(rhs - self.curvature.matvec(value)))
-        finished = xp.ones(rhs.shape[-1], dtype=xp.bool, device=device_of(rhs))
-        return Solution(value, 0, finished)
-
-    def _within(self, rhs: Array) -> Any:
-        gauge = self.curvature.gauge
-        return rhs if gauge is None else rhs - gauge @ (gauge.T @ rhs)
+            # In the span of the rows, entries are a difference of larger ones.
+            left = self.curvature.within(rhs - self.curvature.matvec(value))
+            value = value + self._once(left)
+        return Solution.exact(value)
 
     def _once(self, rhs: Array) -> Any:
         parts, xp = self._within_rows(rhs), array_namespace(rhs)
@@ -194,11 +189,9 @@ class DualFactor(AbstractFactor):
 
     def _within_rows(self, rhs: Array) -> "list[_WithinRows]":
         """Of each group, what ``inv(H) rhs`` needs of the rows; one pass over them."""
-        objective = self.curvature.objective
-        layout, xp = objective.layout, array_namespace(rhs)
-        own = [self.groups[min(g, len(self.groups) - 1)] for g in range(rhs.shape[0])]
+        layout, xp, own = self.layout, array_namespace(rhs), self._all_groups
         scale = xp.stack([group.inverse_strength for group in own])[..., None]
-        moves = objective.moves(scale * rhs)  # (n, K, m)
+        moves = self.curvature.objective.moves(scale * rhs)  # (n, K, m)
         shape = (moves.shape[0], layout.n_groups, layout.group_size, rhs.shape[-1])
         moves = xp.reshape(moves, shape)
         parts = []
@@ -209,27 +202,20 @@ class DualFactor(AbstractFactor):
         return parts
 
     def row_blocks_of_inverse(
-        self,
-        block: Array,
-        layout: Layout,
-        share: Array | None = None,
-        rows: Rows | None = None,
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         if share is not None:
-            return super().row_blocks_of_inverse(block, layout, share)
-        if rows is None or layout.group_size > 1:
-            return self._by_products(block, layout)
-        return self._by_remainders(block, layout, rows)
+            return super().row_blocks_of_inverse(block, share)
+        if rows is None or self.layout.group_size > 1:
+            return self._by_products(block)
+        return self._by_remainders(block, rows)
 
-    def _by_remainders(self, block: Array, layout: Layout, rows: Rows) -> Any:
+    def _by_remainders(self, block: Array, rows: Rows) -> Any:
         """Training rows have ``M_i A_i = I - Q_ii``: nothing left to multiply."""
         columns, xp = [], array_namespace(self.curvature.theta)
         for group, remainder in zip(self.groups, self._remainders, strict=True):
-            root = group.roots[:, 0, 0]
-            if isinstance(rows, slice):
-                root, q = root[rows], remainder[rows]
-            else:
-                root, q = xp.take(root, rows), xp.take(remainder, rows)
+            root = take_rows(group.roots[:, 0, 0], rows)
+            q = take_rows(remainder, rows)
             large = 1 - q > _LEAST_LEVERAGE
             safe = xp.where(large, root, xp.ones_like(root))
             columns.append(xp.where(large, (1 - q) / safe**2, xp.nan * q))
@@ -238,20 +224,20 @@ class DualFactor(AbstractFactor):
         small = xp.any(xp.isnan(A), axis=(1, 2, 3))
         if not bool(xp.any(small)):
             return A
-        exact = self._by_products(masked(densified(block), small), layout)
+        exact = self._by_products(masked(densified(block), small))
         order = xp.cumulative_sum(xp.astype(small, xp.int64)) - 1
         filled = xp.take(exact, xp.where(small, order, 0 * order), axis=0)
         return xp.where(small[:, None, None, None], filled, A)
 
-    def _by_products(self, block: Array, layout: Layout) -> Any:
+    def _by_products(self, block: Array) -> Any:
         dense = densified(block)
-        parts = [self._products(dense, layout, group) for group in self.groups]
+        parts = [self._products(dense, group) for group in self.groups]
         return array_namespace(dense).stack(parts, axis=1)
 
-    def _products(self, block: Array, layout: Layout, group: _Group) -> Any:
+    def _products(self, block: Array, group: _Group) -> Any:
         """``A_i`` of any rows (b, q) in one group, (b, Kb, Kb)."""
         xp = array_namespace(block)
-        Kb, q, b = layout.group_size, layout.width, block.shape[0]
+        Kb, q, b = self.layout.group_size, self.layout.width, block.shape[0]
         n, r = group.roots.shape[0], group.roots.shape[2]
         scale = xp.reshape(group.inverse_strength, (Kb, q))
         border = xp.reshape(group.border, (Kb, q, group.border.shape[1]))
@@ -270,17 +256,16 @@ class DualFactor(AbstractFactor):
         return A + own[..., None] * eye
 
 
-def _group(
-    curvature: RowwiseCurvature, strength: Array, bend: Array, free: Array | None
-) -> _Group:
-    objective, layout = curvature.objective, curvature.objective.layout
+def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
+    objective, strength = curvature.objective, of_group(curvature.diagonal_part, g)
     xp = array_namespace(strength)
-    penalised, bordering = strength > 0, ~(strength > 0)
-    if free is not None:
-        penalised, bordering = penalised & free, bordering & free
+    penalised = strength > 0
+    bordering = ~penalised
+    if curvature.moving is not None:
+        bordering = bordering & of_group(curvature.moving, g)
     safe = xp.where(penalised, strength, xp.ones_like(strength))
     inverse = xp.where(penalised, 1 / safe, xp.zeros_like(strength))
-    entries = xp.arange(layout.size, device=device_of(strength))
+    entries = xp.arange(curvature.size, device=device_of(strength))
     places = entries[:, None] == xp.nonzero(bordering)[0][None, :]
     border = xp.astype(places, strength.dtype)  # (D, z)
     roots = row_roots(bend)
@@ -290,7 +275,10 @@ def _group(
     steepest = xp.matmul(roots, steepest)[..., 0]
     T = kernels(N).inverse_root_in_place(N)
     if T is None:
-        raise _indefinite()
+        raise IndefiniteCurvatureError(
+            "The matrix of the rows is not positive definite: solver='dual' needs a loss "
+            "without negative second derivatives. Use solver='direct' or 'cg'."
+        )
     half = T.T @ _bordering_rows(objective.design, border, roots)  # (n r, z)
     inverse_schur, rank = _pseudo_inverse(half.T @ half)
     gauge = curvature.gauge
@@ -310,20 +298,6 @@ def _dominant(N: Any) -> Any:
         vector = N @ vector
         vector = vector / xp.sqrt(xp.sum(vector**2))
     return vector
-
-
-def row_roots(bend: Array) -> Any:
-    """``R_i`` with ``R_i R_i' = s_i M_i``, (n, Kb, Kb)."""
-    xp = array_namespace(bend)
-    if bend.shape[-1] == 1:
-        values, vectors = bend[..., 0], xp.ones_like(bend)
-    else:
-        values, vectors = xp.linalg.eigh(bend)
-    rounding = 1e-13 * xp.max(xp.abs(values))
-    if bool(xp.min(values) < -rounding):
-        raise _indefinite()
-    values = xp.where(values > 0, values, xp.zeros_like(values))
-    return vectors * xp.sqrt(values)[:, None, :]
 
 
 def _inner_matrix(design: Design, inverse_strength: Array, roots: Array) -> Any:
@@ -386,10 +360,3 @@ def _pseudo_inverse(S: Any) -> tuple[Any, int]:
     kept = values > _RANK_TOLERANCE * values[-1]
     inverse = xp.where(kept, 1 / xp.where(kept, values, xp.ones_like(values)), 0.0)
     return (vectors * inverse) @ vectors.T, int(xp.sum(xp.astype(kept, xp.int64)))
-
-
-def _indefinite() -> IndefiniteCurvatureError:
-    return IndefiniteCurvatureError(
-        "A row's loss has a negative second derivative, or the matrix of the rows is not "
-        "positive definite: the dual needs convex losses. Use solver='direct' or 'cg'."
-    )

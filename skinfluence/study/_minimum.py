@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skinfluence._array import array_namespace, moved, to_numpy
+from skinfluence._array import array_namespace, moved, take_rows, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._warn import warn
 from skinfluence.exceptions import (
@@ -22,7 +22,6 @@ from skinfluence.solvers import (
     minimise_with_corners,
     on_all_features,
     polish,
-    taken,
 )
 
 # Rows, evenly spaced, whose deletion effects say what is typical.
@@ -138,10 +137,10 @@ def _sampled_rows(objective: Objective, most: int) -> Any:
 def _model_length(point: Point, rows: Any) -> float:
     """Length of theta by the curvature, from some rows: how large its own terms are."""
     objective = point.objective
-    u, y = taken(point.outputs, rows), taken(objective.targets, rows)
+    u, y = take_rows(point.outputs, rows), take_rows(objective.targets, rows)
     M = to_numpy(objective.loss.hessian(y, u))
     bend = np.abs(np.trace(M, axis1=-2, axis2=-1)).mean(axis=1)
-    bend = bend * to_numpy(taken(objective.weight, rows))
+    bend = bend * to_numpy(take_rows(objective.weight, rows))
     size = to_numpy(u) ** 2
     if objective.loss.quadratic:
         size = size + to_numpy(y)[:, : u.shape[1]] ** 2  # behind them may stand weights
