@@ -1,4 +1,4 @@
-"""``cross_val_influence``: what did each row do to the loss on held-out folds?"""
+"""``cross_val_influence``: the effect of each row on the loss on held-out folds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ def cross_val_influence(
 ) -> Bunch:
     """Mean change of the held-out loss caused by each row, over the folds that train on it.
 
-    For each fold a clone is fitted on the training part and explained on the other one:
-    no row is asked about itself, and every row is asked about by all folds but its own.
+    For each fold a clone is fitted to the training part, and its ``loo_delta`` on the
+    held-out part is computed.
 
-    Sign: positive = the row *raises* the held-out loss (harmful): the loss with the row
-    minus that without it, minus a ``loo_delta``.
+    Sign: positive = the row *raises* the held-out loss (harmful). This is the loss with
+    the row minus the loss without it, so minus a ``loo_delta``.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def cross_val_influence(
     cv : int, splitter, iterable or None, default=None
         As in ``cross_validate``; None is 5 folds, stratified for classifiers.
     sample_weight : array-like of shape (n,) or None, default=None
-        Weights of the fits. The held-out loss is the plain mean over its rows.
+        Weights of the fits. The held-out loss is the unweighted mean over its rows.
     deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
         How deletions are computed, as in ``InfluenceExplainer``.
     n_jobs : int or None, default=None
-        Folds at once, by joblib.
+        Number of folds to run in parallel, by joblib.
     params : dict or None, default=None
         Further metadata of ``fit``; values of length n are split with the rows.
     return_estimator : bool, default=False
@@ -67,9 +67,10 @@ def cross_val_influence(
     -------
     found : Bunch
         ``harm`` (n,), in units of the mean held-out loss, NaN for rows that no fold
-        trained on (or could delete); ``count`` (n,), folds in the mean; ``std`` (n,),
-        their standard deviation; ``indices``, dict of the ``train`` and ``test`` rows of
-        each fold; ``estimator``, list of ``InfluenceExplainer``, if asked for.
+        trained on or could delete; ``count`` (n,), the number of folds in the mean;
+        ``std`` (n,), their standard deviation; ``indices``, dict of the ``train`` and
+        ``test`` row indices of each fold; ``estimator``, list of
+        ``InfluenceExplainer``, with ``return_estimator=True``.
 
     Raises
     ------
@@ -79,8 +80,8 @@ def cross_val_influence(
     Notes
     -----
     Cost: per fold one fit, and a loss for each pair of training and held-out row
-    ("jackknife": one solve). Mislabelled rows in the held-out part count as much as those
-    in the training part: see ``docs/cleaning.rst``.
+    ("jackknife": one solve). Wrong labels in the held-out part distort the result; see
+    ``docs/cleaning.rst``.
 
     References
     ----------
@@ -170,7 +171,7 @@ def _by_row(value: Any, y: Any) -> bool:
 
 
 def _explained(task: _Fold, train: Any, test: Any, keeps: bool) -> tuple[Any, Any]:
-    """Harm of the training rows of one fold, and its explainer if it is to be kept."""
+    """Harm of the training rows of one fold, and its explainer if it is returned."""
     explainer = InfluenceExplainer(
         clone(task.estimator), prefit=False, deletion=task.deletion
     )

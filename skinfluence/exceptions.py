@@ -40,7 +40,7 @@ class UnsupportedEstimatorError(SkinfluenceError, TypeError):
 
 
 class UnfittedEstimatorError(SkinfluenceError, NotFittedError):
-    """``prefit=True`` was asked for, but the estimator is not fitted."""
+    """``prefit=True`` needs a fitted estimator, but it is not fitted."""
 
 
 class InvalidParameterError(SkinfluenceError, ValueError):
@@ -56,7 +56,7 @@ class InvalidWeightError(InvalidDataError):
 
 
 class UnknownLabelError(InvalidDataError):
-    """y holds labels that the fitted classifier has never seen."""
+    """y holds labels that are unknown to the fitted classifier."""
 
 
 class SingleClassError(InvalidDataError):
@@ -64,7 +64,7 @@ class SingleClassError(InvalidDataError):
 
 
 class SeparableDataError(SkinfluenceError, ValueError):
-    """The classes can be separated and nothing is penalised: no finite optimum exists."""
+    """The classes are separable and nothing is penalised: no finite optimum exists."""
 
 
 class IndefiniteCurvatureError(SkinfluenceError, ArithmeticError, ValueError):
@@ -80,7 +80,7 @@ class MissingDependencyError(SkinfluenceError, ImportError):
 
 
 class DeviceMemoryError(SkinfluenceError, MemoryError):
-    """The device has no room for the work, not even in small blocks of rows."""
+    """The device has too little memory, even for small blocks of rows."""
 
 
 class SkinfluenceWarning(UserWarning):
@@ -112,4 +112,4 @@ class ActiveSetWarning(SkinfluenceWarning):
 
 
 class UnreachedFlipWarning(SkinfluenceWarning):
-    """No set of rows was found whose deletion flips the sign that was asked about."""
+    """No set of rows was found whose deletion flips the sign."""

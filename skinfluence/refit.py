@@ -1,4 +1,4 @@
-"""The judge: leave-one-out by brute-force refits, and the agreement with it."""
+"""Leave-one-out by brute-force refits, and how well estimates agree with it."""
 
 import time
 import warnings
@@ -65,41 +65,41 @@ def refit_leave_one_out(
     polish: bool = True,
     verbose: int = 0,
 ) -> Bunch:
-    """Leave-one-out deltas of the parameters by really refitting without each row.
+    """Leave-one-out deltas of the parameters by refits without each row.
 
-    The judge of every approximation in this package. Transformers of a pipeline,
-    hyper-parameters chosen by cross-validation and class weights are held as they were
-    fitted on all rows. Both ends are polished to their minimum, because an optimiser's
-    own tolerance is often larger than the effect of a row.
+    Every approximation in this package is checked against it. Transformers of a
+    pipeline, hyper-parameters chosen by cross-validation and class weights stay as they
+    were fitted to all rows. Both fits are polished to their minimum, because an
+    optimiser's error is often larger than the effect of a row.
 
     Parameters
     ----------
     estimator : estimator
-        Any supported model; fitted as it is, an unfitted one is cloned and fitted.
+        Any supported model. An unfitted one is cloned and fitted.
     X : array-like or sparse matrix of shape (n, n_features)
         Training rows.
     y : array-like of shape (n,) or (n, n_outputs)
         Their targets.
     rows : array-like of int or None, default=None
-        Rows to leave out, one at a time; all by default.
+        Indices of the rows to delete, one at a time; all by default.
     sample_weight : array-like of shape (n,) or None, default=None
         Weights of the fit.
     offset : array-like of shape (n,) or (n, n_outputs), default=None
-        What the fit adds to the linear predictor of each row, as in
-        ``InfluenceExplainer.fit``. The minimum is then found by Newton steps alone.
+        Added to the linear predictor of each row, as in ``InfluenceExplainer.fit``. The
+        minimum is then found by Newton steps alone.
     n_jobs : int or None, default=None
-        Processes (joblib; with a Dask or Ray backend, machines).
+        Number of joblib jobs.
     polish : bool, default=True
-        Whether to take Newton steps to the minimum at both ends.
+        Whether to take Newton steps to the minimum of both fits.
     verbose : int, default=0
         1 reports progress on standard error.
 
     Returns
     -------
     delta : Bunch
-        ``coef`` and ``intercept``: without the row minus with it, in the estimator's
-        shapes with an axis of rows in front, NaN where no finite refit exists; ``rows``;
-        ``seconds``, the time of all refits.
+        ``coef`` and ``intercept``: without the row minus with it, in units of the
+        parameters and in the estimator's shapes after an axis of rows; NaN if no finite
+        refit exists; ``rows``; ``seconds``, the time of all refits.
 
     Raises
     ------
@@ -167,19 +167,19 @@ def check_leave_one_out(
 ) -> Bunch:
     """Agreement of an explainer's leave-one-out deltas with brute-force refits.
 
-    Compares, for a sample of training rows, the predicted and the refitted change of
-    the mean loss over the test set (of each row's own loss where none is given) and of
-    the parameters. Both are without the row minus with it.
+    Compares, for a sample of training rows, the predicted and the refitted change of the
+    mean test loss (of each row's own loss without a test set) and of the parameters, both
+    without the row minus with it.
 
     Parameters
     ----------
     explainer : InfluenceExplainer
         Fitted on X and y.
     X, y : array-like
-        Its training rows and their targets.
+        The training rows of the explainer and their targets.
     rows : int or array-like of int, default=100
-        How many rows to refit without, drawn at random by the explainer's
-        ``random_state``, or which.
+        Number of rows to delete, drawn with the explainer's ``random_state``, or their
+        indices.
     X_test, y_test : array-like or None, default=None
         Test rows and their targets.
 
@@ -190,7 +190,7 @@ def check_leave_one_out(
         ``slope`` of the refitted change on the predicted one (1 if they agree, above 1
         if the prediction is too small); ``max_abs_error`` of the predicted change;
         ``param_error``, largest error of the parameters relative to the largest delta;
-        ``predicted`` and ``refit`` changes and their ``rows``;
+        ``predicted`` and ``refit`` changes, in units of the loss, and their ``rows``;
         ``seconds_predicted`` and ``seconds_refit``. Rows without a finite refit are
         left out.
 

@@ -1,4 +1,4 @@
-"""``InfluenceCleaner``: leave wrong rows out of a fit, and of nothing but the fit."""
+"""``InfluenceCleaner``: fit without the training rows that look wrong."""
 
 from numbers import Integral, Real
 from typing import Any, Self
@@ -33,9 +33,9 @@ _ACTIONS = ("drop", "downweight", "relabel")
 class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     """Fit an estimator without the training rows that look wrong.
 
-    Rows are judged and left out inside ``fit`` only, never in ``predict`` or ``score``:
-    in cross-validation the held-out rows are never touched, so the scores stay honest.
-    Around a whole pipeline, its transformers are refitted on the rows kept.
+    Rows are judged and removed only inside ``fit``, never in ``predict`` or ``score``: in
+    cross-validation no held-out row is removed, so the scores stay unbiased. Around a
+    whole pipeline, its transformers are refitted to the remaining rows.
 
     Parameters
     ----------
@@ -44,72 +44,73 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         Clones are fitted.
     criterion : {"loo_loss", "self_influence", "influence"} or callable, \
             default="loo_loss"
-        What makes a row bad; ``row_scores_`` holds it, higher = worse.
+        The score of a row, higher = worse; see ``row_scores_``.
 
-        "loo_loss": the row's own loss by the model without it. One fit, no folds; for
-        labels that are wrong at random on a par with out-of-fold confidence.
+        "loo_loss": the loss of the row by the model without it. It needs one fit and no
+        folds. For labels that are wrong at random it is as good as out-of-fold
+        confidence.
 
-        "self_influence": minus the influence of the row on its own loss: how hard it
-        pulls the model towards itself.
+        "self_influence": minus the influence of the row on its own loss, that is how
+        strongly it pulls the model towards itself.
 
         "influence": how much the row raises the mean loss on the ``trusted`` rows given
-        to ``fit`` (with the row minus without it); finds *systematic* errors, given some
-        hundreds of trusted rows. Without them, the loss on held-out folds of ``cv``,
-        which are as wrong as the rest: weak against labels that are wrong at random,
-        unless the penalty averages those out.
+        to ``fit`` (with the row minus without it). It finds *systematic* errors, given a
+        few hundred trusted rows. Without trusted rows, the loss on held-out folds of
+        ``cv`` is used. These are as wrong as the rest, so labels that are wrong at random
+        are found only if the penalty averages them out.
 
-        A callable gets ``(explainer, X, y)``, the ``InfluenceExplainer`` of all rows,
-        and returns one score per row. Rows with score NaN are never touched.
+        A callable gets ``(explainer, X, y)``, with the ``InfluenceExplainer`` of all rows,
+        and returns one score per row. Rows with score NaN are never cleaned.
     contamination : "auto" or float, default="auto"
         Share of the rows to clean, in ``(0, 0.5]``: those with the highest scores.
         "auto": for classifiers the rows whose label the model without them contradicts;
-        for regressors those whose externally studentized residual is beyond
-        Bonferroni's bound at 5 % (models that have none, such as Huber's: whose
-        leave-one-out residual is, on the scale of their median absolute deviation). That
-        asks each row about itself, so it cannot see systematic errors.
+        for regressors the rows whose externally studentized residual exceeds the
+        Bonferroni bound at 5 %. (For models without one, such as Huber's, it is the
+        leave-one-out residual over the median absolute deviation.) This cannot find
+        systematic errors.
 
         "auto" with ``criterion="influence"`` and ``trusted``: the most harmful twentieth
-        of the rows is left out, the others are judged again by the model without it,
-        and so on up to half of the rows; cleaned are the rows of the round whose model
-        predicts the trusted rows best, each left out in turn. Give some hundreds of
-        trusted rows, since their own scatter decides.
+        of the rows is removed, the others are judged again by the model without it, and
+        so on up to half of the rows. The round whose model predicts the trusted rows
+        best, each left out in turn, decides. Give a few hundred trusted rows, so that
+        their noise does not decide.
     action : {"drop", "downweight", "relabel"}, default="drop"
-        "drop" leaves the rows out. "downweight" multiplies their weights by
-        ``(k - 1/2) / m``, k = 1 for the worst of m rows and m for the mildest. "relabel"
-        (classifiers) gives them the label that the model without them predicts, where
-        that is another one.
+        "drop" removes the rows. "downweight" multiplies their weights by
+        ``(k - 1/2) / m``, with k = 1 for the worst of m rows and k = m for the mildest.
+        "relabel" (classifiers) gives them the label that the model without them predicts,
+        if it differs.
     cv : int, splitter or iterable, default=5
         Folds of ``criterion="influence"`` without trusted rows.
     deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
         How deletions are computed, as in ``InfluenceExplainer``.
     random_state : int, RandomState instance or None, default=None
-        Shuffles the folds where ``cv`` is a number; None keeps the order of the rows.
+        Shuffles the folds if ``cv`` is an int; None keeps the order of the rows.
     n_jobs : int or None, default=None
-        Folds at once.
+        Number of folds to run in parallel.
     verbose : int, default=0
         1 reports progress of long work on standard error.
 
     Attributes
     ----------
     estimator_ : estimator
-        The clone fitted on the cleaned rows.
+        The clone fitted to the cleaned rows.
     row_scores_ : ndarray of shape (n,)
-        The criterion of each row, higher = worse; NaN where a row cannot be deleted.
+        The score of each row, higher = worse; NaN if the row cannot be deleted.
     support_ : ndarray of bool of shape (n,)
-        The rows that took part in the last fit: all but the dropped ones.
+        Mask of the rows used by the last fit: all but the dropped ones.
     cleaned_indices_ : ndarray of int
-        Rows that were dropped, downweighted or relabelled, counted from 0, worst first
-        (of each round, where "auto" asks trusted rows).
+        Indices of the rows that were dropped, downweighted or relabelled, worst first
+        (within each round, if "auto" uses trusted rows).
     cleaned_index_ : ndarray
-        The same by the index of the DataFrame X, where it was one.
+        The same rows by the index of X, if it was a DataFrame.
     cleaned_labels_ : ndarray
-        The labels that these rows were given; ``action="relabel"`` only.
+        The new labels of these rows; ``action="relabel"`` only.
     classes_ : ndarray of shape (n_classes,)
         Class labels; classifiers only.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had string names.
+        Names of the features, if X had string names.
 
     See Also
     --------
@@ -121,14 +122,14 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     training and trusted row, or ``cv`` fits with their pairs; "auto" with trusted rows
     does that up to eleven times.
 
-    No class is ever emptied: its mildest row stays. Trusted rows and rows of weight 0
-    are never cleaned, and the latter do not count for the share.
+    At least one row of each class remains. Trusted rows and rows of weight 0 are never
+    cleaned, and the latter do not count for the share.
 
     Tune ``contamination`` by accuracy or AUC, not by log loss: held-out labels are as
-    wrong as the others, and log loss punishes a cleaned model for being sure against
-    them; see ``docs/cleaning.rst`` for figures.
+    wrong as the others, and log loss penalises a cleaned model for being confident
+    against them; see ``docs/cleaning.rst``.
 
-    A row of weight 2 is judged as a whole, two rows of weight 1 one at a time.
+    A row of weight 2 is judged as a whole, two rows of weight 1 are judged separately.
 
     References
     ----------
@@ -183,18 +184,19 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None
     ) -> Self:
-        """Judge the rows, clean them, and fit the estimator on what is left.
+        """Judge and clean the rows, and fit the estimator to the result.
 
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n, n_features)
             Training rows.
         y : array-like of shape (n,) or (n, n_outputs)
-            Their targets, of which some may be wrong.
+            Their targets; some may be wrong.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the fits.
         trusted : array-like of bool of shape (n,) or None, default=None
-            Rows known to be right: never cleaned, and what "influence" asks about.
+            Mask of rows known to be right. They are never cleaned, and "influence"
+            measures harm on them.
 
         Returns
         -------
@@ -203,7 +205,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         UnsupportedEstimatorError
-            If the model has no row in the support table, or takes no weights and
+            If the model is not supported, or takes no weights with
             ``action="downweight"``.
         InvalidParameterError
             If a parameter of the constructor is out of range.
@@ -387,7 +389,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         X, y : same types as given
-            The rows kept ("drop"), with their index; or all rows with y mended
+            The remaining rows ("drop"), with their index; or all rows with corrected y
             ("relabel").
 
         Raises
@@ -397,9 +399,10 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
 
         Notes
         -----
-        imbalanced-learn's pipeline hands ``trusted`` and ``sample_weight`` on by metadata
-        routing only; without it, it drops them silently. Import it before this package,
-        and ask for them in both methods: ``cleaner.set_fit_request(trusted=True)`` and
+        imbalanced-learn's pipeline passes ``trusted`` and ``sample_weight`` on only by
+        metadata routing; without it, they are silently ignored. Import it before this
+        package, and request them in both methods:
+        ``cleaner.set_fit_request(trusted=True)`` and
         ``cleaner.set_fit_resample_request(trusted=True)``.
 
         Examples

@@ -47,8 +47,8 @@ class AboutGroups(Answering):
     ) -> Any:
         """Influence of groups of training rows: the sum of the rows' influences.
 
-        That is the derivative in one weight added to every row of the group:
-        ``I_up(G, z) = sum_{i in G} I_up(z_i, z)``, whatever the rows weighed before.
+        The derivative with respect to a weight added to every row of the group,
+        ``I_up(G, z) = sum_{i in G} I_up(z_i, z)``, whatever the weights of the rows.
 
         Parameters
         ----------
@@ -57,10 +57,10 @@ class AboutGroups(Answering):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Their targets, needed for the loss.
         groups : array-like of shape (n_train,), or list of array-likes of int
-            A label for each training row (customers, annotators, days): the columns of
-            the result are in the order of ``np.unique(groups)``. Or one array of row
-            indices (or mask) for each group, in that order; these may overlap. After
-            ``set_output(transform="pandas")`` or ``"polars"`` the result names them.
+            One label per training row (customers, annotators, days); the columns of the
+            result are in the order of ``np.unique(groups)``. Or one array of row indices
+            (or boolean mask) per group, in that order; groups may then overlap. After
+            ``set_output(transform="pandas")`` or ``"polars"`` the columns are named.
         on : {"auto", "loss", "prediction", "decision"}, default="auto"
             As for ``influence``.
         aggregate : {None, "mean", "sum"}, default=None
@@ -69,9 +69,9 @@ class AboutGroups(Answering):
         Returns
         -------
         influence : array of shape (n_samples, n_groups), or (n_groups,) if aggregated
-            Unit: loss (or value) per unit of average training weight. Positive =
+            Unit: loss (or value) per unit of the total training weight. Positive =
             up-weighting the group raises the loss (harmful). With several outputs and no
-            ``y``, one such matrix per output stands side by side.
+            ``y``, the matrices of the outputs are side by side.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class AboutGroups(Answering):
 
         See Also
         --------
-        group_delta : What deleting the groups does, not linearised.
+        group_delta : The effect of deleting the groups, not linearised.
 
         Notes
         -----
@@ -127,11 +127,10 @@ class AboutGroups(Answering):
     ) -> Any:
         """Deletion delta of groups: the quantity without the group minus with it.
 
-        By the constructor's ``deletion``: "jackknife" adds the rows' linear terms up;
-        "newton" takes one Newton step without the whole group, which is exact for least
-        squares and ridge; "halley" corrects it by third derivatives, where the
-        correction is small; "exact" steps to the minimum until the next is below
-        ``tol``.
+        Computed by the constructor's ``deletion``. "jackknife" adds the linear terms of
+        the rows. "newton" takes one Newton step without the whole group, which is exact
+        for least squares and ridge. "halley" corrects it by third derivatives where the
+        correction is small. "exact" takes steps until the next is below ``tol``.
 
         Parameters
         ----------
@@ -141,9 +140,9 @@ class AboutGroups(Answering):
         Returns
         -------
         delta : array of shape (n_samples, n_groups), or (n_groups,) if aggregated
-            In units of the loss (or value). Positive loss delta = the group was helping.
-            NaN for groups that cannot be deleted. With several outputs and no ``y``, one
-            such matrix per output stands side by side.
+            In units of the loss (or value). Negative loss delta = the loss is lower
+            without the group (harmful). NaN for groups that cannot be deleted. With
+            several outputs and no ``y``, the matrices of the outputs are side by side.
 
         Raises
         ------
@@ -155,18 +154,18 @@ class AboutGroups(Answering):
         Warns
         -----
         UnidentifiedDeletionWarning
-            If the rows left do not determine the model.
+            If the remaining rows do not determine the model.
         SeparableDeletionWarning
-            If they lack a class, or can be separated, and the model has no finite fit.
+            If a class is missing, or the classes are separable, and no finite fit exists.
         NotConvergedWarning, ActiveSetWarning
             As for ``loo_delta``.
 
         Notes
         -----
         Cost of each group of m rows (times coupled outputs): ``m**2 d + m**3`` up to
-        ``m = d``, else ``m d**2 + d**3``; "exact" adds some passes of ``4 n d``, or of
-        ``n d**2`` where the group is so large that the curvature has to be made anew.
-        Class weights and transformers are held as they were fitted.
+        ``m = d``, else ``m d**2 + d**3``. "exact" adds some passes of ``4 n d``, or of
+        ``n d**2`` for groups so large that the curvature is formed again. Class weights
+        and transformers stay as they were fitted.
 
         References
         ----------
@@ -201,30 +200,30 @@ class AboutGroups(Answering):
         """Cross-validated predictions of the training rows, without a refit.
 
         As ``cross_val_predict(estimator, X, y, groups=groups, cv=cv, method=method)``,
-        the folds deleted as groups by the constructor's ``deletion``. Transformers,
-        class weights and hyper-parameters are held as they were fitted on all rows.
+        with the folds deleted as groups by the constructor's ``deletion``. Transformers,
+        class weights and hyper-parameters stay as they were fitted to all rows.
 
         Parameters
         ----------
         cv : int, scikit-learn splitter, iterable of (train, test) or labels, default=None
             As for ``cross_val_predict``; None is 5 folds. An array-like of length
-            ``n_train_`` names the fold of each row.
+            ``n_train_`` gives the fold of each row.
         groups : array-like of shape (n_train,), default=None
             For splitters that need them, such as ``GroupKFold``.
         method : str, default="predict"
-            "predict", "predict_proba", "predict_log_proba" or "decision_function", as
-            far as the estimator has them.
+            "predict", "predict_proba", "predict_log_proba" or "decision_function", if
+            the estimator has it.
 
         Returns
         -------
         predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
-            NaN for folds that cannot be deleted; for labels, which cannot be NaN, the
-            label that the model of all rows predicts.
+            In units of the prediction. Folds that cannot be deleted have NaN, or the
+            labels predicted by the model of all rows.
 
         Raises
         ------
         InvalidParameterError
-            If the test folds are no partition of the rows.
+            If the test folds are not a partition of the rows.
 
         Warns
         -----
@@ -233,8 +232,8 @@ class AboutGroups(Answering):
 
         Notes
         -----
-        Exact for least squares and ridge by "newton", which costs ``n d**2`` for all
-        folds together and ``d**3`` for each; for other losses by "exact", as
+        "newton" is exact for least squares and ridge, and costs ``n d**2`` for all folds
+        together and ``d**3`` for each. For other losses use "exact"; the cost is that of
         ``group_delta``.
 
         Examples
@@ -257,73 +256,74 @@ class AboutGroups(Answering):
         fraction: float | None = None,
         direction: str = "flip",
     ) -> Bunch:
-        """The rows whose joint deletion moves a number most, or flips its sign.
+        """The rows whose joint deletion moves a quantity most, or flips its sign.
 
         Parameters
         ----------
         target : str, int, tuple or array-like
-            What to move.
+            The quantity to move.
 
-            - A coefficient: the name of its feature, or its number; "intercept".
-              ``(output, name)`` where the model has several outputs.
+            - A coefficient: the name or index of its feature, or "intercept".
+              ``(output, name)`` if the model has several outputs.
             - The linear predictor of one row, ``X`` of shape (1, n_features): the
-              prediction of least squares, the decision value of two classes, for more
-              classes that of the predicted class above the second. ``(output, X)`` for
-              one of several outputs.
+              prediction of least squares, the decision value of two classes, or, with
+              more classes, the margin of the predicted class over the second.
+              ``(output, X)`` for one of several outputs.
             - The mean loss of test rows, ``(X, y)``.
         k : int or None, default=None
-            How many rows to delete, 1 up to the rows of positive weight less one. For
-            "flip", the most to try; half the rows by default.
+            Number of rows to delete, from 1 to the rows of positive weight minus one.
+            For "flip", the largest number to try; half of the rows by default.
         fraction : float or None, default=None
             The same as a share of the rows (of positive weight), in ``(0, 1)``, rounded
             down, but at least one row.
         direction : {"flip", "decrease", "increase"}, default="flip"
-            The fewest rows without which the number has the other sign; or the ``k``
-            rows without which it is smallest, or largest.
+            The fewest rows whose deletion flips the sign of the quantity, or the ``k``
+            rows without which it is smallest or largest.
 
         Returns
         -------
         found : Bunch
-            ``rows``, numbers of training rows, ascending (fewer than ``k`` where the
-            model cannot do without any further one); ``initial``, the number with
-            all rows; ``predicted``, without ``rows`` by the constructor's ``deletion``;
-            ``achieved``, by one real refit without them (transformers and class weights
-            held; NaN where no finite refit exists); ``flipped``, whether the sign of
-            ``achieved`` is another (None unless asked for); ``method``, how the rows
-            were found; ``lower_bound``, what is proved: for "flip" that no fewer rows
-            do it; for "decrease" that no k rows bring the number lower than this, for
-            "increase" higher. None where nothing is proved.
+            ``rows``, indices of training rows, ascending (fewer than ``k`` if no further
+            row can be deleted); ``initial``, the quantity with all rows; ``predicted``,
+            the quantity without ``rows`` by the constructor's ``deletion``;
+            ``achieved``, the same by a refit (with transformers and class weights fixed;
+            NaN if no finite refit exists); ``flipped``, whether the sign of ``achieved``
+            differs from that of ``initial`` (None unless ``direction="flip"``);
+            ``method``, how the rows were found; ``lower_bound``, what is proved: for
+            "flip" that no fewer rows suffice, for "decrease" or "increase" that no k
+            rows bring the quantity below or above this value. None if nothing is proved.
 
         Raises
         ------
         InvalidParameterError
-            If the target is unknown, ``k`` or ``fraction`` is missing, out of range or
-            both are given, or the sign of a loss or of zero should flip.
+            If the target is unknown; if ``k`` or ``fraction`` is missing or out of
+            range, or both are given; or if the sign of a loss or of zero is to flip.
 
         Warns
         -----
         UnreachedFlipWarning
-            If no set was found that flips the sign; what came nearest is returned.
+            If no set was found that flips the sign; the nearest one is returned.
 
         See Also
         --------
-        group_delta : The effects of sets that are known.
+        group_delta : The effects of given sets.
 
         Notes
         -----
-        Rows are chosen one by one, each by its effect on the model without those chosen
-        before; then exchanged in pairs as long as that helps; then, for a flip, put back
-        as long as the sign stays. One parameter of least squares or ridge (one feature,
-        no intercept) has its exact optimum by Dinkelbach's algorithm. Other coefficients
-        and predictions of least squares and ridge have it where all sets can be tried,
-        up to 250,000, which is what ``lower_bound`` tells. Elsewhere a smaller set may
-        exist: the method is a heuristic, and ``achieved`` the truth about its answer.
+        Rows are chosen one by one, each by its effect on the model without those already
+        chosen; then exchanged in pairs as long as that helps; then, for a flip, put back
+        as long as the sign stays flipped. For a single parameter of least squares or
+        ridge (one feature, no intercept) Dinkelbach's algorithm finds the optimum. For
+        other coefficients and predictions of least squares and ridge the optimum is
+        found if all sets, at most 250,000, can be tried; ``lower_bound`` tells. In all
+        other cases the search is a heuristic and a smaller set may exist; ``achieved``
+        is always a refit.
 
-        Weighed against each other are at most 2,048 rows at a time, the best by their
-        single effects. Where the loss is not quadratic, the model is made anew each time
-        an eighth of the rows still to go is chosen; softmax models do without exchanges.
-        With L1 penalties the search holds the active set; ``achieved`` does not, and a
-        coefficient that would change its sign stops at 0 there.
+        At most 2,048 rows, the best by their single effects, are compared at a time. If
+        the loss is not quadratic, the model is updated each time an eighth of the
+        remaining rows is chosen; softmax models skip the exchanges. With L1 penalties
+        the search keeps the active set fixed. ``achieved`` does not: there a coefficient
+        that would change its sign stops at 0.
 
         Cost: ``n d**2`` for each of a few models, and ``2048**2`` for each row chosen or
         exchanged.

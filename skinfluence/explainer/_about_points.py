@@ -18,10 +18,10 @@ class AboutPoints(Answering):
         aggregate: str | None = None,
         relative: bool = False,
     ) -> Any:
-        """Influence of every training row: the derivative in the row's weight.
+        """Influence of every training row: the derivative with respect to its weight.
 
-        ``I_up(z_i, z) = -grad f(z)' inv(H_bar) grad loss(z_i)``, ``H_bar`` the Hessian of
-        the average training loss.
+        ``I_up(z_i, z) = -grad f(z)' inv(H_bar) grad loss(z_i)``, where ``H_bar`` is the
+        Hessian of the average training loss.
 
         Parameters
         ----------
@@ -32,19 +32,19 @@ class AboutPoints(Answering):
         on : {"auto", "loss", "prediction", "decision"}, default="auto"
             The quantity f: the loss, the predicted value, or the linear predictor. For
             classifiers "prediction" and "decision" are both the decision value (of the
-            predicted class where there are more than two). "auto" is the loss if ``y``
-            is given, else the prediction.
+            predicted class if there are more than two). "auto" is the loss if ``y`` is
+            given, else the prediction.
         aggregate : {None, "mean", "sum"}, default=None
             Over the test rows; costs one solve instead of ``n_samples``.
         relative : bool, default=False
-            Whether to divide by the root of the row's own pull, ``sqrt(-I_up(z_i, z_i))``
-            (RelatIF [2]_): rows that move every prediction, such as outliers, then no
-            longer head every list. Unit: root of loss, whatever the units of X.
+            Whether to divide by ``sqrt(-I_up(z_i, z_i))``, the pull of the row on itself
+            (RelatIF [2]_), so that rows that move every prediction, such as outliers, no
+            longer come first everywhere. Unit: square root of a loss.
 
         Returns
         -------
         influence : ndarray of shape (n_samples, n_train), or (n_train,) if aggregated
-            Unit: loss (or value) per unit of average training weight. Positive =
+            Unit: loss (or value) per unit of the total training weight. Positive =
             up-weighting the row raises the loss (harmful).
 
         Raises
@@ -92,8 +92,8 @@ class AboutPoints(Answering):
     ) -> Any:
         """Leave-one-out delta: the quantity without each training row minus with it.
 
-        By the constructor's ``deletion``. With "newton" and "exact" the loss is
-        evaluated at the new parameters, with "jackknife" it is linearised.
+        Computed by the constructor's ``deletion``. "jackknife" linearises the loss; the
+        others evaluate it at the new parameters.
 
         Parameters
         ----------
@@ -103,8 +103,8 @@ class AboutPoints(Answering):
         Returns
         -------
         delta : ndarray of shape (n_samples, n_train), or (n_train,) if aggregated
-            In units of the loss (or value). Positive loss delta = the row was helping.
-            NaN for rows that cannot be deleted.
+            In units of the loss (or value). Negative loss delta = the loss is lower
+            without the row (harmful). NaN for rows that cannot be deleted.
 
         Warns
         -----
@@ -142,25 +142,25 @@ class AboutPoints(Answering):
         relative: bool = False,
         aggregate: str | None = None,
     ) -> tuple[Any, Any]:
-        """The k training rows that matter most to each row of X.
+        """The k training rows with the largest effect on each row of X.
 
-        Works in blocks: the (n_samples, n_train) matrix never exists.
+        Works in blocks: the (n_samples, n_train) matrix is never formed.
 
         Parameters
         ----------
         X, y, on
             As for ``influence``.
         k : int, default=10
-            Rows to return, 1 to ``n_train_``.
+            Number of training rows to return, 1 to ``n_train_``.
         order : {"absolute", "harmful", "helpful"}, default="absolute"
-            Largest magnitude first; or the rows first that raise the loss (value) most,
-            or that lower it most.
+            Largest magnitude first, or the rows that raise the loss (value) most, or
+            those that lower it most.
         quantity : {"influence", "loo_delta"}, default="influence"
             What to rank by.
         relative : bool, default=False
             Whether to divide influence as ``influence`` does (RelatIF).
         aggregate : {None, "mean", "sum"}, default=None
-            Over the rows of X: the k training rows that matter most to all of them.
+            Over the rows of X: the k training rows with the largest effect on all.
 
         Returns
         -------
@@ -196,8 +196,8 @@ class AboutPoints(Answering):
     def score_samples(self, X: Any, y: Any = None) -> Any:
         """Self-influence that the given rows would have: higher is more normal.
 
-        Without ``y``, the same for the predicted (or decision) value in place of the
-        loss, ``-grad f(z)' inv(H_bar) grad f(z)``: minus a leverage.
+        Without ``y``, the predicted (or decision) value takes the place of the loss,
+        ``-grad f(z)' inv(H_bar) grad f(z)``, which is minus a leverage.
 
         Parameters
         ----------
@@ -209,8 +209,8 @@ class AboutPoints(Answering):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            ``I_up,loss(z, z)``, never positive; more negative = the row would pull the
-            model harder.
+            ``I_up(z, z)``, in units of the loss, never positive; more negative = the row
+            would pull the model harder.
 
         Examples
         --------
@@ -226,9 +226,9 @@ class AboutPoints(Answering):
         return self._ask(questions.score_samples, X, y)
 
     def feature_influence(self, X: Any, y: Any, rows: Any) -> Any:
-        """Gradient of the mean loss influence in the features of training rows.
+        """Gradient of the mean loss influence with respect to training features.
 
-        What a small error in ``x_ij`` does to the loss at X: moving training row i by
+        The effect of a small error in ``x_ij`` on the loss at X: moving training row i by
         ``d`` changes the mean loss by about ``s_i / S`` times this gradient times ``d``.
 
         Parameters
@@ -238,15 +238,15 @@ class AboutPoints(Answering):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
         rows : array-like of int
-            Training rows, from 0.
+            Indices of training rows.
 
         Returns
         -------
         gradient : ndarray of shape (len(rows), n_features)
             ``- grad loss(z)' inv(H_bar) d2 loss_i / (d theta d x_i)``, per unit of the
-            features that the linear model reads: in a pipeline those that come out of
-            its transformers, and as many of them. Positive = raising ``x_ij`` raises
-            the influence of the row on the loss.
+            features of the linear model; in a pipeline these are the outputs of its
+            transformers. Positive = raising ``x_ij`` raises the influence of the row on
+            the loss.
 
         Raises
         ------
@@ -260,7 +260,7 @@ class AboutPoints(Answering):
         References
         ----------
         .. [1] Koh & Liang (2017). Understanding black-box predictions via influence
-           functions. ICML. Equation 5: theta and H are held.
+           functions. ICML. Equation 5, with theta and H fixed.
 
         Examples
         --------

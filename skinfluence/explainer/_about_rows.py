@@ -19,17 +19,17 @@ class AboutRows(Answering):
         Parameters
         ----------
         rows : array-like of int or None, default=None
-            Training rows, all by default.
+            Indices of training rows; all by default.
 
         Returns
         -------
         influence : Bunch
             ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``) in the
-            shapes of the estimator's ``coef_`` and ``intercept_`` with an axis of rows
-            in front, that of the members of a wrapper following: the derivative of the
-            parameter in the weight of the row, per unit of average weight. Positive =
-            up-weighting the row raises the parameter. ``n_steps`` (zeros: nothing is
-            iterated) and ``error_bound`` (rounding) as in ``loo_params``.
+            shapes of the estimator's ``coef_`` and ``intercept_``, after an axis of rows
+            and, for a wrapper, an axis of its members: the derivative of the parameter
+            with respect to the weight of the row, per unit of the total weight. Positive
+            = up-weighting the row raises the parameter. ``n_steps`` (zeros) and
+            ``error_bound`` (rounding) as in ``loo_params``.
 
         References
         ----------
@@ -54,30 +54,30 @@ class AboutRows(Answering):
         Parameters
         ----------
         rows : array-like of int or None, default=None
-            Training rows, all by default.
+            Indices of training rows; all by default.
 
         Returns
         -------
         delta : Bunch
-            ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``) in the
-            estimator's shapes with an axis of rows in front; ``n_steps`` (n_rows,),
-            Newton steps taken; ``error_bound`` (n_rows,), a bound on the Euclidean error
-            of the delta, the last step whose length was certified (infinite for
-            approximations, rounding for exact ones). With an L1 penalty or
-            ``positive=True`` also ``active_set_changes`` (n_rows,), whether the deletion
-            frees a coefficient that is zero, or makes one zero: "exact" follows that, the
-            others do not, and flag it within their own accuracy.
+            ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``), in units
+            of the parameters and in the estimator's shapes after an axis of rows;
+            ``n_steps`` (n_rows,), Newton steps taken; ``error_bound`` (n_rows,), a bound
+            on the Euclidean error of the delta: the length of the last certified step,
+            rounding for exact results, infinite for approximations. With an L1 penalty
+            or ``positive=True`` also ``active_set_changes`` (n_rows,), whether the
+            deletion frees a coefficient that is zero or makes one zero. "exact" follows
+            such changes; the others only flag them, within their own accuracy.
 
         Raises
         ------
         UnidentifiedDeletionError, SeparableDataError
-            If a row asked for by number cannot be deleted: the others do not determine
-            the model, or leave separable classes.
+            If a row in ``rows`` cannot be deleted, because the others do not determine
+            the model or have separable classes.
 
         Warns
         -----
         UnidentifiedDeletionWarning, SeparableDeletionWarning
-            The same with ``rows=None``; deltas are NaN then.
+            The same with ``rows=None``; the deltas of such rows are NaN.
 
         Examples
         --------
@@ -102,7 +102,8 @@ class AboutRows(Answering):
         Returns
         -------
         influence : ndarray of shape (n_train,)
-            Never positive: more negative = the row pulls the model harder.
+            In units of the loss, never positive; more negative = the row pulls the model
+            harder.
 
         Examples
         --------
@@ -120,8 +121,8 @@ class AboutRows(Answering):
     def diagnostics(self) -> Any:
         """Textbook diagnostics of every training row, in closed form.
 
-        For least squares, ridge and generalized linear models, weights included; names
-        and scaling are those of R. Notation: ``s`` weight of the row, ``mu`` its fitted
+        For least squares, ridge and generalized linear models, also weighted. Names and
+        scales are those of R. Notation: ``s`` weight of the row, ``mu`` its fitted
         mean, ``V`` the variance function (1 for least squares), ``w = (d mu/du)**2 / V``,
         ``H = X' diag(s w) X + P`` the *expected* information with the second derivative
         P of the penalty, ``h`` the leverage, ``phi`` the dispersion, ``phi_i`` that
@@ -131,7 +132,7 @@ class AboutRows(Answering):
         Returns
         -------
         columns : DataFrame of n_train rows, or a Bunch of arrays (n_train,)
-            The index is ``train_index_``; a Bunch where pandas is not installed.
+            The index is ``train_index_``; a Bunch if pandas is not installed.
 
             leverage
                 ``h = s w x' inv(H) x``, of the penalised fit, 0 to 1; R's ``hatvalues``.
@@ -141,7 +142,7 @@ class AboutRows(Answering):
             resid_pearson
                 ``sqrt(s) (y - mu) / sqrt(V)``.
             resid_deviance
-                Root of ``s`` times the unit deviance, with the sign of ``y - mu``.
+                Square root of ``s`` times the unit deviance, signed as ``y - mu``.
             resid_studentized_internal
                 ``resid_deviance / sqrt(phi (1 - h))``; R's ``rstandard``.
             resid_studentized_external
@@ -149,10 +150,10 @@ class AboutRows(Answering):
                 with the sign of ``y - mu``; R's ``rstudent``. For least squares the
                 residual over its standard error, ``phi_i`` in it.
             cooks_distance
-                ``delta' H delta / (edf phi)``, never negative. With "exact" and "halley"
-                by their delta; otherwise by one step of Fisher scoring, R's
-                ``cooks.distance``, exact for least squares and badly low for the worst
-                rows of logits.
+                ``delta' H delta / (edf phi)``, never negative. "exact" and "halley" use
+                their own delta. Otherwise it is R's ``cooks.distance``, by one step of
+                Fisher scoring: exact for least squares, much too small for the worst
+                rows of a logit.
             dffits
                 ``-x' delta / sqrt(phi_i x' inv(H) x)``: the linear predictor with the
                 row minus without it, in standard errors.
@@ -164,13 +165,13 @@ class AboutRows(Answering):
                 ``(phi_i / phi)**rank / (1 - h)``: determinant of the parameters'
                 covariance without the row over that with it.
             loo_resid
-                ``y`` minus the mean predicted for the row by the model without it.
+                ``y`` minus the mean predicted by the model without the row.
             self_influence, loss
-                As ``self_influence()``; and the row's loss at the fit, unweighted.
+                As ``self_influence()``, and the unweighted loss of the row.
 
-            Models of several outputs that nothing couples (regressions of several
-            targets, one-vs-rest ridge classifiers) have one set of columns per output,
-            with the suffix ``_output_<k>``, apart from the last two.
+            Models with several uncoupled outputs (several targets, one-vs-rest ridge
+            classifiers) have one set of columns per output, with the suffix
+            ``_output_<k>``, except for the last two.
 
         Raises
         ------
@@ -187,26 +188,27 @@ class AboutRows(Answering):
         Dispersion: ``phi`` is Pearson's chi2 over ``n - edf``, and ``phi_i`` the deviance
         without the row over its own degrees of freedom, as in R; n counts the rows of
         positive weight. Both are 1 for binomial and Poisson models, where R's
-        ``covratio`` estimates them all the same.
+        ``covratio`` estimates them nevertheless.
 
-        Without penalty and weights these are the formulas of a plain ``lm``. Penalised
-        least squares gets what refits would find. Where the estimator averages its loss,
-        so that a row takes its share of the penalty along, that share is counted in the
-        parameters and the deviance, while ``h``, ``cov_ratio`` and degrees of freedom
-        are by the penalty as it was.
+        Without penalty and weights these are the formulas of R's ``lm``. For penalised
+        least squares they agree with refits. If the estimator minimises a mean loss, so
+        that a row carries a share of the penalty, the parameters and the deviance
+        without the row are without that share; ``h``, ``cov_ratio`` and the degrees of
+        freedom use the whole penalty.
 
-        Penalised models: ``inv(H)`` stands for the covariance of the parameters over
-        ``phi``, which is that of the posterior with the penalty as prior, and ``edf``
-        for the number of parameters; ``rank`` in ``cov_ratio`` counts all of them.
+        For penalised models ``inv(H)`` takes the place of the covariance of the
+        parameters over ``phi`` (the posterior covariance, with the penalty as prior),
+        and ``edf`` that of the number of parameters; ``rank`` in ``cov_ratio`` counts
+        all parameters.
 
-        Rows of weight 0 have leverage 0 and distance 0, and their own residuals. NaN
-        stands where nothing can be estimated: rows of leverage 1, and scaled columns
-        where no degrees of freedom or no residuals are left.
+        Rows of weight 0 have leverage 0 and distance 0, and their own residuals. Values
+        that cannot be estimated are NaN: rows of leverage 1, and scaled columns without
+        degrees of freedom or residuals.
 
-        dffits and dfbetas of generalized linear models are those of ``deletion``. R
-        builds them on deviance residuals (40 % off in the median on small logits).
-        statsmodels' ``get_influence`` agrees with one Newton step for canonical links
-        with a positive slope, and has the wrong sign for the inverse link.
+        dffits and dfbetas of generalized linear models use ``deletion``. R computes them
+        from deviance residuals (median error 40 % on small logits). statsmodels'
+        ``get_influence`` agrees with one Newton step for canonical links with a positive
+        slope, and has the wrong sign for the inverse link.
 
         Cost: ``n d**2`` multiplications, about four times; more with "exact".
 
@@ -237,20 +239,20 @@ class AboutRows(Answering):
     def loo_predict(self, method: str = "predict") -> Any:
         """Prediction of each training row by the model without it, without a refit.
 
-        As ``cross_val_predict(estimator, X, y, cv=LeaveOneOut(), method=method)``, with
-        transformers and class weights held as they were fitted.
+        As ``cross_val_predict(estimator, X, y, cv=LeaveOneOut(), method=method)``, but
+        transformers and class weights stay as they were fitted.
 
         Parameters
         ----------
         method : str, default="predict"
-            "predict", "predict_proba", "predict_log_proba" or "decision_function", as
-            far as the estimator has them.
+            "predict", "predict_proba", "predict_log_proba" or "decision_function", if
+            the estimator has it.
 
         Returns
         -------
         predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
-            NaN for rows that cannot be deleted; for labels, which cannot be NaN, the
-            label that the model of all rows predicts.
+            In units of the prediction. Rows that cannot be deleted have NaN, or the
+            label predicted by the model of all rows.
 
         Warns
         -----
@@ -259,7 +261,7 @@ class AboutRows(Answering):
 
         Notes
         -----
-        Cost: ``n d**2`` for "newton" and "jackknife"; no (n, d) array is made.
+        Cost: ``n d**2`` for "newton" and "jackknife"; no (n, d) array is formed.
 
         Examples
         --------

@@ -55,13 +55,12 @@ class InfluenceExplainer(
 ):
     """What each training row did to a fitted linear or generalized linear model.
 
-    Influence is the derivative of a quantity in the weight of a training row, by the
-    exact Hessian of the training objective; deletion deltas are the change of the
-    quantity when the row is left out, without a refit.
+    Influence is the derivative of a quantity with respect to the weight of a training
+    row, with the exact Hessian of the training objective. A deletion delta is the change
+    of the quantity when the row is deleted, computed without a refit.
 
     Signs: *influence*: positive = up-weighting the row raises the loss (harmful).
-    *Delta*: without the row minus with it, so a positive loss delta means that the row
-    was helping.
+    *Delta*: without the row minus with it, so a negative loss delta is harmful too.
 
     Parameters
     ----------
@@ -72,45 +71,44 @@ class InfluenceExplainer(
         machines with squared losses, stochastic gradient descent with smooth losses,
         and those of ``register_estimator``. Alone, one per output in a
         ``OneVsRestClassifier`` or ``MultiOutput...``, as the last step of a ``Pipeline``
-        (whose transformers are held as they were fitted), in a
+        (whose transformers stay as they were fitted), in a
         ``TransformedTargetRegressor`` (losses on the transformed scale) or a
         ``FrozenEstimator``, or as the best estimator of a search. It is never changed.
     prefit : "auto" or bool, default="auto"
         "auto" explains a fitted estimator as it is, and fits a clone of an unfitted
-        one. True and False force either.
+        one. True requires a fitted estimator; False always fits a clone.
     deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
-        How deletion deltas are computed. "jackknife" is linear in the influence;
-        "newton" takes one Newton step without the row (exact for least squares and
-        ridge); "halley" corrects it by third derivatives, often a thousand times
-        closer (every loss that has them: not hinges and Huber's); "exact" takes steps
-        until each row's certificate is below ``tol``.
+        How deletion deltas are computed. "jackknife" is linear in the influence.
+        "newton" takes one Newton step without the row, which is exact for least squares
+        and ridge. "halley" corrects it by third derivatives, which is often a thousand
+        times closer; hinge and Huber losses have none. "exact" takes steps until each
+        row's certificate is below ``tol``.
     solver : {"auto", "direct", "dual", "cg", "lissa"}, default="auto"
-        "direct" factors the Hessian by Cholesky, or by QR of the rows where columns are
+        "direct" factors the Hessian by Cholesky, or by QR of the rows if columns are
         nearly dependent. "dual" factors a matrix of rows instead, for penalised models
-        with fewer rows than columns. "cg" needs products with the Hessian only:
-        preconditioned conjugate gradients on many columns at once, for models too wide
-        for a factor. "lissa" is the stochastic series of the literature, for
-        comparison: slow, and right to some per cent. "auto" chooses by sizes and
-        memory; ``solver_`` says what.
+        with fewer rows than columns. "cg" uses preconditioned conjugate gradients, which
+        need only products with the Hessian, for models too wide for a factor. "lissa" is
+        the stochastic series of the literature, for comparison: slow, with an error of
+        some per cent. "auto" chooses by size and memory; see ``solver_``.
     damping : float, default=0.0
-        Added to the diagonal of the Hessian of the average loss, ``[0, inf)``. 0 leaves
-        the curvature exact.
+        Added to the diagonal of the Hessian of the average loss. Valid range
+        ``[0, inf)``; 0 leaves the curvature exact.
     polish : bool or float, default=True
         Whether to take Newton steps from the estimator's coefficients to the minimum of
         its objective before anything is computed: optimisers stop early, often many
-        deletion effects away. A number is the distance, in median deletion effects,
-        that is near enough (True: 1e-9): 0.1 saves time where only the order of the
-        rows matters. ``estimator`` itself is not touched.
+        deletion effects away. A float is the distance, in median deletion effects, at
+        which to stop (True: 1e-9); 0.1 saves time if only the ranking of rows matters.
+        ``estimator`` itself is not changed.
     backend : {"auto", "numpy", "cupy", "torch"}, default="auto"
-        Which arrays to compute with. "auto": those of X (CuPy, PyTorch or any other that
-        keeps the array API standard), or of the model's ``coef_`` where X is NumPy's.
-        The others bring X to the host, to the current CUDA device or to PyTorch's
-        default device. Results are arrays of the same library, on the same device.
+        Which arrays to compute with. "auto": those of X (CuPy, PyTorch or any other
+        library of the array API standard), or of the model's ``coef_`` if X is a NumPy
+        array. The others copy X to the host, to the current CUDA device or to PyTorch's
+        default device. Results are arrays of the same library on the same device.
     tol : float, default=1e-8
         For "exact": the length of the last certified step of each deletion, relative to
         the longer of its delta and the median delta.
     max_iter : int or None, default=None
-        Most Newton steps of a polish or an exact deletion; None is 50.
+        Maximum number of Newton steps of a polish or an exact deletion; None is 50.
     random_state : int, RandomState instance or None, default=None
         For ``solver="lissa"``, which samples rows.
     n_jobs : int or None, default=None
@@ -121,43 +119,43 @@ class InfluenceExplainer(
     Attributes
     ----------
     estimator_ : estimator
-        What is explained: ``estimator`` itself if it was fitted, else a fitted clone.
+        The explained model: ``estimator`` itself if it was fitted, else a fitted clone.
     n_train_ : int
         Number of training rows n.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had string names.
+        Names of the features, if X had string names.
     classes_ : ndarray of shape (n_classes,)
         Class labels; classifiers only.
     solver_ : str
         The solver chosen: "direct", "dual", "cg" or "lissa".
     residual_ : float
-        Largest relative residual of all columns solved so far; 0 for "direct" and
-        "dual", which do not iterate. One warning counts the columns that did not
-        converge.
+        Largest relative residual of all right-hand sides solved so far; 0 for "direct"
+        and "dual", which do not iterate. One warning counts the right-hand sides that
+        did not converge.
     stationarity_ : float
-        Distance of the estimator's coefficients from the minimum of its objective, as a
-        Newton step before polishing, over the median deletion effect (of at most 1,000
-        evenly spaced rows), both measured by the curvature.
+        Distance of the estimator's coefficients from the minimum of its objective: the
+        length of the first Newton step over the median length of the deletion effects
+        (of at most 1,000 evenly spaced rows), in the norm of the Hessian.
     condition_ : float
         Estimated condition number of the Hessian with centred columns and unit
         diagonal; for "cg", of the preconditioned Hessian.
     effective_dof_ : float
-        Sum of the leverages, the effective degrees of freedom. Estimated with random
-        signs by "cg" and "lissa".
+        Sum of the leverages, the effective degrees of freedom. "cg" and "lissa" estimate
+        it with random signs.
     n_iter_ : int
-        Newton steps computed at the fit; the first measures ``stationarity_``.
+        Newton steps computed by ``fit``; the first measures ``stationarity_``.
     train_index_ : ndarray of shape (n_train,)
         Index of the training DataFrame, else ``0 .. n_train_ - 1``.
 
     Notes
     -----
-    Class weights are held as they were at the fit when a row is deleted, "balanced"
-    ones too. Inside ``cross_validate`` and friends the clone is unfitted, so it is
-    refitted in each fold. All computation is in float64: X in float32 is read as it
-    is, block by block, and gives results within 1e-4 of those of the same X in float64,
-    as long as its columns are not nearly dependent (``condition_`` below about 1e6).
+    Class weights stay as they were at the fit when a row is deleted, also "balanced"
+    ones. Inside ``cross_validate`` and similar functions the clone is unfitted, so it is
+    refitted in each fold. All computations are in float64. X in float32 is converted
+    block by block, and gives results within 1e-4 of those of the same X in float64 if
+    its columns are not nearly dependent (``condition_`` below about 1e6).
 
     References
     ----------
@@ -228,11 +226,11 @@ class InfluenceExplainer(
         y : array-like of shape (n_train,) or (n_train, n_outputs)
             Their targets.
         sample_weight : array-like of shape (n_train,) or None, default=None
-            The weights that the estimator was, or is to be, fitted with.
+            The weights that the estimator was or will be fitted with.
         offset : array-like of shape (n_train,) or (n_train, n_outputs), default=None
-            What is added to the linear predictor of each row before the link, in its
-            unit: the log of the exposure of a Poisson regression. An estimator that is
-            to be fitted has to take it in its ``fit``. Test points have none.
+            Added to the linear predictor of each row, in its unit: for example the log
+            exposure of a Poisson regression. The ``fit`` of an unfitted estimator must
+            accept it. Test points have none.
         **params : dict
             Further metadata for fitting an unfitted estimator.
 
@@ -261,8 +259,8 @@ class InfluenceExplainer(
         Notes
         -----
         Cost: ``n d**2 / 2 + d**3 / 3`` multiplications for the curvature and its factor,
-        more where polishing moves. X is referenced, not copied: do not change it in
-        place as long as the explainer is asked.
+        more if the polish takes steps. X is referenced, not copied: do not change it in
+        place while the explainer is in use.
 
         Examples
         --------
@@ -361,12 +359,12 @@ class InfluenceExplainer(
 
     @property
     def effective_dof_(self) -> float:
-        """Sum of the leverages; made when asked for, which iterations have to."""
+        """Sum of the leverages, computed on first access."""
         return study_of(self).point.factor.effective_dof
 
     @property
     def residual_(self) -> float:
-        """Largest relative residual of all columns solved so far."""
+        """Largest relative residual of all right-hand sides solved so far."""
         residuals = study_of(self).solver.residuals
         return 0.0 if residuals is None else residuals.largest
 
@@ -413,7 +411,7 @@ class InfluenceExplainer(
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to ask about.
+            Test rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Their targets.
 
@@ -421,7 +419,7 @@ class InfluenceExplainer(
         -------
         influence : ndarray of shape (n_samples, n_train)
             Positive: up-weighting the training row raises the loss (harmful), or the
-            value. With several outputs and no ``y``, one such matrix per output stands
+            value. With several outputs and no ``y``, the matrices of the outputs are
             side by side.
 
         Examples
@@ -468,14 +466,14 @@ class InfluenceExplainer(
         return np.asarray(names, dtype=object)
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Choose what ``transform`` and the answers about groups come in.
+        """Choose the container of ``transform`` and of results about groups.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None, default=None
             "pandas" and "polars" give frames whose columns are named after training
-            rows or groups, and a pandas Series (in polars a frame of one row) where an
-            answer about groups is aggregated. None leaves the choice as it is.
+            rows or groups. Aggregated results about groups are a pandas Series, or a
+            polars frame of one row. None keeps the current choice.
 
         Returns
         -------

@@ -18,16 +18,16 @@ from skinfluence.report._text import plain
 from skinfluence.study import remembering, study_of
 from skinfluence.support import checks
 
-# Refits that are made where the training rows are given and no other number is.
+# Default number of refits if the training rows are given.
 _REFITS = 50
 
 
 class InfluenceReport:
     """One self-contained page: the health of a model and what each row did to it.
 
-    The model and how far it can be relied on, the rows that hurt and help, likely label
+    It shows how far the model can be relied on, the rows that hurt and help, likely label
     errors, groups, figures, the agreement with refits, and a table of rows to sort and
-    search. The page loads nothing from anywhere, and data in it stays text.
+    search. The page loads nothing from the network, and shows data only as text.
 
     Signs: *influence*: positive = up-weighting the row raises the loss (harmful).
     *Delta*: without the row minus with it, so a negative loss delta is harmful too.
@@ -37,27 +37,26 @@ class InfluenceReport:
     explainer : InfluenceExplainer
         Fitted. Its ``deletion`` is used throughout.
     X_test, y_test : array-like or None, default=None
-        Rows on whose mean loss the effects are measured, and their targets. None: on
-        the other training rows, all but the tenth that is hardest to predict.
+        Test rows on whose mean loss the effects are measured, and their targets. None
+        uses the other training rows, without the tenth that is hardest to predict.
     X_train : array-like of shape (n_train, n_features) or None, default=None
-        The training rows as they were given to ``fit``: their values are shown instead
-        of those that the linear model reads after the transformers, and the estimates
-        are checked against refits.
+        The training rows as given to ``fit``. If given, their values are shown instead of
+        the outputs of the transformers, and the estimates are compared with refits.
     groups : array-like of shape (n_train,), list of array-likes of int, or None, \
             default=None
-        As for ``InfluenceExplainer.group_delta``: adds what leaving out each group does.
+        As for ``InfluenceExplainer.group_delta``: adds the effect of deleting each group.
     agreement : Bunch, int or "auto", default="auto"
         The result of ``check_leave_one_out``, or the number of rows to refit without
-        (0 for none). "auto" is 50 where ``X_train`` is given, else 0.
+        (0 for none). "auto" is 50 if ``X_train`` is given, else 0.
     names : array-like of shape (n_train,) or None, default=None
         Names of the training rows; None takes the index of the training table.
     top : int, default=10
         Rows in each list of harmful, helpful and suspicious rows.
     max_rows : int, default=10000
-        Rows in the table; of more, those with the most extreme numbers are shown. The
-        page stays below 5 MB with the default.
+        Maximum number of rows in the table; if there are more, the most extreme ones are
+        shown. With the default the page stays below 5 MB.
     figures : bool, default=True
-        Whether figures are drawn, by matplotlib; the page says so where it is absent.
+        Whether to draw figures, with matplotlib; without it the page says so.
     title : str or None, default=None
         Heading; None names the estimator.
 
@@ -71,7 +70,7 @@ class InfluenceReport:
     NotFittedError
         If the explainer is not fitted.
     InvalidParameterError
-        If a parameter is out of range, or ``explainer`` is none.
+        If a parameter is out of range, or ``explainer`` is not an ``InfluenceExplainer``.
     InvalidDataError
         If X_test has no y_test, or X_train is not what the explainer was fitted on.
 
@@ -82,10 +81,10 @@ class InfluenceReport:
 
     Notes
     -----
-    Everything is computed by the constructor. Cost: ``n d**2`` multiplications, a few
-    times, for what each row did to itself, and one loss for each pair of a training row
-    and a row asked about. Beyond 5e8 pairs the deltas of the mean loss are first-order,
-    and the page says so. Warnings of the computation are notes on the page.
+    The constructor computes everything. Cost: a few times ``n d**2`` multiplications for
+    the leave-one-out results of the rows, and one loss for each pair of a training row
+    and a test row. Beyond 5e8 pairs the deltas of the mean loss are first-order
+    estimates, and the page says so. Warnings are shown as notes on the page.
 
     References
     ----------
@@ -141,12 +140,12 @@ class InfluenceReport:
 
     @property
     def rows(self) -> Any:
-        """The numbers of all training rows.
+        """The results for all training rows.
 
         Returns
         -------
-        rows : pandas DataFrame, or dict of ndarray where pandas is absent
-            One column per number, of length n_train; the index is ``train_index_``.
+        rows : pandas DataFrame, or dict of ndarray without pandas
+            One column per result, of length n_train; the index is ``train_index_``.
         """
         columns = dict(self._content.columns)
         try:
@@ -163,8 +162,8 @@ class InfluenceReport:
         content : dict
             "model", "health" (a list of value, verdict, threshold and meaning), "scores",
             "effect", "most_harmful", "most_helpful", "suspects", "groups", "agreement",
-            "columns" (what each number means), "summary" (quantiles over all rows),
-            "rows" (position of the rows in the table, and their columns), "notes",
+            "columns" (the meaning of each column), "summary" (quantiles over all rows),
+            "rows" (indices of the rows in the table, and their columns), "notes",
             "versions". NaN and infinity are None.
 
         Examples
@@ -188,7 +187,7 @@ class InfluenceReport:
         Returns
         -------
         text : str
-            Never holds NaN.
+            JSON without NaN.
 
         Examples
         --------
@@ -211,7 +210,7 @@ class InfluenceReport:
         Returns
         -------
         html : str
-            A whole document that loads nothing.
+            A complete document that loads nothing.
 
         Raises
         ------
@@ -238,12 +237,12 @@ class InfluenceReport:
         Parameters
         ----------
         path : str or path-like
-            Where to; an existing file is replaced.
+            The file to write; an existing one is replaced.
 
         Returns
         -------
         path : pathlib.Path
-            Where it is.
+            The file.
 
         Raises
         ------
@@ -279,7 +278,7 @@ class InfluenceReport:
         Returns
         -------
         path : pathlib.Path
-            Where it is; nothing deletes it.
+            The file; it is not deleted.
 
         Examples
         --------

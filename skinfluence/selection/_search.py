@@ -54,31 +54,31 @@ def _has_score(search: Any) -> bool:
 class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     """Choose hyper-parameters by leave-one-out scores that cost one fit each.
 
-    What ``RidgeCV`` does for ridge, for every supported model, and with the interface of
-    ``GridSearchCV``: each candidate is fitted once, on all rows, and scored by its
-    leave-one-out predictions, all of them together.
+    Does for every supported model what ``RidgeCV`` does for ridge, with the interface of
+    ``GridSearchCV``: each candidate is fitted once, to all rows, and scored by all of its
+    leave-one-out predictions together.
 
     Parameters
     ----------
     estimator : estimator
         Any model that ``InfluenceExplainer`` supports, or a pipeline that ends in one.
     param_grid : dict or list of dict
-        Values to try by parameter, as for ``GridSearchCV``; or with ``n_iter``
+        Values of each parameter, as for ``GridSearchCV``; or, with ``n_iter``,
         distributions to draw from, as for ``RandomizedSearchCV``.
     scoring : str, callable, list, dict or None, default=None
         One score or several, as for ``GridSearchCV``; None is the estimator's own.
     refit : bool, str or callable, default=True
-        Whether to fit the best candidate on all rows; with several scores the name of
-        the one that chooses, or a function of ``cv_results_`` that returns an index.
+        Whether to fit the best candidate to all rows; with several scores the name of the
+        one that decides, or a function of ``cv_results_`` that returns an index.
     n_iter : int or None, default=None
         Number of candidates to draw; None tries the whole grid.
     deletion : {"newton", "jackknife", "halley", "exact"}, default="newton"
         How deletions are computed, as in ``InfluenceExplainer``. "newton" is exact for
         least squares and ridge; "exact" certifies the others.
     random_state : int, RandomState instance or None, default=None
-        For drawing.
+        For drawing candidates.
     n_jobs : int or None, default=None
-        Candidates at once.
+        Number of candidates to run in parallel.
     verbose : int, default=0
         As for ``GridSearchCV``.
     error_score : "raise" or float, default=nan
@@ -87,22 +87,22 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     Attributes
     ----------
     cv_results_ : dict of ndarrays
-        As in ``GridSearchCV``, with one split: ``mean_test_score`` (by name with several
-        scores) is the leave-one-out score, ``std_test_score`` is 0.
+        As in ``GridSearchCV`` with one split: ``mean_test_score`` (with several scores,
+        ``mean_test_<name>``) is the leave-one-out score, ``std_test_score`` is 0.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows; with ``refit`` only.
+        The best candidate, fitted to all rows; only with ``refit``.
     best_params_ : dict
         Its parameters.
     best_score_ : float
         Its leave-one-out score.
     best_index_ : int
-        Its place in ``cv_results_``.
+        Its index in ``cv_results_``.
     scorer_ : callable or dict
         The scorers, for held-out rows.
     multimetric_ : bool
-        Whether there are several.
+        Whether there are several scores.
     n_splits_ : int
-        1: all rows are left out in turn, without a split.
+        1, since there are no splits.
     refit_time_ : float
         Seconds of the last fit.
     classes_ : ndarray of shape (n_classes,)
@@ -110,29 +110,29 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had string names.
+        Names of the features, if X had string names.
 
     Notes
     -----
-    Cost: one fit per candidate, ``n d**2`` for its score, and one last fit. Where the
-    model can (``warm_start``), candidates that differ in ``C`` or ``alpha`` only start
-    from the fit of the one before them, in the order of the grid; the last fit does not.
-    Candidates of ``Ridge`` and ``RidgeClassifier`` that differ in ``alpha`` only share one
-    fit and one decomposition, as in ``RidgeCV``: about three passes of ``n d**2`` for all
-    of them (the fit times of ``cv_results_`` are nothing then). A pipeline that ends in
-    one fits its transformers once.
+    Cost: one fit per candidate, ``n d**2`` for its score, and one last fit. If the model
+    has ``warm_start``, candidates that differ only in ``C`` or ``alpha`` start from the fit
+    of the previous candidate, in the order of the grid; the last fit does not. Candidates
+    of ``Ridge`` and ``RidgeClassifier`` that differ only in ``alpha`` share one
+    decomposition, as in ``RidgeCV``: about three passes of ``n d**2`` for all of them (the
+    fit times in ``cv_results_`` are then meaningless). A pipeline that ends in one of
+    these fits its transformers once.
 
-    The transformers of a pipeline are fitted on all rows for each candidate, and held
-    when a row is left out: for a scaler or a PCA of many rows that is a small
-    advantage; transformers that read y (target encoding, feature selection) would
-    leak it, so choose their parameters by ``GridSearchCV``. Class weights are held too.
+    The transformers of a pipeline are fitted to all rows for each candidate, and stay
+    fixed when a row is left out. For a scaler or a PCA of many rows this is a small bias.
+    Transformers that use y (target encoding, feature selection) would leak it, so choose
+    their parameters by ``GridSearchCV``. Class weights stay fixed too.
 
-    Scores are of all predictions together: those that are means over the rows equal the
-    mean over the folds of ``GridSearchCV(cv=LeaveOneOut())``, and R2 or AUC, which have
-    no meaning for one row, are well defined. Rows that cannot be deleted are left out of
-    the score. Sample weights weigh the scores too, as in ``RidgeCV``, unless ``scoring``
-    is a function that takes none, or metadata routing says otherwise. A row of weight 2
-    is left out as a whole.
+    A score is computed from all predictions together. Scores that are means over rows
+    equal the mean over the folds of ``GridSearchCV(cv=LeaveOneOut())``; R2 or AUC, which
+    are undefined for one row, are well defined here. Rows that cannot be deleted are left
+    out of the score. Sample weights apply to the scores too, as in ``RidgeCV``, unless
+    ``scoring`` is a function that takes none, or metadata routing says otherwise. A row of
+    weight 2 is left out as a whole.
 
     References
     ----------
@@ -198,9 +198,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         UnsupportedEstimatorError
-            If a candidate has no row in the support table.
+            If a candidate is not supported.
         InvalidParameterError
-            If the grid, the scores or another parameter cannot be used.
+            If the grid, ``scoring`` or another parameter cannot be used.
         InvalidDataError
             If X, y or the weights cannot be used.
 
@@ -381,7 +381,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         score : float
-            By the score that chose the candidate.
+            By the score that decided.
 
         Examples
         --------

@@ -59,18 +59,18 @@ def register_estimator(
     held: Callable[[Any], BaseEstimator] | None = None,
     refusal: Callable[[Any], str | None] | None = None,
 ) -> type:
-    """Support another linear model: say once which objective it minimises.
+    """Support another linear model by describing the objective that it minimises.
 
     The model has ``coef_`` and ``intercept_`` in scikit-learn's shapes, and minimises
     ``sum_i s_i loss(y_i, u_i) + 1/2 strength |w|**2 + l1 |w|_1`` of its linear outputs
-    ``u_i``, or the same with the weighted *mean* of the losses. Wherever a number is
-    asked for, a function of the fitted estimator that returns it will do.
+    ``u_i``, or the same with the weighted *mean* of the losses. Each strength may also be
+    a function of the fitted estimator that returns it.
 
     Parameters
     ----------
     estimator : type
-        The exact class; its subclasses need rows of their own. A class that has a row
-        already is given the new one.
+        The exact class; its subclasses must be registered separately. Registering a class
+        again replaces its description.
     loss : str, loss, or callable
         "squared_error" (its half), "log_loss" (two classes), "multinomial", "poisson",
         "gamma", "inverse_gaussian" (half deviances, log link), "squared_hinge"; a loss
@@ -90,15 +90,16 @@ def register_estimator(
     intercept_strength : float or callable, default=0.0
         Strength of a squared penalty on the intercepts.
     mean_form : bool, default=False
-        Whether the losses are averaged, so that strengths count per unit of weight.
+        Whether the losses are averaged, so that strengths are per unit of weight.
     weight : callable or None, default=None
-        ``(estimator, y, sample_weight)`` to the weights ``s_i`` of the rows; None leaves
-        sample weights as they are.
+        Maps ``(estimator, y, sample_weight)`` to the weights ``s_i`` of the rows; None
+        uses the sample weights.
     held : callable or None, default=None
-        Fitted estimator to an unfitted one with all chosen hyper-parameters held, which
-        ``refit_leave_one_out`` fits; None clones.
+        Maps the fitted estimator to an unfitted one with all chosen hyper-parameters
+        fixed, which ``refit_leave_one_out`` fits; None clones it.
     refusal : callable or None, default=None
-        Estimator, fitted or not, to the reason why it is not supported, or None.
+        Maps the estimator, fitted or not, to the reason why it is not supported, or to
+        None.
 
     Returns
     -------
@@ -108,17 +109,17 @@ def register_estimator(
     Raises
     ------
     InvalidParameterError
-        If ``estimator`` is not a class, or a name is not known.
+        If ``estimator`` is not a class, or a name is unknown.
 
     See Also
     --------
-    refit_leave_one_out : Refits of the estimator itself, to prove the row.
+    check_leave_one_out : Compares with refits of the estimator itself.
 
     Notes
     -----
-    Prove the row: at a tightly converged fit, ``InfluenceExplainer`` finds
-    ``stationarity_`` near zero, and ``check_leave_one_out`` no error. For another
-    objective than the estimator's, ``fit`` warns with ``NotStationaryWarning``.
+    Check the description: at a tightly converged fit, ``InfluenceExplainer`` has
+    ``stationarity_`` near zero, and ``check_leave_one_out`` finds no error. If the
+    objective is not the estimator's, ``fit`` gives a ``NotStationaryWarning``.
 
     Examples
     --------
