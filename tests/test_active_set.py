@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deletions import check_groups_of_one, every_method
 from reference import relative_error
 from scipy import sparse
 from scipy.optimize import nnls
@@ -302,6 +303,15 @@ def test_exact_asked_for_after_fit_flags_what_it_cannot_follow():
     with pytest.warns(ActiveSetWarning, match="Fit with deletion='exact'"):
         flags = late.loo_params().active_set_changes
     assert np.array_equal(flags, refits("lasso")[1])
+
+
+@every_method
+@every_case
+def test_a_group_of_one_is_a_row(name, method):
+    changed = np.flatnonzero(refits(name)[1])
+    kept = np.flatnonzero(~refits(name)[1])
+    rows = np.r_[changed[:2], kept[:2]]
+    check_groups_of_one(explainer(name, method), rows, tol=1e-6)
 
 
 # --- what is asked of the deltas ---

@@ -1,9 +1,12 @@
 """Groups of rows: their influence, their deletion, and folds without refits."""
 
+import warnings
+
 import cases
 import numpy as np
 import pytest
 from cases import load
+from deletions import check_groups_of_one, every_method
 from reference import curvature, gradient, influence, relative_error, solve
 from reference import minimise as minimum
 from sklearn.base import clone
@@ -23,6 +26,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skinfluence import InfluenceExplainer
 from skinfluence.exceptions import (
@@ -155,6 +159,86 @@ def test_groups_of_one_row_are_rows(explain):
             *asked
         )
         assert np.abs(error).max() < 1e-8
+
+
+@every_method
+@pytest.mark.parametrize("case", cases.CASES, ids=str)
+def test_a_group_of_one_is_a_row(explain, case, method):
+    n = len(load(case.data).y)
+    rows = np.random.default_rng(5).permutation(n)[:4]
+    if case.weighted:
+        rows[0] = 4  # weighs nothing
+    # The gauge of a softmax without penalty costs digits.
+    check_groups_of_one(explain(case, deletion=method), rows, tol=1e-6)
+
+
+@every_method
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_order_and_repetition_of_groups_and_rows_change_nothing(explain, case, method):
+    data, explainer = load(case.data), explain(case, deletion=method)
+    rng, groups = np.random.default_rng(3), groups_of(case)[:3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of groups that are too large for the model
+        truth = explainer.group_delta(data.X_test, groups=groups)
+        shuffled = [rng.permutation(rows) for rows in groups]
+        asked = [shuffled[2], shuffled[0], shuffled[1], shuffled[0], shuffled[2]]
+        found = explainer.group_delta(data.X_test, groups=asked)
+    parts = np.split(truth, truth.shape[1] // 3, axis=1)
+    truth = np.hstack([part[:, [2, 0, 1, 0, 2]] for part in parts])
+    np.testing.assert_allclose(found, truth, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 5, 20])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_halley_is_far_closer_than_newton_for_groups_too(n_classes, size):
+    """The corrected error is of the next order in the effect of the group."""
+    rng = np.random.default_rng(n_classes)
+    X = rng.normal(size=(800, 5))
+    y = np.argmax(X[:, :n_classes] + rng.gumbel(size=(800, n_classes)), axis=1)
+    model = LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(X, y)
+    groups = [rng.choice(800, size, replace=False) for _ in range(10)]
+    found = {}
+    for name in ("newton", "halley", "exact"):
+        explainer = InfluenceExplainer(model, deletion=name, tol=1e-11).fit(X, y)
+        found[name] = explainer.group_delta(X[:20], groups=groups)
+    newton, halley = (
+        np.abs(found[name] - found["exact"]).max(axis=0)
+        for name in ("newton", "halley")
+    )
+    assert np.median(halley) < {1: 5e-3, 5: 1e-2, 20: 3e-2}[size] * np.median(newton)
+    assert np.all(halley < newton)
+
+
+def test_halley_is_refused_for_groups_in_words_where_it_is_for_rows():
+    X, y = cases.training_rows("two classes")
+    explainer = InfluenceExplainer(LinearSVC(), deletion="halley").fit(X, y)
+    with pytest.raises(InvalidParameterError, match="needs third derivatives"):
+        explainer.group_delta(X, groups=[[0, 1]])
+
+
+@pytest.mark.filterwarnings("ignore:.* did not converge")  # halley, another row
+@pytest.mark.parametrize("method", ["newton", "halley", "exact"])
+@pytest.mark.parametrize("labels", ["two classes", "three classes"])
+def test_the_only_row_of_a_class_is_missed_like_a_group_that_is_one(labels, method):
+    data = load(labels)
+    rare = max(data.y)
+    keep = (data.y != rare) | (np.arange(len(data.y)) == np.argmax(data.y == rare))
+    X, y = data.X[keep], data.y[keep]
+    row = np.flatnonzero(y == rare).item()
+    explainer = InfluenceExplainer(LogisticRegression(), deletion=method).fit(X, y)
+    groups = [[row], [row, 0], [1, 2]]
+    asked = (
+        lambda: explainer.loo_delta(X[:3], y[:3]).T,
+        lambda: explainer.group_delta(X[:3], y[:3], groups=groups).T,
+        lambda: explainer.loo_predict(method="decision_function"),
+    )
+    for ask, lost in zip(asked, ([row], [0, 1], [row]), strict=True):
+        with pytest.warns(SeparableDeletionWarning) as spoken:
+            found = ask()
+        assert sum(w.category is SeparableDeletionWarning for w in spoken) == 1
+        missing = np.isnan(found).reshape(len(found), -1).all(axis=1)
+        assert np.flatnonzero(missing).tolist() == lost
+        assert np.isfinite(found[~missing]).all()
 
 
 MEAN_FORM = {

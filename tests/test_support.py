@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deletions import check_groups_of_one, every_method
 from reference import relative_error
 from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, RegressorMixin, clone, is_classifier
@@ -418,6 +419,12 @@ def test_newton_is_one_newton_step_without_the_row(entry):
     )
     truth = point.objective.layout.unpack(np.array(steps))
     assert relative_error(found, truth) < 1e-5  # of the differences
+
+
+@every_method
+@every_entry
+def test_a_group_of_one_is_a_row(entry, method):
+    check_groups_of_one(explained(entry, method), ROWS[:3], tol=1e-6)
 
 
 @every_entry

@@ -12,8 +12,8 @@ from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_CONTRACTION, MOST_CONDITION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._halley import Halley
-from skinfluence.deletion._leaving import AbstractLeaving, AbstractRest, OneByOne
-from skinfluence.deletion._one_step import Newton, missing
+from skinfluence.deletion._leaving import AbstractLeaving, OneByOne
+from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import in_runs, summed_over_rows
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import AbstractSolver, Point, expand_for_steps, polish
@@ -74,7 +74,7 @@ class Exact(AbstractDeletion):
             deltas = []
             for part in parts:
                 leaving = OneByOne.of(self.point, indices[part])
-                deltas.append(self._minima(leaving, leaving.downdated(), aided=True))
+                deltas.append(self._minima(leaving, aided=True))
                 self.progress(part.stop - part.start)
             return Deltas.joined(deltas)
 
@@ -89,9 +89,11 @@ class Exact(AbstractDeletion):
     def _group_delta(self, rows: Array) -> Deltas:
         if self.point.objective.loss.quadratic:
             return self.newton.group_delta(rows)
-        leaving, rest = self.newton.rests.of(rows)
+        group = self.newton.group(rows)
+        if group.unbounded:
+            return Deltas.missing(self.point.theta, unbounded=True)
         # What aids many rows at once costs more than the passes of one group.
-        return missing(leaving, rest) or self._minima(leaving, rest, aided=False)
+        return self._minima(group, aided=False)
 
     def _prepare(self) -> None:
         """Make once what all threads read."""
@@ -131,13 +133,11 @@ class Exact(AbstractDeletion):
         eye = xp.eye(H.shape[-1], dtype=H.dtype, device=device_of(H))
         return H - curvature.diagonal_part[..., None] * eye
 
-    def _minima(
-        self, leaving: AbstractLeaving, rest: AbstractRest, *, aided: bool
-    ) -> Deltas:
+    def _minima(self, leaving: AbstractLeaving, *, aided: bool) -> Deltas:
         """Steps until all groups are certified; ``aided``: by all that saves passes."""
         halley = self._halley if aided else None
         may_be_single = aided and self._may_be_single
-        active, finished = self._started(leaving, rest, halley)
+        active, finished = self._started(leaving, halley)
         xp = array_namespace(active.theta)
         for n_steps in range(1, self.max_iter + 1):
             if active.theta.shape[0] == 0:
@@ -161,20 +161,21 @@ class Exact(AbstractDeletion):
         return Deltas.joined([deltas for _, deltas in finished]).at(order)
 
     def _started(
-        self, leaving: AbstractLeaving, rest: AbstractRest, halley: Halley | None
+        self, leaving: AbstractLeaving, halley: Halley | None
     ) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
         """Candidates after one Newton step, and those that have no delta."""
-        newton, xp = rest.solve(leaving.gradient), array_namespace(self.point.theta)
+        newton, xp = leaving.solve(leaving.gradient), array_namespace(self.point.theta)
         theta, size = newton.value, newton.length
         enough = self.tol * xp.where(size > self.typical, size, self.typical)
         if halley is not None:
-            better, trusted = halley.corrected(leaving, rest, newton)
+            better, trusted = halley.corrected(leaving, newton)
             theta = xp.where(trusted[:, None, None], better, theta)
         places = xp.arange(theta.shape[0], device=device_of(theta))
-        start = _Candidates(places, theta, size, enough, leaving, rest)
-        lost = _selected(start, rest.unidentified)
-        ended = Deltas.of(lost.theta, lost.theta, 1, unidentified=True)
-        return _selected(start, ~rest.unidentified), [(lost.places, ended)]
+        start = _Candidates(places, theta, size, enough, leaving)
+        lost = _selected(start, leaving.unidentified)
+        nothing = xp.nan * lost.theta
+        ended = Deltas.of(nothing, nothing, 1, unidentified=True)
+        return _selected(start, ~leaving.unidentified), [(lost.places, ended)]
 
     def _next_step(
         self, at: "_Candidates", halley: Halley | None, *, single: bool
@@ -182,13 +183,13 @@ class Exact(AbstractDeletion):
         """``inv(H_-G) r`` and its length, for each candidate."""
         xp = array_namespace(at.theta)
         r = self._gradients(at.leaving, at.theta, single=single)
-        step = at.rest.solve(r)
+        step = at.leaving.solve(r)
         is_last = not single and bool(xp.all(step.length <= at.enough))
         if halley is None or is_last:
             return step.value, step.length
         # The curvature has moved by T[theta]: one term of its inverse's series.
         bent = halley.third.product(at.leaving, at.theta, step.value)
-        return at.rest.solve(r - bent).value, step.length
+        return at.leaving.solve(r - bent).value, step.length
 
     def gradients(self, rows: Rows, theta: Array) -> Any:
         """Of the objective without each row, at its delta theta (b, G, D)."""
@@ -254,7 +255,8 @@ class Exact(AbstractDeletion):
         theta = (end.point.theta - self.point.theta)[None, ...]
         theta = array_namespace(theta).nan * theta if end.unbounded else theta
         last = -end.point.newton_step[None, ...]
-        flags = {"converged": end.converged, "unbounded": end.unbounded}
+        converged = end.converged or end.unbounded
+        flags = {"converged": converged, "unbounded": end.unbounded}
         return Deltas.of(theta, last, n_steps, **flags)
 
     def _better_start(self, objective: Objective, near: Array) -> Point:
@@ -275,7 +277,6 @@ class _Candidates(NamedTuple):
     length: Any  # (b,) of the last step
     enough: Any  # (b,) length at which a group is done
     leaving: AbstractLeaving
-    rest: AbstractRest
 
 
 def _most_exceed(candidates: _Candidates, times: float) -> bool:
@@ -292,5 +293,4 @@ def _selected(candidates: _Candidates, mask: Array) -> _Candidates:
         masked(candidates.length, mask),
         masked(candidates.enough, mask),
         candidates.leaving.at(mask),
-        candidates.rest.at(mask),
     )

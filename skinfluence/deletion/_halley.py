@@ -8,14 +8,8 @@ from skinfluence import _threads
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
-from skinfluence.deletion._leaving import (
-    AbstractLeaving,
-    AbstractRest,
-    OneByOne,
-    Step,
-    length,
-)
-from skinfluence.deletion._one_step import Newton, missing
+from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
+from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import summed_over_rows
 from skinfluence.solvers import AbstractSolver, Point
 
@@ -62,55 +56,49 @@ class Halley(AbstractDeletion):
     def deltas(self, rows: Rows) -> Deltas:
         if self.point.objective.loss.quadratic:
             return self.newton.deltas(rows)
-        leaving = OneByOne.of(self.point, rows)
-        return self._deltas(leaving, leaving.downdated())
+        unbounded = self.newton.unbounded(rows)
+        return self._deltas(OneByOne.of(self.point, rows), unbounded)
 
     def group_delta(self, rows: Array) -> Deltas:
         if self.point.objective.loss.quadratic:
             return self.newton.group_delta(rows)
-        leaving, rest = self.newton.rests.of(rows)
-        return missing(leaving, rest) or self._deltas(leaving, rest)
+        group = self.newton.group(rows)
+        return self._deltas(group, group.unbounded)
 
-    def _deltas(self, leaving: AbstractLeaving, rest: AbstractRest) -> Deltas:
+    def _deltas(self, leaving: AbstractLeaving, unbounded: Array | bool) -> Deltas:
         """Newton's deltas, corrected where the correction can be trusted."""
 
         def corrected(newton: Step) -> tuple[Any, Any]:
-            return self.corrected(leaving, rest, newton)
+            return self.corrected(leaving, newton)
 
-        newton = rest.solve(leaving.gradient)
+        newton = leaving.solve(leaving.gradient)
         # The products are too small for threads inside BLAS.
         [(theta, trusted)] = _threads.each(corrected, [newton])
         xp = array_namespace(theta)
         theta = xp.where(trusted[:, None, None], theta, newton.value)
-        deltas = self.newton.certified(theta, rest.unidentified)
+        deltas = self.newton.certified(theta, leaving.unidentified, unbounded)
         return deltas._replace(
             n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
-            converged=trusted | rest.unidentified,
+            converged=trusted | deltas.is_missing,
         )
 
-    def corrected(
-        self, leaving: AbstractLeaving, rest: AbstractRest, newton: Step
-    ) -> tuple[Any, Any]:
+    def corrected(self, leaving: AbstractLeaving, newton: Step) -> tuple[Any, Any]:
         """Deltas after the fixed-point steps, and where they can be trusted, (b,)."""
         gradient, at = leaving.gradient, newton
         changes = []
         for _ in range(_FIXED_POINT_STEPS):
             bent = 0.5 * self.third.product(leaving, at.value, at.value)
-            before, at = at, rest.solve(gradient - bent)
-            changes.append(_distance(at, before))
+            before, at = at, leaving.solve(gradient - bent)
+            changes.append(at.less(before).length)
         settles = changes[-1] <= _LEAST_CONTRACTION * changes[-2]
         rounding = changes[-1] <= _ROUNDING * newton.length
-        small = _distance(at, newton) <= _MOST_CORRECTION * newton.length
+        small = at.less(newton).length <= _MOST_CORRECTION * newton.length
         return at.value, (settles & small) | rounding
 
     @cached_property
     def third(self) -> "ThirdDerivative":
         """Third derivative of the objective at the point."""
         return ThirdDerivative.of(self.point)
-
-
-def _distance(step: Step, other: Step) -> Any:
-    return length(step.pushed - other.pushed, step.value - other.value)
 
 
 @final

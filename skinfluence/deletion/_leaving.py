@@ -1,6 +1,7 @@
 """Rows that leave the objective, one at a time or together, and what is left of it."""
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
@@ -25,9 +26,14 @@ from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
     Point,
+    RowTerms,
     has_no_minimum,
     own_outputs,
+    row_terms,
 )
+
+# Slopes of a fit that is not quite at its minimum do not add up to zero to all digits.
+_NEARLY_HALF = 0.49
 
 
 def without_rows(objective: Objective, rows: Array) -> Objective:
@@ -44,19 +50,20 @@ def without_rows(objective: Objective, rows: Array) -> Objective:
     )
 
 
-def _only_rows(objective: Objective, rows: Array) -> Objective:
+def only_rows(objective: Objective, rows: Array) -> Objective:
     """What leaves with rows: the sum of their losses, and their share of the penalty."""
-    design, penalty = objective.design, objective.penalty
-    share = penalty.share * _counted(objective, rows)
+    penalty, share = objective.penalty, objective.penalty.share
+    share *= _counted(objective, rows)
+    offset = objective.offset
     return replace(
         objective,
-        design=design.take(rows),
+        design=objective.design.take(rows),
         targets=take_rows(objective.targets, rows),
-        offset=None if objective.offset is None else take_rows(objective.offset, rows),
         weight=take_rows(objective.weight, rows),
         penalty=Penalty(share * penalty.strength, share * penalty.slope),
         wider=None,
         counts=None,
+        offset=None if offset is None else take_rows(offset, rows),
     )
 
 
@@ -65,37 +72,44 @@ def _counted(objective: Objective, rows: Array) -> float:
     return float(xp.sum(take_rows(objective.counted, rows)))
 
 
-# --- what leaves ----------------------------------------------------------------------
+class Step(NamedTuple):
+    """``inv(H_-G) v`` of b groups, ``inv(B)`` of something for some curvature B."""
+
+    value: Any  # (b, G, D)
+    pushed: Any  # (b, G, D), of which ``value`` is inv(B)
+
+    @property
+    def length(self) -> Any:
+        """Length as B measures it, (b,)."""
+        xp = array_namespace(self.value)
+        squared = xp.sum(self.pushed * self.value, axis=(1, 2))
+        return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
+
+    def less(self, other: "Step") -> "Step":
+        """The difference of two steps of the same groups."""
+        return Step(self.value - other.value, self.pushed - other.pushed)
 
 
 @dataclass(frozen=True, eq=False)
 class AbstractLeaving(abc.ABC):
-    """Rows that leave in b groups, and the vectors (b, G, D) of these groups."""
+    """Rows that leave in b groups, and the inverse curvature without each group."""
 
     point: Point  # the minimum of all rows
-    rows: Any  # m of them, a slice or indices
-    block: Any  # (m, q) working rows
+    rows: Any  # m of them, indices or a slice
+    share: Any  # (b,) what leaves of the penalty with each group; None in sum form
+    unidentified: Any  # (b,) bool: the rows left do not determine the model
 
     @abc.abstractmethod
     def moves(self, vectors: Array) -> Any:
-        """Outputs of the rows by the vector of their group, (m, G, Kb)."""
+        """Outputs of the rows by a vector (b, G, D) of their group, (m, G, Kb)."""
 
     @abc.abstractmethod
     def lifted(self, slopes: Array) -> Any:
         """``sum X~_i' slope_i`` over the rows of each group, (m, G, Kb) to (b, G, D)."""
 
     @abc.abstractmethod
-    def downdated(self) -> "Downdated":
-        """The curvature without each group, by a system of its rows times outputs."""
-
-    @abc.abstractmethod
-    def within(self, inverse: Array, vectors: Array) -> Any:
-        """The inverse of that system times (m, G, Kb)."""
-
-    @property
-    @abc.abstractmethod
-    def share(self) -> Any:
-        """What leaves of the penalty with each group, (b,); None in sum form."""
+    def pushed(self, vectors: Array) -> Any:
+        """What ``inv(B)`` has to be applied to for ``inv(H_-G) v``, (b, G, D)."""
 
     @abc.abstractmethod
     def objective_without(self, i: int) -> Objective:
@@ -104,6 +118,15 @@ class AbstractLeaving(abc.ABC):
     @abc.abstractmethod
     def at(self, mask: Array) -> "AbstractLeaving":
         """Those of the groups where the mask (b,) holds."""
+
+    def steps(self, pushed: Array) -> Any:
+        """``inv(B)`` applied to vectors (b, G, D); here B is of all rows."""
+        return self.point.factor.steps(pushed, self.share)
+
+    def solve(self, vectors: Array) -> Step:
+        """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
+        pushed = self.pushed(vectors)
+        return Step(self.steps(pushed), pushed)
 
     @cached_property
     def weight(self) -> Any:
@@ -148,14 +171,24 @@ class AbstractLeaving(abc.ABC):
         objective = self.point.objective
         layout = objective.layout
         moves = (layout.ungrouped(self.moves(v))[..., None] for v in (left, right))
-        bent = objective.loss.third_product(self.targets, self.outputs, *moves)
-        return self.lifted(layout.grouped(self.weight[:, None] * bent[..., 0]))
+        slopes = objective.loss.third_product(self.targets, self.outputs, *moves)
+        return self.lifted(layout.grouped(self.weight[:, None] * slopes[..., 0]))
 
-    def _shares(self) -> Any:
-        """What leaves of the penalty with each row, (m,); None in sum form."""
-        objective = self.point.objective
-        share = objective.penalty.share
-        return share * take_rows(objective.counted, self.rows) if share else None
+    def _downdated(self, vectors: Array, within: Callable[[Any], Any]) -> Any:
+        """Woodbury's identity in the groups' rows, in its push-through form.
+
+        ``inv(H - X'MX) = inv(H) (I + X' inv(I - M A) M X inv(H))``, ``A = X inv(H) X'``
+        over all pairs of a group's rows: no inverse of M, which softmax does not have.
+        In mean form H is that of all rows less the group's share of the penalty.
+        ``within`` applies ``inv(I - M A)``.
+
+        References
+        ----------
+        .. [1] Koh, Ang, Teo & Liang (2019). On the accuracy of influence functions for
+           measuring group effects. NeurIPS. Section 2, one-step Newton approximation.
+        """
+        moves = self.moves(self.steps(vectors))
+        return vectors + self.lifted(within(product(self.bend, moves)))
 
 
 @final
@@ -163,10 +196,16 @@ class AbstractLeaving(abc.ABC):
 class OneByOne(AbstractLeaving):
     """Rows that are groups of one each, b = m."""
 
+    block: Any  # (b, q) working rows
+    inverse: Any  # (b, G, Kb, Kb) of I - M A
+
     @classmethod
     def of(cls, point: Point, rows: Rows) -> "OneByOne":
         """These rows (a slice or indices) at a point."""
-        return cls(point, rows, densified(point.objective.design.block(rows)))
+        terms = row_terms(point, rows)
+        block = densified(terms.block)
+        inverse, unidentified = downdated_inverse(point, terms._replace(block=block))
+        return cls(point, rows, terms.share, unidentified, block, inverse)
 
     def moves(self, vectors: Array) -> Any:
         return own_outputs(self.block, vectors, self.point.objective.layout)
@@ -174,167 +213,103 @@ class OneByOne(AbstractLeaving):
     def lifted(self, slopes: Array) -> Any:
         return self.point.objective.layout.lifted(self.block, slopes)
 
-    def downdated(self) -> "Downdated":
-        A = self.point.factor.row_blocks_of_inverse(self.block, self.share, self.rows)
-        return Downdated(self, *downdated_inverse(self.bend, A))
-
-    def within(self, inverse: Array, vectors: Array) -> Any:
-        return product(inverse, vectors)
-
-    @cached_property
-    def share(self) -> Any:
-        return self._shares()
+    def pushed(self, vectors: Array) -> Any:
+        return self._downdated(vectors, lambda inner: product(self.inverse, inner))
 
     def objective_without(self, i: int) -> Objective:
         return without_rows(self.point.objective, self.rows[i : i + 1])
 
     def at(self, mask: Array) -> "OneByOne":
-        return OneByOne(self.point, masked(self.rows, mask), masked(self.block, mask))
+        columns = self.rows, self.share, self.unidentified, self.block, self.inverse
+        kept = (None if column is None else masked(column, mask) for column in columns)
+        return OneByOne(self.point, *kept)
 
 
-@final
 @dataclass(frozen=True, eq=False)
-class Together(AbstractLeaving):
-    """Rows that are one group, b = 1."""
+class AbstractGroup(AbstractLeaving):
+    """Rows (indices) that are one group, b = 1."""
 
-    @classmethod
-    def of(cls, point: Point, rows: Array) -> "Together":
-        """These rows (indices) at a point."""
-        return cls(point, rows, point.objective.design.block(rows))
+    gone: Objective  # of these rows alone
 
     def moves(self, vectors: Array) -> Any:
-        layout = self.point.objective.layout
-        return layout.grouped(self.block @ layout.unpack(vectors[0, ...]).T)
+        xp = array_namespace(vectors)
+        moves = self.gone.moves(xp.permute_dims(vectors, (1, 2, 0)))  # (m, K, 1)
+        return self.gone.layout.grouped(moves[..., 0])
 
     def lifted(self, slopes: Array) -> Any:
-        layout = self.point.objective.layout
-        return layout.pack((layout.ungrouped(slopes).T @ self.block).T)[None, ...]
-
-    def downdated(self) -> "Downdated":
-        A = pair_blocks(self.point, densified(self.block), self.share)
-        xp, (G, m, Kb) = array_namespace(A), A.shape[:3]
-        bend = xp.permute_dims(self.bend, (1, 0, 2, 3))
-        MA = xp.matmul(bend, xp.reshape(A, (G, m, Kb, m * Kb)))
-        eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
-        remainder = eye - xp.reshape(MA, (G, m * Kb, m * Kb))
-        inverse, lost = inverse_of(remainder)
-        return Downdated(self, inverse, xp.any(lost, axis=0, keepdims=True))
-
-    def within(self, inverse: Array, vectors: Array) -> Any:
-        xp, (m, G, Kb) = array_namespace(vectors), vectors.shape
-        flat = xp.reshape(xp.permute_dims(vectors, (1, 0, 2)), (G, m * Kb, 1))
-        flat = xp.matmul(inverse, flat)
-        return xp.permute_dims(xp.reshape(flat, (G, m, Kb)), (1, 0, 2))
-
-    @cached_property
-    def share(self) -> Any:
-        shares = self._shares()
-        if shares is None:
-            return None
-        return array_namespace(shares).sum(shares, axis=0, keepdims=True)
+        xp = array_namespace(slopes)
+        lifted = self.gone.lifted_sum(self.gone.layout.ungrouped(slopes)[..., None])
+        return xp.permute_dims(lifted, (2, 0, 1))
 
     def objective_without(self, i: int) -> Objective:
         return without_rows(self.point.objective, self.rows)
 
-    def at(self, mask: Array) -> "Together":
+    def at(self, mask: Array) -> "AbstractGroup":
         return self
 
     @property
     def unbounded(self) -> bool:
         """Whether the rows left are known to have no finite optimum."""
-        if self.point.objective.loss.quadratic:
-            return False
-        return has_no_minimum(self.objective_without(0), self.point.outputs)
-
-
-# --- the curvature that is left -------------------------------------------------------
-
-
-class Step(NamedTuple):
-    """``inv(H_-G) v`` of b groups."""
-
-    value: Any  # (b, G, D)
-    pushed: Any  # (b, G, D), and ``value = inv(B) pushed``
-
-    @property
-    def length(self) -> Any:
-        """Length as B measures it, (b,)."""
-        return length(self.pushed, self.value)
-
-
-class AbstractRest(abc.ABC):
-    """``inv(H_-G)`` at the minimum of all rows for b groups, by a factor of some ``B``."""
-
-    unidentified: Any  # (b,) bool: the rows left do not determine the model
-
-    @abc.abstractmethod
-    def pushed(self, vectors: Array) -> Any:
-        """What ``inv(B)`` has to be applied to for ``inv(H_-G) v``, (b, G, D)."""
-
-    @abc.abstractmethod
-    def steps(self, pushed: Array) -> Any:
-        """``inv(B)`` applied to it, (b, G, D)."""
-
-    @abc.abstractmethod
-    def at(self, mask: Array) -> "AbstractRest":
-        """Those of the groups where the mask (b,) holds."""
-
-    def solve(self, vectors: Array) -> Step:
-        """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
-        pushed = self.pushed(vectors)
-        return Step(self.steps(pushed), pushed)
-
-
-def length(pushed: Array, steps: Array) -> Any:
-    """Length of steps ``inv(B) pushed`` as B measures it, (b,)."""
-    xp = array_namespace(steps)
-    squared = xp.sum(pushed * steps, axis=(1, 2))
-    return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
+        rest, quadratic = self.objective_without(0), self.gone.loss.quadratic
+        return not quadratic and has_no_minimum(rest, self.point.outputs)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Downdated(AbstractRest):
-    """Woodbury's identity in the groups' rows, in its push-through form.
+class SmallGroup(AbstractGroup):
+    """A group whose rows times outputs are fewer than the entries of the curvature."""
 
-    ``inv(H - X'MX) = inv(H) (I + X' inv(I - M A) M X inv(H))`` with ``A = X inv(H) X'``
-    over all pairs of a group's rows: no inverse of M, which softmax does not have. In
-    mean form H is that of all rows less the group's share of the penalty.
+    inverse: Any  # (G, m Kb, m Kb) of I - M A
 
-    References
-    ----------
-    .. [1] Koh, Ang, Teo & Liang (2019). On the accuracy of influence functions for
-       measuring group effects. NeurIPS. Section 2, the one-step Newton approximation.
-    """
-
-    leaving: AbstractLeaving
-    inverse: Any  # of I - M A: (b, G, Kb, Kb), or (G, m Kb, m Kb) of one group
-    unidentified: Any
+    @classmethod
+    def of(cls, point: Point, rows: Array) -> "SmallGroup":
+        """By a system of the group's rows times outputs. Cost: ``m**2 d + m**3``."""
+        terms, share = row_terms(point, rows), _share(point.objective, rows)
+        A = pair_blocks(point, densified(terms.block), share)
+        xp, (G, m, Kb) = array_namespace(A), A.shape[:3]
+        bend = xp.permute_dims(terms.bend, (1, 0, 2, 3))
+        MA = xp.matmul(bend, xp.reshape(A, (G, m, Kb, m * Kb)))
+        eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
+        inverse, lost = inverse_of(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
+        lost = xp.any(lost, axis=0, keepdims=True)
+        return cls(point, rows, share, lost, only_rows(point.objective, rows), inverse)
 
     def pushed(self, vectors: Array) -> Any:
-        leaving = self.leaving
-        moves = leaving.moves(self.steps(vectors))
-        inner = leaving.within(self.inverse, product(leaving.bend, moves))
-        return vectors + leaving.lifted(inner)
+        return self._downdated(vectors, self._within)
 
-    def steps(self, pushed: Array) -> Any:
-        return self.leaving.point.factor.steps(pushed, self.leaving.share)
-
-    def at(self, mask: Array) -> "Downdated":
-        leaving = self.leaving.at(mask)
-        if leaving is self.leaving:
-            return self
-        inverse, unidentified = self.inverse, self.unidentified
-        return Downdated(leaving, masked(inverse, mask), masked(unidentified, mask))
+    def _within(self, inner: Array) -> Any:
+        xp, (m, G, Kb) = array_namespace(inner), inner.shape
+        flat = xp.reshape(xp.permute_dims(inner, (1, 0, 2)), (G, m * Kb, 1))
+        flat = xp.reshape(xp.matmul(self.inverse, flat), (G, m, Kb))
+        return xp.permute_dims(flat, (1, 0, 2))
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Factored(AbstractRest):
-    """A factor of its own for one group."""
+class LargeGroup(AbstractGroup):
+    """A group whose curvature without it has a factor of its own."""
 
     factor: AbstractFactor
-    unidentified: Any
+
+    @classmethod
+    def of(
+        cls, point: Point, rows: Array, solver: AbstractSolver, matrix: Any
+    ) -> "LargeGroup":
+        """By ``H - H_G``, of which H is known. Cost: ``m d**2 + d**3``."""
+        objective, damping = point.objective, point.curvature.damping
+        rest, gone = without_rows(objective, rows), only_rows(objective, rows)
+        curvature = RowwiseCurvature(rest, point.theta, damping)
+        if solver.reads_matrix:  # all folds together read the rows once
+            own = RowwiseCurvature(gone, point.theta, damping)
+            curvature = curvature.with_matrix(matrix() - own.as_matrix())
+        factor = solver.prepare(curvature)
+        # A model that was undetermined before may lose further directions.
+        deficient = factor.rank_deficient
+        if deficient and point.factor.rank_deficient:
+            deficient = factor.effective_dof < point.factor.effective_dof - 0.5
+        xp, device = array_namespace(point.theta), device_of(point.theta)
+        lost = xp.full(1, deficient, dtype=xp.bool, device=device)
+        return cls(point, rows, _share(objective, rows), lost, gone, factor)
 
     def pushed(self, vectors: Array) -> Any:
         return vectors
@@ -342,59 +317,52 @@ class Factored(AbstractRest):
     def steps(self, pushed: Array) -> Any:
         return self.factor.steps(pushed)
 
-    def at(self, mask: Array) -> "Factored":
-        return self
+
+def _share(objective: Objective, rows: Array) -> Any:
+    """What leaves of the penalty with a group, (1,); None in sum form."""
+    if not objective.penalty.share:
+        return None
+    xp = array_namespace(objective.weight)
+    counted = xp.sum(take_rows(objective.counted, rows), axis=0, keepdims=True)
+    return objective.penalty.share * counted
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Rests:
-    """Makes the curvature without any group, by whichever way costs less.
+def needed_rows(point: Point) -> Any:
+    """Indices of the rows without which the others are known to have no finite optimum.
 
-    A small group downdates the factor of all rows: a system of its rows times outputs.
-    One with more of these than the curvature has entries gets a factor of its own. A
-    solver that reads H as a matrix gets ``H - H_G``, so that all folds together read the
-    rows once.
+    Without such a row all slopes of an output, or ``slope u``, have one sign. With it
+    they add up to zero at the minimum, so its own is half of the sum of their sizes: few
+    rows have to be tried.
     """
-
-    point: Point
-    solver: AbstractSolver
-
-    def of(self, rows: Array) -> tuple[Together, AbstractRest]:
-        """The group of these rows (indices), and the curvature without it."""
-        leaving, layout = Together.of(self.point, rows), self.point.objective.layout
-        if rows.shape[0] * layout.group_size <= layout.size:
-            return leaving, leaving.downdated()
-        return leaving, self._factored(rows)
-
-    @cached_property
-    def _matrix(self) -> Any:
-        return self.point.curvature.as_matrix()
-
-    def _factored(self, rows: Array) -> Factored:
-        point = self.point
-        rest = without_rows(point.objective, rows)
-        damping = point.curvature.damping
-        curvature = RowwiseCurvature(rest, point.theta, damping)
-        if self.solver.reads_matrix:
-            own = _only_rows(point.objective, rows)
-            gone = RowwiseCurvature(own, point.theta, damping)
-            curvature = curvature.with_matrix(self._matrix - gone.as_matrix())
-        factor = self.solver.prepare(curvature)
-        # A model that was undetermined before may lose further directions.
-        deficient = factor.rank_deficient
-        if deficient and point.factor.rank_deficient:
-            deficient = factor.effective_dof < point.factor.effective_dof - 0.5
-        xp, device = array_namespace(point.theta), device_of(point.theta)
-        return Factored(factor, xp.full(1, deficient, dtype=xp.bool, device=device))
+    objective, u = point.objective, point.outputs
+    xp, device = array_namespace(u), device_of(u)
+    none = xp.zeros((0,), dtype=xp.int64, device=device)
+    if objective.loss.quadratic or bool(xp.all(objective.penalty.strength > 0)):
+        return none
+    slopes = objective.weight[:, None] * objective.loss.gradient(objective.targets, u)
+    tilts = xp.sum(slopes * u, axis=1, keepdims=True)
+    sizes = xp.abs(xp.concat([slopes, tilts], axis=1))
+    total = xp.sum(sizes, axis=0)
+    half = (sizes > _NEARLY_HALF * total) & (total > 0)
+    tried = xp.nonzero(xp.any(half, axis=1))[0]
+    needed = [
+        tried[i : i + 1]
+        for i in range(tried.shape[0])
+        if has_no_minimum(without_rows(objective, tried[i : i + 1]), u)
+    ]
+    return xp.concat([none, *needed])
 
 
 # --- small systems --------------------------------------------------------------------
 
 
-def downdated_inverse(bend: Array, A: Array) -> tuple[Any, Any]:
+def downdated_inverse(
+    point: Point, terms: RowTerms, A: Array | None = None
+) -> tuple[Any, Any]:
     """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
-    xp = array_namespace(A)
+    if A is None:
+        A = point.factor.row_blocks_of_inverse(terms.block, terms.share, terms.rows)
+    xp, bend = array_namespace(A), terms.bend
     if A.shape[-1] == 1:  # plain division then, many times faster
         remainder = 1 - bend * A
         lost = xp.abs(remainder) < LEAST_REMAINDER

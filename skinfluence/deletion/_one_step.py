@@ -8,15 +8,18 @@ vector of length D.
 import abc
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, ClassVar, final
 
 from skinfluence._array import Array, Rows, array_namespace
-from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._leaving import (
-    AbstractRest,
-    Rests,
-    Together,
+    AbstractGroup,
+    LargeGroup,
+    SmallGroup,
     downdated_inverse,
+    needed_rows,
+    only_rows,
     product,
 )
 from skinfluence.solvers import (
@@ -37,25 +40,44 @@ class AbstractOneStep(AbstractDeletion):
         """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
 
     @abc.abstractmethod
-    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
+    def certified(
+        self,
+        theta: Array,
+        unidentified: Array | bool = False,
+        unbounded: Array | bool = False,
+    ) -> Deltas:
         """Deltas with what is known of their error."""
 
-    def deltas(self, rows: Rows) -> Deltas:
-        return self.deltas_of(row_terms(self.point, rows))
+    @abc.abstractmethod
+    def _downdated(self, terms: RowTerms) -> Any:
+        """Shares of the penalty that leave the curvature too, (b,) or None."""
 
-    def deltas_of(self, terms: RowTerms, A: Array | None = None) -> Deltas:
+    def unbounded(self, rows: Rows) -> Any:
+        """Rows without which there is no finite optimum, (b,) bool or False."""
+        return False
+
+    def deltas(self, rows: Rows) -> Deltas:
+        return self.deltas_of(
+            row_terms(self.point, rows), unbounded=self.unbounded(rows)
+        )
+
+    def deltas_of(
+        self,
+        terms: RowTerms,
+        A: Array | None = None,
+        unbounded: Array | bool = False,
+    ) -> Deltas:
         """The same where the terms of the rows, perhaps also A, are at hand."""
         c, unidentified = self.coefficients(terms, A)
-        return self.certified(self._steps(terms, c), unidentified)
+        return self.certified(self._steps(terms, c), unidentified, unbounded)
 
     def _steps(self, terms: RowTerms, c: Any) -> Any:
-        factor = self.point.factor
-        share = self._downdated(terms)
-        if terms.share is None:
-            return factor.row_steps(terms.block, c, share)
-        if not _alike(terms.share):
+        factor, share = self.point.factor, self._downdated(terms)
+        if terms.share is not None and not _alike(terms.share):
             return factor.steps(row_gradients(self.point, terms, c), share)
         steps = factor.row_steps(terms.block, c, share)
+        if terms.share is None:
+            return steps
         return steps + penalty_steps(self.point, terms, share)
 
     def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
@@ -63,15 +85,12 @@ class AbstractOneStep(AbstractDeletion):
         layout, share = self.point.objective.layout, self._downdated(terms)
         A = self.point.factor.row_blocks_of_inverse(terms.block, share, terms.rows)
         c, unidentified = self.coefficients(terms, A)
-        shift = product(A, c)
+        moves = product(A, c)
         if terms.share is not None:
-            shift = shift + penalty_pull(self.point, terms, share)
-        unbounded = array_namespace(c).zeros_like(unidentified)
-        return terms.outputs + layout.ungrouped(shift), unidentified, unbounded
-
-    @abc.abstractmethod
-    def _downdated(self, terms: RowTerms) -> Any:
-        """Shares of the penalty that leave the curvature too, (b,) or None."""
+            moves = moves + penalty_pull(self.point, terms, share)
+        xp, u = array_namespace(c), terms.outputs + layout.ungrouped(moves)
+        unbounded = xp.zeros_like(unidentified) | self.unbounded(rows)
+        return xp.where(unbounded[:, None], xp.nan, u), unidentified, unbounded
 
 
 @final
@@ -95,14 +114,18 @@ class Jackknife(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
 
-    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
-        unknown = array_namespace(theta).full_like(theta, float("inf"))
-        return Deltas.of(theta, unknown, 0, unidentified=unidentified)
+    def certified(
+        self,
+        theta: Array,
+        unidentified: Array | bool = False,
+        unbounded: Array | bool = False,
+    ) -> Deltas:
+        return Deltas.of(theta, array_namespace(theta).full_like(theta, inf), 0)
 
     def group_delta(self, rows: Array) -> Deltas:
-        return self.certified(
-            self.point.factor.steps(Together.of(self.point, rows).gradient)
-        )
+        gone = only_rows(self.point.objective, rows)
+        gradient = gone.first_order(self.point.theta).gradient
+        return self.certified(self.point.factor.steps(gradient[None, ...]))
 
 
 @final
@@ -113,8 +136,8 @@ class Newton(AbstractOneStep):
     In mean form, the row's share of the penalty leaves both the gradient, where it adds
     ``s_i M_i X~_i inv(H) share`` to ``s_i g_i``, and H. ``H - s_i X~_i' M_i X~_i`` is
     inverted by the push-through form of Woodbury's identity, which allows a singular
-    ``M_i`` (softmax). Exact for quadratic losses. Cost of a group: ``m**2 d + m**3`` for
-    m rows times outputs up to d, ``m d**2 + d**3`` beyond.
+    ``M_i`` (softmax). Exact for quadratic losses. Where the rows left have no finite
+    optimum, neither has the step a meaning.
 
     References
     ----------
@@ -128,11 +151,7 @@ class Newton(AbstractOneStep):
     solver: AbstractSolver  # of large groups, which get a factor of their own
 
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
-        if A is None:
-            A = self.point.factor.row_blocks_of_inverse(
-                terms.block, terms.share, terms.rows
-            )
-        inverse, unidentified = downdated_inverse(terms.bend, A)
+        inverse, unidentified = downdated_inverse(self.point, terms, A)
         slope = terms.weight[:, None, None] * terms.slope
         if terms.share is not None:
             slope = slope + product(
@@ -143,30 +162,47 @@ class Newton(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> Any:
         return terms.share
 
-    def certified(self, theta: Array, unidentified: Array | bool = False) -> Deltas:
-        error = 0.0 if self.point.objective.loss.quadratic else float("inf")
-        last = array_namespace(theta).full_like(theta, error)
-        return Deltas.of(theta, last, 1, unidentified=unidentified)
+    def certified(
+        self,
+        theta: Array,
+        unidentified: Array | bool = False,
+        unbounded: Array | bool = False,
+    ) -> Deltas:
+        xp, exact = array_namespace(theta), self.point.objective.loss.quadratic
+        last = xp.full_like(theta, 0.0 if exact else inf)
+        deltas = Deltas.of(
+            theta, last, 1, unidentified=unidentified, unbounded=unbounded
+        )
+        lost = deltas.is_missing[:, None, None]
+        return deltas._replace(theta=xp.where(lost, xp.nan, theta))
+
+    def group(self, rows: Array) -> AbstractGroup:
+        """These rows (indices) as a group, by whichever way costs less."""
+        layout = self.point.objective.layout
+        if rows.shape[0] * layout.group_size <= layout.size:
+            return SmallGroup.of(self.point, rows)
+        return LargeGroup.of(self.point, rows, self.solver, lambda: self._matrix)
 
     @cached_property
-    def rests(self) -> Rests:
-        """Curvatures without groups."""
-        return Rests(self.point, self.solver)
+    def _matrix(self) -> Any:
+        return self.point.curvature.as_matrix()
 
     def group_delta(self, rows: Array) -> Deltas:
-        leaving, rest = self.rests.of(rows)
-        return missing(leaving, rest) or self.certified(
-            rest.solve(leaving.gradient).value
-        )
+        group = self.group(rows)
+        theta = group.solve(group.gradient).value
+        return self.certified(theta, group.unidentified, group.unbounded)
 
+    def unbounded(self, rows: Rows) -> Any:
+        needed = self._needed_rows
+        if not needed.shape[0]:
+            return False
+        xp = array_namespace(needed)
+        return xp.any(indices_of(rows, self.point)[:, None] == needed, axis=1)
 
-def missing(leaving: Together, rest: AbstractRest) -> Deltas | None:
-    """What says why the delta of a group does not exist; None where it does."""
-    if bool(rest.unidentified[0]):
-        return Deltas.missing(leaving.point.theta, unidentified=True)
-    if leaving.unbounded:
-        return Deltas.missing(leaving.point.theta, unbounded=True)
-    return None
+    @cached_property
+    def _needed_rows(self) -> Any:
+        """Indices of the rows without which there is no finite optimum."""
+        return needed_rows(self.point)
 
 
 def penalty_pull(point: Point, terms: RowTerms, share: Array) -> Any:
