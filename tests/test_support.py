@@ -474,7 +474,7 @@ def test_everything_answers(entry):
     X, y, _ = data(entry.data)
     explainer = explained(entry, "newton")
     assert explainer.influence(X[:4], y[:4]).shape == (4, N)
-    columns = N * explainer._n_columns
+    columns = N * explainer._study.n_columns
     assert explainer.transform(X[:4]).shape == (4, columns)
     assert explainer.loo_delta(X[:4]).shape == (4, columns)
     assert np.all(explainer.self_influence() <= 1e-12)

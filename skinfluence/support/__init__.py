@@ -31,4 +31,4 @@ from skinfluence.support._read import (
     unwrapped,
 )
 from skinfluence.support._register import register_estimator
-from skinfluence.support._table import SupportRow, register, supported_estimators
+from skinfluence.support._table import register, supported_estimators

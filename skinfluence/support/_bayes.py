@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import ARDRegression, BayesianRidge, Ridge
 
-from skinfluence.losses import AbstractLoss, HalfSquaredError
-from skinfluence.support._table import SupportRow, numbers, register
+from skinfluence.losses import HalfSquaredError
+from skinfluence.support._table import numbers, register
 
 
 class HeldARD(RegressorMixin, BaseEstimator):
@@ -46,10 +46,6 @@ class HeldARD(RegressorMixin, BaseEstimator):
         return self
 
 
-def _squared(estimator: Any) -> AbstractLoss:
-    return HalfSquaredError()
-
-
 def _ratio(estimator: Any) -> Any:
     """Precision of the coefficients over that of the noise."""
     return np.asarray(estimator.lambda_, dtype=float) / float(estimator.alpha_)
@@ -72,16 +68,12 @@ def _held_ard(estimator: Any) -> Any:
     return HeldARD(_ratio(estimator), _kept(estimator), estimator.fit_intercept)
 
 
+register(BayesianRidge, HalfSquaredError(), numbers, strength=_ratio, held=_held_ridge)
 register(
-    SupportRow(BayesianRidge, _squared, numbers, strength=_ratio, held=_held_ridge)
-)
-register(
-    SupportRow(
-        ARDRegression,
-        _squared,
-        numbers,
-        strength=_strengths,
-        active=lambda estimator: _kept(estimator)[None, :],
-        held=_held_ard,
-    )
+    ARDRegression,
+    HalfSquaredError(),
+    numbers,
+    strength=_strengths,
+    active=lambda estimator: _kept(estimator)[None, :],
+    held=_held_ard,
 )

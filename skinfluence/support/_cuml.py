@@ -11,13 +11,9 @@ import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 from skinfluence._array import to_numpy
-from skinfluence.losses import AbstractLoss, HalfSquaredError
+from skinfluence.losses import HalfSquaredError
 from skinfluence.support._logistic import balanced_on_weight, log_loss
-from skinfluence.support._table import SupportRow, indicator, numbers, register
-
-
-def _squared(estimator: Any) -> AbstractLoss:
-    return HalfSquaredError()
+from skinfluence.support._table import indicator, numbers, register
 
 
 def _alpha(estimator: Any) -> Any:
@@ -65,22 +61,23 @@ def _logistic(estimator: Any) -> Any:
 
 
 register(
-    SupportRow("cuml.LinearRegression", _squared, numbers, held=_linear, reader=_linear)
+    "cuml.LinearRegression", HalfSquaredError(), numbers, held=_linear, reader=_linear
 )
 register(
-    SupportRow(
-        "cuml.Ridge", _squared, numbers, strength=_alpha, held=_ridge, reader=_ridge
-    )
+    "cuml.Ridge",
+    HalfSquaredError(),
+    numbers,
+    strength=_alpha,
+    held=_ridge,
+    reader=_ridge,
 )
 register(
-    SupportRow(
-        "cuml.LogisticRegression",
-        log_loss,
-        indicator,
-        strength=_strength,
-        l1=_l1,
-        weight=balanced_on_weight,
-        held=_logistic,
-        reader=_logistic,
-    )
+    "cuml.LogisticRegression",
+    log_loss,
+    indicator,
+    strength=_strength,
+    l1=_l1,
+    weight=balanced_on_weight,
+    held=_logistic,
+    reader=_logistic,
 )

@@ -10,15 +10,7 @@ from skinfluence.losses import (
     HalfTweedieIdentityLoss,
     HalfTweedieLoss,
 )
-from skinfluence.support._table import SupportRow, checked, numbers, register
-
-
-def _poisson(estimator: PoissonRegressor) -> AbstractLoss:
-    return HalfTweedieLoss(1.0)
-
-
-def _gamma(estimator: GammaRegressor) -> AbstractLoss:
-    return HalfTweedieLoss(2.0)
+from skinfluence.support._table import checked, numbers, register
 
 
 def _tweedie(estimator: TweedieRegressor) -> AbstractLoss:
@@ -30,16 +22,14 @@ def _tweedie(estimator: TweedieRegressor) -> AbstractLoss:
 
 
 for _class, _loss in (
-    (PoissonRegressor, _poisson),
-    (GammaRegressor, _gamma),
+    (PoissonRegressor, HalfTweedieLoss(1.0)),
+    (GammaRegressor, HalfTweedieLoss(2.0)),
     (TweedieRegressor, _tweedie),
 ):
     register(
-        SupportRow(
-            _class,
-            _loss,
-            checked(numbers, _loss),
-            strength=attrgetter("alpha"),
-            mean_form=True,
-        )
+        _class,
+        _loss,
+        checked(numbers, _loss),
+        strength=attrgetter("alpha"),
+        mean_form=True,
     )

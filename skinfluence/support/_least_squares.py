@@ -12,12 +12,8 @@ from sklearn.linear_model import (
 )
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skinfluence.losses import AbstractLoss, HalfSquaredError
-from skinfluence.support._table import SupportRow, numbers, register, signs
-
-
-def _squared(estimator: Any) -> AbstractLoss:
-    return HalfSquaredError()
+from skinfluence.losses import HalfSquaredError
+from skinfluence.support._table import numbers, register, signs
 
 
 def _positive(estimator: Any) -> bool:
@@ -44,34 +40,28 @@ def _held_ridge_classifier(estimator: Any) -> Any:
     )
 
 
-register(SupportRow(LinearRegression, _squared, numbers, positive=_positive))
+register(LinearRegression, HalfSquaredError(), numbers, positive=_positive)
 register(
-    SupportRow(
-        Ridge,
-        _squared,
-        numbers,
-        strength=attrgetter("alpha"),
-        positive=_positive,
-    )
+    Ridge,
+    HalfSquaredError(),
+    numbers,
+    strength=attrgetter("alpha"),
+    positive=_positive,
 )
 register(
-    SupportRow(
-        RidgeCV,
-        _squared,
-        numbers,
-        strength=attrgetter("alpha_"),
-        held=_held_ridge,
-    )
+    RidgeCV,
+    HalfSquaredError(),
+    numbers,
+    strength=attrgetter("alpha_"),
+    held=_held_ridge,
 )
 for _class, _attribute in ((RidgeClassifier, "alpha"), (RidgeClassifierCV, "alpha_")):
     register(
-        SupportRow(
-            _class,
-            _squared,
-            signs,
-            strength=attrgetter(_attribute),
-            positive=_positive,
-            weight=_balanced_on_rows,
-            held=_held_ridge_classifier,
-        )
+        _class,
+        HalfSquaredError(),
+        signs,
+        strength=attrgetter(_attribute),
+        positive=_positive,
+        weight=_balanced_on_rows,
+        held=_held_ridge_classifier,
     )

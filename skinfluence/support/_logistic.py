@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence.losses import AbstractLoss, HalfBinomialLoss, HalfMultinomialLoss
-from skinfluence.support._table import SupportRow, classes_of, indicator, register
+from skinfluence.support._table import classes_of, indicator, register
 
 
 def log_loss(estimator: Any) -> AbstractLoss:
@@ -90,16 +90,14 @@ def _held_logistic(estimator: Any) -> Any:
 
 for _class in (LogisticRegression, LogisticRegressionCV):
     register(
-        SupportRow(
-            _class,
-            log_loss,
-            indicator,
-            strength=_strength,
-            l1=_l1,
-            intercept_strength=_intercept_strength,
-            intercept_l1=_intercept_l1,
-            weight=balanced_on_weight,
-            held=_held_logistic,
-            refusal=_refuse_many,
-        )
+        _class,
+        log_loss,
+        indicator,
+        strength=_strength,
+        l1=_l1,
+        intercept_strength=_intercept_strength,
+        intercept_l1=_intercept_l1,
+        weight=balanced_on_weight,
+        held=_held_logistic,
+        refusal=_refuse_many,
     )

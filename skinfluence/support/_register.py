@@ -16,7 +16,6 @@ from skinfluence.losses import (
     SquaredHinge,
 )
 from skinfluence.support._table import (
-    SupportRow,
     checked,
     indicator,
     numbers,
@@ -152,28 +151,24 @@ def register_estimator(
         )
     loss_of = _loss_of(loss)
     register(
-        SupportRow(
-            estimator,
-            loss_of,
-            checked(_coding_of(targets, loss), loss_of),
-            strength=_number_of(strength),
-            l1=_number_of(l1),
-            intercept_strength=_number_of(intercept_strength),
-            mean_form=mean_form,
-            weight=weight or (lambda estimator, y, sample_weight: sample_weight),
-            held=held or clone,
-            refusal=refusal or (lambda estimator: None),
-        )
+        estimator,
+        loss_of,
+        checked(_coding_of(targets, loss), loss_of),
+        strength=strength,
+        l1=l1,
+        intercept_strength=intercept_strength,
+        mean_form=mean_form,
+        weight=weight or (lambda estimator, y, sample_weight: sample_weight),
+        held=held or clone,
+        refusal=refusal,
     )
     return estimator
 
 
 def _loss_of(loss: str | AbstractLoss | Callable[[Any], str | AbstractLoss]) -> LossOf:
-    if isinstance(loss, str):
-        named = _known("loss", loss, _LOSSES)
+    if isinstance(loss, str | AbstractLoss):
+        named = _known("loss", loss, _LOSSES) if isinstance(loss, str) else loss
         return lambda estimator: named
-    if isinstance(loss, AbstractLoss):
-        return lambda estimator: loss
     if not callable(loss):
         raise InvalidParameterError(
             f"loss must be one of {sorted(_LOSSES)}, a loss, or a function of the fitted "
@@ -193,10 +188,6 @@ def _coding_of(targets: str | Coding | None, loss: object) -> Coding:
     if callable(targets):
         return targets
     return _known("targets", targets, _TARGETS)
-
-
-def _number_of(value: Strength) -> Callable[[Any], Any]:
-    return value if callable(value) else lambda estimator: value
 
 
 def _known(name: str, value: str, choices: dict[str, Choice]) -> Choice:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import HuberRegressor
 
 from skinfluence.losses import AbstractLoss, HuberScaleLoss
-from skinfluence.support._table import SupportRow, numbers, register
+from skinfluence.support._table import numbers, register
 
 # A scale this small against the range of the targets is that of a perfect fit.
 _LEAST_SCALE = 1e-8
@@ -32,12 +32,10 @@ def _perfect_fit(estimator: Any, y: Any) -> str | None:
 
 
 register(
-    SupportRow(
-        HuberRegressor,
-        _huber,
-        numbers,
-        strength=lambda estimator: 2.0 * estimator.alpha,  # alpha |w|**2, no half
-        extra=_scale,
-        degenerate=_perfect_fit,
-    )
+    HuberRegressor,
+    _huber,
+    numbers,
+    strength=lambda estimator: 2.0 * estimator.alpha,  # alpha |w|**2, no half
+    extra=_scale,
+    degenerate=_perfect_fit,
 )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence.losses import (
     AbstractLoss,
@@ -21,12 +20,11 @@ from skinfluence.losses import (
     SquaredHinge,
 )
 from skinfluence.support._table import (
-    SupportRow,
+    class_weights,
     indicator,
     numbers,
     register,
     signs,
-    weighs_outputs,
 )
 
 _LOSSES = {
@@ -61,32 +59,7 @@ def _strength(estimator: Any) -> float:
     return 0.0 if estimator.penalty is None else float(estimator.alpha)
 
 
-def _counts(estimator: Any, weight: Any) -> Any:
-    return np.ones_like(weight)
-
-
-def _class_weights(estimator: Any, y: Any) -> Any:
-    """Weight of each class, (n_classes,), balanced by counts of rows."""
-    return compute_class_weight(estimator.class_weight, classes=estimator.classes_, y=y)
-
-
-def _weight(estimator: Any, y: Any, sample_weight: Any) -> Any:
-    if estimator.class_weight is None or weighs_outputs(estimator):
-        return sample_weight
-    values = _class_weights(estimator, y)
-    return sample_weight * values[np.searchsorted(estimator.classes_, y)]
-
-
-def _output_weight(estimator: Any) -> Any:
-    """With more than two classes, a class is weighed where it is the one only."""
-    if not weighs_outputs(estimator):
-        return None
-
-    def weights(y: Any, sample_weight: Any) -> Any:
-        own = np.asarray(y)[:, None] == estimator.classes_
-        return np.where(own, _class_weights(estimator, y), 1.0)
-
-    return weights
+_weight, _output_weight = class_weights(by_weight=False)
 
 
 def _refusal(estimator: Any) -> str | None:
@@ -123,28 +96,24 @@ def _held_regressor(estimator: Any) -> Any:
 
 
 register(
-    SupportRow(
-        SGDClassifier,
-        _loss,
-        _labels,
-        strength=_strength,
-        mean_form=True,
-        counts=_counts,
-        weight=_weight,
-        output_weight=_output_weight,
-        held=_held_classifier,
-        refusal=_refusal,
-    )
+    SGDClassifier,
+    _loss,
+    _labels,
+    strength=_strength,
+    mean_form=True,
+    counts=lambda estimator, weight: np.ones_like(weight),
+    weight=_weight,
+    output_weight=_output_weight,
+    held=_held_classifier,
+    refusal=_refusal,
 )
 register(
-    SupportRow(
-        SGDRegressor,
-        _loss,
-        numbers,
-        strength=_strength,
-        mean_form=True,
-        counts=_counts,
-        held=_held_regressor,
-        refusal=_refusal,
-    )
+    SGDRegressor,
+    _loss,
+    numbers,
+    strength=_strength,
+    mean_form=True,
+    counts=lambda estimator, weight: np.ones_like(weight),
+    held=_held_regressor,
+    refusal=_refusal,
 )

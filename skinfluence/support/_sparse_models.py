@@ -15,15 +15,11 @@ from sklearn.linear_model import (
     LassoLarsCV,
 )
 
-from skinfluence.losses import AbstractLoss, HalfSquaredError
-from skinfluence.support._table import SupportRow, numbers, register
+from skinfluence.losses import HalfSquaredError
+from skinfluence.support._table import numbers, register
 
 # What a judge's refit may spend: it is polished afterwards.
 _TIGHT = {"tol": 1e-12, "max_iter": 100_000}
-
-
-def _squared(estimator: Any) -> AbstractLoss:
-    return HalfSquaredError()
 
 
 def _alpha(estimator: Any) -> float:
@@ -61,14 +57,12 @@ def _held(estimator: Any) -> Any:
 
 for _class in (ElasticNet, ElasticNetCV, Lasso, LassoCV, LassoLars, LassoLarsCV):
     register(
-        SupportRow(
-            _class,
-            _squared,
-            numbers,
-            strength=_l2,
-            l1=_l1,
-            positive=_positive,
-            mean_form=True,
-            held=_held,
-        )
+        _class,
+        HalfSquaredError(),
+        numbers,
+        strength=_l2,
+        l1=_l1,
+        positive=_positive,
+        mean_form=True,
+        held=_held,
     )

@@ -2,23 +2,16 @@
 
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.svm import LinearSVC, LinearSVR
-from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence.losses import AbstractLoss, SquaredEpsilonInsensitive, SquaredHinge
 from skinfluence.support._table import (
-    SupportRow,
+    class_weights,
     numbers,
     register,
     signs,
-    weighs_outputs,
 )
-
-
-def _hinge(estimator: Any) -> AbstractLoss:
-    return SquaredHinge()
 
 
 def _insensitive(estimator: Any) -> AbstractLoss:
@@ -34,33 +27,7 @@ def _intercept_strength(estimator: Any) -> float:
     return _inverse_C(estimator) / float(estimator.intercept_scaling) ** 2
 
 
-def _class_weights(estimator: Any, y: Any, sample_weight: Any) -> Any:
-    """Weight of each class, (n_classes,), balanced by sums of sample weights."""
-    return compute_class_weight(
-        estimator.class_weight,
-        classes=estimator.classes_,
-        y=y,
-        sample_weight=sample_weight,
-    )
-
-
-def _weight(estimator: Any, y: Any, sample_weight: Any) -> Any:
-    if estimator.class_weight is None or weighs_outputs(estimator):
-        return sample_weight
-    values = _class_weights(estimator, y, sample_weight)
-    return sample_weight * values[np.searchsorted(estimator.classes_, y)]
-
-
-def _output_weight(estimator: Any) -> Any:
-    """With more than two classes, liblinear weighs a class where it is the one only."""
-    if not weighs_outputs(estimator):
-        return None
-
-    def weights(y: Any, sample_weight: Any) -> Any:
-        own = np.asarray(y)[:, None] == estimator.classes_
-        return np.where(own, _class_weights(estimator, y, sample_weight), 1.0)
-
-    return weights
+_weight, _output_weight = class_weights(by_weight=True)
 
 
 def _refuse_classifier(estimator: Any) -> str | None:
@@ -96,25 +63,21 @@ def _held(estimator: Any) -> Any:
 
 
 register(
-    SupportRow(
-        LinearSVC,
-        _hinge,
-        signs,
-        strength=_inverse_C,
-        intercept_strength=_intercept_strength,
-        weight=_weight,
-        output_weight=_output_weight,
-        held=_held,
-        refusal=_refuse_classifier,
-    )
+    LinearSVC,
+    SquaredHinge(),
+    signs,
+    strength=_inverse_C,
+    intercept_strength=_intercept_strength,
+    weight=_weight,
+    output_weight=_output_weight,
+    held=_held,
+    refusal=_refuse_classifier,
 )
 register(
-    SupportRow(
-        LinearSVR,
-        _insensitive,
-        numbers,
-        strength=_inverse_C,
-        intercept_strength=_intercept_strength,
-        refusal=_refuse_regressor,
-    )
+    LinearSVR,
+    _insensitive,
+    numbers,
+    strength=_inverse_C,
+    intercept_strength=_intercept_strength,
+    refusal=_refuse_regressor,
 )

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence._array import to_numpy
 from skinfluence.exceptions import InvalidDataError
 from skinfluence.losses import AbstractLoss
 
 
-def _unpenalised(estimator: Any) -> float:
-    return 0.0
+def constantly(value: Any) -> Callable[..., Any]:
+    """The value as a function of anything; a function as it is."""
+    return value if callable(value) else lambda *given: value
 
 
-def _none(estimator: Any) -> None:
-    return None
+_zero, _false, _none, _empty = map(constantly, (0.0, False, None, {}))
 
 
 @dataclass(frozen=True)
@@ -86,21 +87,21 @@ class SupportRow:
     estimator: type | str
     loss: Callable[[Any], AbstractLoss]
     targets: Callable[[Any, Any], Any]
-    strength: Callable[[Any], Any] = _unpenalised
-    l1: Callable[[Any], float] = _unpenalised
-    intercept_l1: Callable[[Any], float] = _unpenalised
-    positive: Callable[[Any], bool] = lambda estimator: False
-    active: Callable[[Any], Any] = lambda estimator: None
-    extra: Callable[[Any], dict[str, float]] = lambda estimator: {}
+    strength: Callable[[Any], Any] = _zero
+    l1: Callable[[Any], float] = _zero
+    intercept_l1: Callable[[Any], float] = _zero
+    positive: Callable[[Any], bool] = _false
+    active: Callable[[Any], Any] = _none
+    extra: Callable[[Any], dict[str, float]] = _empty
     mean_form: bool = False
-    counts: Callable[[Any, Any], Any] = lambda estimator, weight: None
-    intercept_strength: Callable[[Any], float] = _unpenalised
+    counts: Callable[[Any, Any], Any] = _none
+    intercept_strength: Callable[[Any], float] = _zero
     weight: Callable[[Any, Any, Any], Any] = lambda estimator, y, weight: weight
     output_weight: Callable[[Any], Callable[[Any, Any], Any] | None] = _none
     held: Callable[[Any], Any] = clone
     reader: Callable[[Any], Any] = copy.copy
-    refusal: Callable[[Any], str | None] = lambda estimator: None
-    degenerate: Callable[[Any, Any], str | None] = lambda estimator, y: None
+    refusal: Callable[[Any], str | None] = _none
+    degenerate: Callable[[Any, Any], str | None] = _none
 
 
 _TABLE: dict[type | str, SupportRow] = {}
@@ -111,9 +112,16 @@ def rows() -> list[SupportRow]:
     return list(_TABLE.values())
 
 
-def register(row: SupportRow) -> None:
-    """Add or replace the row of an estimator class."""
-    _TABLE[row.estimator] = row
+def register(
+    estimator: type | str, loss: Any, targets: Callable[..., Any], **columns: Any
+) -> None:
+    """Add or replace the row of an estimator class.
+
+    A column that is the same for all its estimators may be given as the value itself.
+    """
+    for name in columns.keys() - {"mean_form"}:
+        columns[name] = constantly(columns[name])
+    _TABLE[estimator] = SupportRow(estimator, constantly(loss), targets, **columns)
 
 
 def row_of(estimator: Any) -> SupportRow | None:
@@ -160,12 +168,13 @@ def signs(estimator: Any, y: Any) -> Any:
 
 
 def checked(
-    coding: Callable[[Any, Any], Any], loss: Callable[[Any], AbstractLoss]
+    coding: Callable[[Any, Any], Any],
+    loss: AbstractLoss | Callable[[Any], AbstractLoss],
 ) -> Callable[[Any, Any], Any]:
     """The targets of a coding, refused where the loss does not allow them."""
 
     def targets(estimator: Any, y: Any) -> Any:
-        y, asked = coding(estimator, y), loss(estimator)
+        y, asked = coding(estimator, y), constantly(loss)(estimator)
         refused = ~asked.allows(y)
         if np.any(refused):
             row = int(np.argmax(np.any(refused, axis=1)))
@@ -179,6 +188,39 @@ def checked(
     return targets
 
 
-def weighs_outputs(estimator: Any) -> bool:
-    """Whether class weights differ by output: one-vs-rest with class weights."""
-    return estimator.class_weight is not None and len(estimator.classes_) > 2
+# --- class weights -------------------------------------------------------------------
+
+
+def class_weights(*, by_weight: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``weight`` and ``output_weight`` of classifiers that may fit one class to the rest.
+
+    With more than two classes, a class is weighed only where it is the one. "balanced"
+    counts the sums of sample weights, or rows.
+    """
+
+    def of_classes(estimator: Any, y: Any, sample_weight: Any) -> Any:
+        given = {"sample_weight": sample_weight} if by_weight else {}
+        return compute_class_weight(
+            estimator.class_weight, classes=estimator.classes_, y=y, **given
+        )
+
+    def differs(estimator: Any) -> bool:
+        return estimator.class_weight is not None and len(estimator.classes_) > 2
+
+    def weight(estimator: Any, y: Any, sample_weight: Any) -> Any:
+        if estimator.class_weight is None or differs(estimator):
+            return sample_weight
+        values = of_classes(estimator, y, sample_weight)
+        return sample_weight * values[np.searchsorted(estimator.classes_, y)]
+
+    def output_weight(estimator: Any) -> Callable[[Any, Any], Any] | None:
+        if not differs(estimator):
+            return None
+
+        def weights(y: Any, sample_weight: Any) -> Any:
+            own = np.asarray(y)[:, None] == estimator.classes_
+            return np.where(own, of_classes(estimator, y, sample_weight), 1.0)
+
+        return weights
+
+    return weight, output_weight
