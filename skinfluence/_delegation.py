@@ -1,4 +1,4 @@
-"""What a meta-estimator has in common with the estimator that it wraps."""
+"""Methods that a meta-estimator takes over from the estimator that it wraps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ class DelegationMixin:
 
     @available_if(_inner_has("score"))
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score of the wrapped estimator on the given rows, as they are.
+        """Score of the wrapped estimator on the given rows.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class DelegationMixin:
         return tags
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Routing of metadata: what this object takes itself, and what it passes on.
+        """Routing of metadata: what this object uses itself, and what it passes on.
 
         Returns
         -------

@@ -18,17 +18,18 @@ from skinfluence.refit import check_leave_one_out
 class LeaveOneOutDisplay(AbstractDisplay):
     """Estimated change of the loss when a row is left out, against a real refit.
 
-    Both are deltas, without the row minus with it: a positive one means that the row
-    helps. On the line, estimate and refit agree.
+    Both are deltas, without the row minus with it: a negative one is harmful. On the
+    line, estimate and refit agree.
 
     Parameters
     ----------
     predicted, refit : ndarray of shape (n_rows,)
-        Change of the loss by the explainer, and by refitting. Unit: of the loss.
+        Change of the loss as estimated by the explainer, and by refits. Unit: of the
+        loss.
     pearson, slope : float
         Their correlation, and the slope of the refitted change on the predicted one.
     names : array-like of shape (n_rows,)
-        Names of the rows left out.
+        Names of the deleted rows.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class LeaveOneOutDisplay(AbstractDisplay):
 
     See Also
     --------
-    check_leave_one_out : The numbers.
+    check_leave_one_out : The values.
 
     Examples
     --------

@@ -39,10 +39,10 @@ _PREFIX = "dfbetas_"
 
 @dataclass(eq=False, repr=False)
 class DfbetasDisplay(AbstractDisplay):
-    """Paths of the rows over the coefficients, in standard errors (DFBETAS).
+    """Change of each coefficient by each row, in standard errors (DFBETAS).
 
-    Sign, as everywhere for DFBETAS and opposite to a delta: the coefficient *with* the
-    row minus without it. A row far to the right makes the coefficient larger.
+    Sign, as usual for DFBETAS and opposite to a delta: the coefficient *with* the row
+    minus without it. A row far to the right makes the coefficient larger.
 
     Parameters
     ----------
@@ -53,29 +53,29 @@ class DfbetasDisplay(AbstractDisplay):
     names : array-like of shape (n_train,)
         Names of the training rows.
     unit : str, default="standard errors"
-        What the changes are measured in.
+        Unit of the changes.
 
     Attributes
     ----------
     shown_ : ndarray of int
-        The coefficients drawn, top to bottom: at most 40, or as many as find room for
-        their names, those that move most.
+        Indices of the coefficients drawn, top to bottom: those that move most, at most 40
+        or as many as there is room for.
     rows_ : ndarray of int
-        The rows named, most extreme first.
+        Indices of the labelled rows, most extreme first.
     %(ax_)s
     %(figure_)s
 
     Notes
     -----
-    Each named row has a colour and a mark of its own, and its name where it is most
-    extreme. Over at most eight coefficients lines join its marks. All rows are grey:
-    lines where both rows and coefficients are few, else bars over their whole range, over
-    nine in ten, and over half of them.
+    Each labelled row has its own colour and mark, and its label where it is most extreme.
+    With at most eight coefficients, lines join its marks. All rows are grey: lines if
+    both rows and coefficients are few, otherwise bars that cover all rows, nine in ten,
+    and half of them.
 
-    Least squares and generalized linear models: the columns ``dfbetas_...`` of
-    ``InfluenceExplainer.diagnostics``. Other models have no textbook standard error; their
-    changes are divided by the jackknife's, ``sqrt((n - 1) / n sum_i (delta_ij -
-    mean_j)**2)``, of the same deltas.
+    For least squares and generalized linear models these are the columns ``dfbetas_...``
+    of ``InfluenceExplainer.diagnostics``. Other models have no textbook standard error;
+    their changes are divided by the jackknife standard error of the same deltas,
+    ``sqrt((n - 1) / n sum_i (delta_ij - mean_j)**2)``.
 
     References
     ----------
@@ -112,7 +112,7 @@ class DfbetasDisplay(AbstractDisplay):
         ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
-        """Ask an explainer, and draw.
+        """Compute from an explainer, and draw.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the displays share: axes, names of rows, and the text of their parameters."""
+"""Shared by the displays: axes, labels of rows, and the text of their parameters."""
 
 import abc
 import inspect
@@ -14,18 +14,17 @@ from skinfluence.plotting._names import label_points
 
 
 class AbstractDisplay(abc.ABC):
-    """Data as attributes, and what ``plot`` has drawn.
+    """The plotted data, and the artists that ``plot`` drew.
 
-    The entries below, and the lines of the example, stand here once: in the docstrings
-    of a subclass ``%(ax)s``, ``%(names)s`` and so on, and ``%(example)s``, are replaced
-    by them.
+    In the docstrings of subclasses ``%(ax)s``, ``%(names)s`` and so on are replaced by
+    the entries below, and ``%(example)s`` by the lines of the example.
 
     Parameters
     ----------
     explainer : InfluenceExplainer
         A fitted explainer.
     names : array-like of shape (n_train,) or None, default=None
-        Names of the training rows; None takes ``train_index_``.
+        Names of the training rows; None uses ``train_index_``.
     ax : Axes or None, default=None
         The axes to draw on; None makes a figure.
     name : str or None, default=None
@@ -36,7 +35,7 @@ class AbstractDisplay(abc.ABC):
     ax_ : Axes
         The axes drawn on.
     figure_ : Figure
-        The figure that they belong to.
+        The figure of the axes.
 
     Raises
     ------
@@ -72,7 +71,7 @@ class AbstractDisplay(abc.ABC):
     def _start(self, ax: Axes) -> Axes:
         """The given axes, or those of a new figure; they become attributes."""
         if ax is None:
-            instead = " The numbers are attributes of the display."
+            instead = " The plotted values are attributes of the display."
             plt = require("matplotlib.pyplot", "A display", "plot", instead)
             ax = plt.subplots(layout="constrained")[1]
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,4 +1,4 @@
-"""``InfluenceDisplay``: the rows that hurt and help."""
+"""``InfluenceDisplay``: the most harmful and helpful rows."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
@@ -34,27 +34,26 @@ _NOISE = {"influence": 4096, "loo_delta": 4}
 
 @dataclass(eq=False, repr=False)
 class InfluenceDisplay(AbstractDisplay):
-    """The training rows that matter most to test rows, or all against their own loss.
+    """The training rows with the largest effects, or all rows against their own loss.
 
     Signs: *influence*: positive = up-weighting the row raises the loss (harmful).
-    *Delta*: without the row minus with it, so a positive loss delta means that the row
-    helps. Harmful rows are orange and helpful ones blue; where the quantity is no loss,
-    rows that raise it are orange.
+    *Delta*: without the row minus with it, so a negative loss delta is harmful too.
+    Harmful rows are orange and helpful rows blue; if the quantity is not a loss, rows
+    that raise it are orange.
 
     Parameters
     ----------
     values : ndarray of shape (n_train,)
-        Influence of each training row, or its deletion delta, as the mean over the rows
-        asked about. Unit: of the loss or prediction (influence: per unit of weight,
-        where the weights of all rows sum to one).
+        Influence or deletion delta of each training row, as the mean over the test rows.
+        Unit: of the loss or prediction (influence: per unit of the total weight).
     loss : ndarray of shape (n_train,)
         Each training row's own loss, unweighted.
     names : array-like of shape (n_train,)
         Names of the training rows.
     quantity : {"influence", "loo_delta"}, default="influence"
-        What ``values`` are.
+        The kind of ``values``.
     on : {"loss", "prediction", "decision"}, default="loss"
-        What they are about.
+        The quantity that the rows change.
 
     Attributes
     ----------
@@ -67,14 +66,14 @@ class InfluenceDisplay(AbstractDisplay):
 
     See Also
     --------
-    InfluenceExplainer.influence, InfluenceExplainer.loo_delta : The numbers.
+    InfluenceExplainer.influence, InfluenceExplainer.loo_delta : The values.
 
     Notes
     -----
-    Effects on a loss are not drawn, and the axes say so, where even the largest is
-    rounding noise: up to 4096 (influence) or 4 (delta) machine epsilons times the mean
-    loss. The mean training loss of a model without penalty is such a case: its gradient
-    is zero, and so is every row's influence on it.
+    Effects on a loss are not drawn, and the axes say so, if even the largest is a
+    rounding error: up to 4096 (influence) or 4 (delta) machine epsilons times the mean
+    loss. For example, the mean training loss of an unpenalised model has zero gradient,
+    so the influence of every row on it is zero.
 
     Examples
     --------
@@ -112,16 +111,16 @@ class InfluenceDisplay(AbstractDisplay):
         ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
-        """Ask an explainer, and draw.
+        """Compute from an explainer, and draw.
 
         Parameters
         ----------
         explainer : InfluenceExplainer
-            A fitted explainer, of one output where ``on`` is no loss.
+            A fitted explainer, with one output unless ``on`` is the loss.
         X, y : array-like
-            One test row or several; the effect on their mean is drawn.
+            Test rows; the effect on their mean is drawn.
         quantity : {"influence", "loo_delta"}, default="influence"
-            Which of the methods is asked.
+            The method that computes the effects.
         on : {"auto", "loss", "prediction", "decision"}, default="auto"
             As for ``InfluenceExplainer.influence``.
         %(names)s
@@ -135,7 +134,7 @@ class InfluenceDisplay(AbstractDisplay):
         Raises
         ------
         InvalidParameterError
-            If a parameter is none of those named.
+            If a parameter is out of range.
         %(MissingDependencyError)s
 
         Notes
@@ -201,7 +200,7 @@ class InfluenceDisplay(AbstractDisplay):
         Raises
         ------
         InvalidParameterError
-            If ``kind`` is none of those.
+            If ``kind`` is unknown.
         %(MissingDependencyError)s
 
         Examples

@@ -20,27 +20,27 @@ _LARGE = (0.5, 1.0)
 class LeverageDisplay(AbstractDisplay):
     """Studentized residual against leverage, with contours of Cook's distance.
 
-    Rows on the right can pull the model, and rows far from zero are fitted badly; a row
-    that is both moves the coefficients.
+    Rows on the right have leverage, and rows far from zero are fitted badly; a row that
+    is both moves the coefficients.
 
     Parameters
     ----------
     leverage : ndarray of shape (n_train,)
         Hat values, 0 to 1.
     residual : ndarray of shape (n_train,)
-        Internally studentized Pearson residuals; positive where the target lies above
-        the fitted mean.
+        Internally studentized Pearson residuals; positive if the target is above the
+        fitted mean.
     cooks_distance : ndarray of shape (n_train,)
-        The rows with the largest distances are named.
+        Cook's distances; the rows with the largest are labelled.
     effective_dof : float
-        Effective degrees of freedom, which the contours need.
+        Effective degrees of freedom, used by the contours.
     names : array-like of shape (n_train,)
         Names of the training rows.
 
     Attributes
     ----------
     levels_ : tuple of float
-        Cook's distances of the contours drawn.
+        Cook's distances of the contours.
     cloud_ : PathCollection or QuadMesh
         The points, or the density of many.
     %(ax_)s
@@ -54,8 +54,8 @@ class LeverageDisplay(AbstractDisplay):
     On a contour ``residual**2 * leverage / (1 - leverage) / effective_dof`` is constant:
     Cook's distance itself for least squares, that of one step of Fisher scoring for
     generalized linear models. With ``deletion="exact"`` the distances of the latter, by
-    which rows are named, may be larger. Deltas of the coefficients, without the row minus
-    with it, are in ``InfluenceExplainer.loo_params``.
+    which rows are labelled, may be larger. Deltas of the coefficients, without the row
+    minus with it, are in ``InfluenceExplainer.loo_params``.
 
     References
     ----------
@@ -91,14 +91,14 @@ class LeverageDisplay(AbstractDisplay):
         ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
-        """Ask an explainer, and draw.
+        """Compute from an explainer, and draw.
 
         Parameters
         ----------
         explainer : InfluenceExplainer
             A fitted explainer of least squares or a generalized linear model.
         output : int, default=0
-            Which of several targets.
+            Index of the target, if there are several.
         %(names)s
         ax, **kwargs
             As for ``plot``.
@@ -160,7 +160,7 @@ class LeverageDisplay(AbstractDisplay):
         ----------
         %(ax)s
         k : int, default=5
-            Rows to name, those with the largest Cook's distance.
+            Number of rows to label, by Cook's distance.
         levels : tuple of float or None, default=None
             Cook's distances to draw contours of; None is 0.5 and 1, or round numbers
             below the largest distance where that is smaller.

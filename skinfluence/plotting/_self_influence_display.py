@@ -35,19 +35,19 @@ class SelfInfluenceDisplay(AbstractDisplay):
     """Distribution of self-influence by class, or by quarters of the target.
 
     Self-influence is the influence of a row on its own loss, 0 or less (*influence*:
-    positive = up-weighting raises the loss): the further below zero, the harder the row
-    pulls the model towards itself. Wrong labels and outliers stand out on the right.
+    positive = up-weighting raises the loss). The further below zero, the harder the row
+    pulls the model towards itself. Wrong labels and outliers are on the right.
 
     Parameters
     ----------
     self_influence : ndarray of shape (n_train,)
-        0 or less. Unit: loss per unit of weight, where all weights sum to one.
+        0 or less. Unit: loss per unit of the total weight.
     groups : ndarray of shape (n_train,)
         The class of each row, or another label.
     names : array-like of shape (n_train,)
         Names of the training rows.
     by : str, default="class"
-        What the groups are.
+        Name of the grouping.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class SelfInfluenceDisplay(AbstractDisplay):
         ax: Axes = None,
         **kwargs: Any,
     ) -> Self:
-        """Ask an explainer, and draw.
+        """Compute from an explainer, and draw.
 
         Parameters
         ----------

@@ -401,7 +401,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         return found[self.refit] if isinstance(found, dict) else found
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Routing of metadata: what this object takes itself, and what it passes on.
+        """Routing of metadata: what this object uses itself, and what it passes on.
 
         Returns
         -------
