@@ -20,9 +20,10 @@ from skinfluence.exceptions import InvalidParameterError
 # A function of the linear output and its first three derivatives, each (..., K).
 Derivatives: TypeAlias = tuple[Array, Array, Array, Array]
 
-# Far out, where no fit is, functions are clipped so that they stay finite: exp of the
-# first times any target is, and exp of the second times the cubes of the others.
-_LARGEST_EXPONENT, _LARGEST_LOG_POWER = 600.0, 300.0
+# Far out, where no fit is, functions are clipped so that they stay finite: exp of this
+# times any target is, as are powers of exp of the next times cubes of the others.
+_LARGEST_EXPONENT = 600.0
+_LEAST_LOG_MEAN = -200.0  # of a proportion
 _LARGEST_LOG_RATE = 60.0  # of the log-log links, log(-log(mu))
 _LARGEST_OUTPUT = 1e30  # of the probit
 _LEAST_OUTPUT = 1e-60  # of power links
@@ -221,7 +222,8 @@ class AbstractProportionLink(AbstractLink):
         log_mean = self.log_mean(u)
         if k == 0:
             return log_mean[order]
-        power = clipped_exp(k * log_mean[0], _LARGEST_LOG_POWER)
+        xp = array_namespace(u)
+        power = xp.exp(k * xp.clip(log_mean[0], min=_LEAST_LOG_MEAN))
         return chain([power / k, power, k * power, k**2 * power], log_mean, order)
 
 
@@ -330,7 +332,8 @@ def _log_one_minus_exp(u: Array) -> Derivatives:
     g = xp.where(is_small, 1 - small / 2 + even, large / xp.expm1(large))
     rest = xp.where(is_small, -small / 2 - even, 1 - large - g)
     is_far = u < -30.0  # where log(1 - exp(-t)) is log(t) - t / 2
-    value = xp.log(-xp.expm1(-xp.where(is_far, xp.ones_like(t), t)))
+    near = xp.log(-xp.expm1(-xp.where(is_far, xp.ones_like(t), t)))
+    value = xp.where(is_small, near, xp.log1p(-xp.exp(-large)))
     value = xp.where(is_far, u - t / 2, value)
     return value, g, g * rest, g * (rest * (rest - g) - t)
 
