@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import skinfluence
-from skinfluence import exceptions
+from skinfluence import exceptions, losses
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -95,7 +95,8 @@ def test_no_python_hides_in_a_bare_block(page):
 
 def test_the_reference_lists_every_public_name():
     listed = re.findall(r"^   (\w+)$", (DOCS / "api.rst").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted([*skinfluence.__all__, *exceptions.__all__])
+    public = [*skinfluence.__all__, *exceptions.__all__, *losses.__all__]
+    assert sorted(listed) == sorted(public)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

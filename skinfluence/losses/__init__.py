@@ -3,7 +3,6 @@
 from skinfluence.losses._base import AbstractLoss
 from skinfluence.losses._expected import ExpectedInformation
 from skinfluence.losses._exponential_family import (
-    AbstractExponentialFamilyLoss,
     ExponentialFamilyLoss,
     HalfTweedieIdentityLoss,
     HalfTweedieLoss,
@@ -37,7 +36,6 @@ from skinfluence.losses._squared import HalfSquaredError, SquaredEpsilonInsensit
 __all__ = [
     "AbstractLoss",
     "ExponentialFamilyLoss",
-    "AbstractExponentialFamilyLoss",
     "HalfBinomialLoss",
     "HalfMultinomialLoss",
     "HalfSquaredError",

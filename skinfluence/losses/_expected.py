@@ -13,6 +13,11 @@ class ExpectedInformation(AbstractLoss):
     """An exponential family whose ``hessian`` is the Fisher weight, free of y.
 
     The objective of Fisher scoring, and of the hat values of generalized linear models.
+
+    Parameters
+    ----------
+    loss : AbstractLoss
+        A loss with ``fisher_weight``.
     """
 
     loss: AbstractLoss

@@ -20,7 +20,7 @@ from skinfluence.losses._links import AbstractLink, Identity, Log, clipped_exp
 class AbstractExponentialFamilyLoss(AbstractLoss):
     """Half the deviance of ``family`` through ``link``, up to terms free of ``u``.
 
-    Outputs whose mean the family does not allow stand at a wall.
+    Outputs whose mean the family does not allow stand at a wall (``WALL``).
     """
 
     family: AbstractFamily
@@ -182,6 +182,11 @@ class HalfTweedieLoss(AbstractExponentialFamilyLoss):
 
     ``loss = exp((2 - p) u) / (2 - p) - y exp((1 - p) u) / (1 - p)``; for p = 1, Poisson,
     ``exp(u) - y u``; for p = 2, Gamma, ``u + y exp(-u)``.
+
+    Parameters
+    ----------
+    power : float, default=1.0
+        Power p of the variance ``mu**p``.
     """
 
     power: float = 1.0
@@ -211,7 +216,12 @@ class HalfTweedieIdentityLoss(AbstractExponentialFamilyLoss):
     """Half a Tweedie deviance with the identity link, ``mu = u > 0``.
 
     ``loss = u**(2 - p) / (2 - p) - y u**(1 - p) / (1 - p)``; for p = 1 ``u - y log(u)``,
-    for p = 2 ``log(u) + y / u``. Outputs that are not positive stand at a wall.
+    for p = 2 ``log(u) + y / u``. Outputs that are not positive have no finite loss.
+
+    Parameters
+    ----------
+    power : float, default=1.0
+        Power p of the variance ``mu**p``.
     """
 
     power: float = 1.0

@@ -191,7 +191,11 @@ class InverseGaussian(AbstractTweedie):
 class Tweedie(AbstractTweedie):
     """Variance ``mu**power``, of a positive mean.
 
-    Powers between 1 and 2: compound Poisson, with targets that may be 0.
+    Parameters
+    ----------
+    power : float
+        0 normal (of a positive mean), 1 Poisson, between 1 and 2 compound Poisson with
+        targets that may be 0, 2 Gamma, 3 inverse Gaussian.
     """
 
     power: float
@@ -202,7 +206,12 @@ class Tweedie(AbstractTweedie):
 class NegativeBinomial(AbstractFamily):
     """Counts with variance ``mu + dispersion * mu**2``, the dispersion held.
 
-    ``loss = (y + 1 / a) log(1 + a mu) - y log(mu)`` with the dispersion ``a > 0``.
+    ``loss = (y + 1 / a) log(1 + a mu) - y log(mu)`` with the dispersion ``a``.
+
+    Parameters
+    ----------
+    dispersion : float, default=1.0
+        Positive; held at this value when rows are left out.
     """
 
     dispersion: float = 1.0

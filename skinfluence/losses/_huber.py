@@ -13,6 +13,11 @@ class HuberLoss(AbstractLoss):
     """``r**2 / 2`` of the residual ``r = u - y``, straight beyond ``epsilon``.
 
     Beyond, the loss is ``epsilon (|r| - epsilon / 2)``; one group per output.
+
+    Parameters
+    ----------
+    epsilon : float
+        Residual at which the loss becomes straight, in units of y.
     """
 
     epsilon: float
@@ -44,7 +49,12 @@ class HuberScaleLoss(AbstractLoss):
 
     ``loss = sigma + H(r / sigma) sigma`` with ``r = u_1 - y``, ``H(z) = z**2`` up to
     ``|z| = epsilon`` and ``2 epsilon |z| - epsilon**2`` beyond. A scale that is not
-    positive stands at a wall.
+    positive has no finite loss.
+
+    Parameters
+    ----------
+    epsilon : float
+        Residual over the scale at which the loss becomes straight.
 
     References
     ----------

@@ -131,7 +131,10 @@ class Identity(AbstractLink):
 class Power(AbstractLink):
     """``mu**power = u > 0``.
 
-    Powers: -1 inverse, -2 inverse squared, 1/2 square root. For 0 see ``Log``.
+    Parameters
+    ----------
+    power : float, default=-1.0
+        -1 inverse, -2 inverse squared, 0.5 square root. For 0 see ``Log``.
     """
 
     power: float = -1.0

@@ -14,6 +14,13 @@ class Repeated(AbstractLoss):
 
     ``loss`` couples the outputs of one group. Targets are those of all groups, and
     behind them the weights ``c_g`` that the row has in each group, (..., G).
+
+    Parameters
+    ----------
+    loss : AbstractLoss
+        Loss of one model, of one group of outputs.
+    n_models : int
+        Number of models.
     """
 
     loss: AbstractLoss

@@ -39,6 +39,11 @@ class SquaredEpsilonInsensitive(AbstractLoss):
     """``loss = sum_k max(0, |u_k - y_k| - epsilon)**2``, one group per output.
 
     Its second derivative jumps from 2 to 0 where the residual enters the dead zone.
+
+    Parameters
+    ----------
+    epsilon : float
+        Half the width of the dead zone, in units of y.
     """
 
     epsilon: float
