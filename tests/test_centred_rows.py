@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import ShiftedRows, _blas, _shifted, kernels
+from skinfluence._kernels import ShiftedRows, _blas, _shifted, squared_columns
 from skinfluence._kernels._shifted import ShiftedGrams
 from skinfluence._sources import source_of
 
@@ -47,9 +47,9 @@ def test_grams_are_those_of_dense_rows(low, sign):
 def test_leverages_keep_their_digits_wherever_the_centre_is(shift):
     moved = ShiftedRows(X + shift, CENTRE + shift, True)
     T = np.triu(RNG.normal(size=(7, 7)))
-    norms = kernels(moved).squared_row_norms(moved, T, triangular=True)
+    norms = moved.squared_row_norms(T, triangular=True)
     close(norms, np.sum((moved.dense() @ T) ** 2, axis=1), rtol=1e-13)
-    full = kernels(moved).squared_row_norms(moved, T.T, triangular=False)
+    full = moved.squared_row_norms(T.T, triangular=False)
     close(full, np.sum((moved.dense() @ T.T) ** 2, axis=1), rtol=1e-13)
 
 
@@ -101,7 +101,7 @@ def test_an_audit_is_the_same_by_formula_and_one_by_one():
 def test_squared_columns_are_those_of_dense_rows(monkeypatch, at_once):
     monkeypatch.setattr(_shifted, "_SQUARED", at_once)
     weights = RNG.normal(size=(len(X), 2))
-    found = kernels(ROWS).squared_columns(ROWS, weights)
+    found = squared_columns(ROWS, weights)
     close(found, weights.T @ DENSE**2)
 
 

@@ -219,7 +219,7 @@ def test_a_backend_brings_rows_to_its_device_and_back():
 def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
     """Torch on the CPU plays a device with no room; blocks are made small as well."""
     maker("torch")
-    torch_kernels = pytest.importorskip("skinfluence._kernels._torch")
+    torch_kernels = pytest.importorskip("skinfluence._kernels._torch").TorchKernels
     sent = []
 
     class Sender:
@@ -236,9 +236,9 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
             return self.inner.receive(ticket[0])
 
     ahead = []
-    monkeypatch.setattr(torch_kernels, "free_bytes", lambda like: 100.0)
-    monkeypatch.setattr(torch_kernels, "block_entries", lambda like: 16 * (P + 1))
-    monkeypatch.setattr(torch_kernels, "sender", Sender)
+    monkeypatch.setattr(torch_kernels, "free_bytes", lambda self, like: 100.0)
+    monkeypatch.setattr(torch_kernels, "block_entries", lambda self, like: 16 * (P + 1))
+    monkeypatch.setattr(torch_kernels, "sender", lambda self, like: Sender(like))
     monkeypatch.setattr("skinfluence._sources._dense._COLUMN_ENTRIES", 16 * P)
     X, targets = rows()
     for name in ("ridge", "softmax", "Huber", "lasso"):
@@ -255,11 +255,11 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
 
 def test_a_dual_solve_reads_waiting_rows_by_columns(monkeypatch):
     maker("torch")
-    torch_kernels = pytest.importorskip("skinfluence._kernels._torch")
+    torch_kernels = pytest.importorskip("skinfluence._kernels._torch").TorchKernels
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 70)), rng.normal(size=20)
     whole = InfluenceExplainer(Ridge(), solver="dual").fit(X, y)
-    monkeypatch.setattr(torch_kernels, "free_bytes", lambda like: 100.0)
+    monkeypatch.setattr(torch_kernels, "free_bytes", lambda self, like: 100.0)
     apart = InfluenceExplainer(Ridge(), solver="dual", backend="torch").fit(X, y)
     close(to_numpy(apart.self_influence()), whole.self_influence())
 
@@ -285,14 +285,14 @@ def test_a_device_without_any_room_is_named(monkeypatch):
 
 def test_what_does_not_fit_a_device_is_an_error_with_advice(monkeypatch):
     torch = pytest.importorskip("torch")
-    kernels = pytest.importorskip("skinfluence._kernels._torch")
+    kernels = pytest.importorskip("skinfluence._kernels._torch").TorchKernels
     X, targets = rows()
     y = targets["numbers"]
 
     def full(*args, **kwargs):
         raise torch.cuda.OutOfMemoryError("no memory")
 
-    monkeypatch.setattr(kernels, "free_bytes", lambda like: 3 * 2 * 8.0 * N)
+    monkeypatch.setattr(kernels, "free_bytes", lambda self, like: 3 * 2 * 8.0 * N)
     explainer = InfluenceExplainer(Ridge()).fit(torch.asarray(X), y)
     monkeypatch.setattr(InfluenceExplainer, "_empty", full)
     for method in (explainer.influence, explainer.loo_delta):
@@ -305,17 +305,17 @@ def test_what_does_not_fit_a_device_is_an_error_with_advice(monkeypatch):
 
 def with_limit(monkeypatch, torch, most_rows):
     """A device that cannot scale a block of more rows than this; half the total moves."""
-    kernels = pytest.importorskip("skinfluence._kernels._torch")
+    kernels = pytest.importorskip("skinfluence._kernels._torch").TorchKernels
     plain = kernels.add_gram
 
-    def add_gram(total, block, weight):
-        moved = plain(total, block, weight)
+    def add_gram(self, total, block, weight):
+        moved = plain(self, total, block, weight)
         if block.shape[0] > most_rows:
             raise torch.cuda.OutOfMemoryError("no memory")
         return moved
 
     monkeypatch.setattr(kernels, "add_gram", add_gram)
-    monkeypatch.setattr(kernels, "release", lambda: None)
+    monkeypatch.setattr(kernels, "release", lambda self: None)
 
 
 def test_cupy_is_asked_for_by_the_name_of_its_extra():

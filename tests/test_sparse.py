@@ -14,7 +14,7 @@ from test_solvers import TIGHT, agree, answers
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import SparseRows, kernels, weighted_grams
+from skinfluence._kernels import SparseRows, squared_columns, weighted_grams
 from skinfluence._kernels._sparse import as_csr, csr_rows
 from skinfluence._rows import iterate
 from skinfluence._sources import source_of
@@ -172,9 +172,9 @@ def test_sparse_rows_multiply_as_their_dense_selves(intercept):
     np.testing.assert_allclose(block @ V, dense @ V, atol=1e-11)
     np.testing.assert_allclose(U @ block, U @ dense, atol=1e-11)
     np.testing.assert_allclose(block[[3, 1]].dense(), dense[[3, 1]])
-    kernel, weight = kernels(block), rng.uniform(size=(20, 2))
+    weight = rng.uniform(size=(20, 2))
     np.testing.assert_allclose(
-        kernel.squared_columns(block, weight), weight.T @ dense**2, atol=1e-10
+        squared_columns(block, weight), weight.T @ dense**2, atol=1e-10
     )
     grams = weighted_grams(block, 1)
     grams.add(block, weight[:, :1])

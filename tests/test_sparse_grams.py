@@ -7,7 +7,8 @@ from sklearn.linear_model import Ridge
 
 from skinfluence import InfluenceExplainer
 from skinfluence._design import Design
-from skinfluence._kernels import SparseGrams, _sparse_grams, weighted_grams
+from skinfluence._kernels import _sparse_grams, weighted_grams
+from skinfluence._kernels._sparse_grams import SparseGrams
 from skinfluence._sources import source_of
 
 N, P = 90, 300

@@ -2,17 +2,19 @@
 
 import abc
 from types import ModuleType
-from typing import Any, Self, final
+from typing import Any, Self
 
 import array_api_compat.numpy as compat_numpy
 import numpy as np
+
+from skinfluence._kernels._numpy import NUMPY
 
 
 class AbstractCentredRows(abc.ABC):
     """``X~ = [X - 1 centre', 1]`` as an operator; X (b, p) stays as it is.
 
     It multiplies dense arrays from both sides, ``rows @ V`` and ``U @ rows``, and gives
-    some of its rows. Whoever needs entries asks ``densified`` for few rows.
+    some of its rows. Whoever needs entries asks ``dense`` of few rows.
     """
 
     __array_ufunc__ = None  # ndarray @ rows: NumPy is to leave that to __rmatmul__
@@ -59,54 +61,35 @@ class AbstractCentredRows(abc.ABC):
         """``X' rows'``, by what is fastest."""
         return self.X.T @ np.ascontiguousarray(rows.T)
 
-    @abc.abstractmethod
-    def dense(self) -> Any:
+    def dense(self) -> np.ndarray:
         """The rows as an array (b, q)."""
-
-
-@final
-class ShiftedRows(AbstractCentredRows):
-    """Dense NumPy rows, for columns whose spread is not far below their mean."""
-
-    def _pulled_back(self, rows: np.ndarray) -> Any:
-        # Threads overlap in np.dot; where a row is multiplied by @, they do not.
-        return np.dot(rows, self.X).T
-
-    def dense(self) -> Any:
-        dense = np.empty(self.shape)
-        dense[:, -1] = 1.0
-        p = self.centre.shape[0]
-        np.subtract(self.X, self.centre, out=dense[:, :p])
-        return dense
-
-
-@final
-class SparseRows(AbstractCentredRows):
-    """Rows of a CSR array in float64, never densified.
-
-    ``frequent`` tells columns (p,) with so many entries that they are dense in all but
-    name, where there are any.
-    """
-
-    def __init__(
-        self, X: Any, centre: np.ndarray, has_intercept: bool, frequent: Any = None
-    ) -> None:
-        super().__init__(X, centre, has_intercept)
-        self.frequent = frequent
-
-    def __getitem__(self, key: Any) -> Self:
-        part = super().__getitem__(key)
-        part.frequent = self.frequent
-        return part
-
-    def dense(self) -> Any:
+        X = self._entries()
         if not self.has_intercept:
-            return self.X.toarray()
+            return X
         dense = np.empty(self.shape)
+        np.subtract(X, self.centre, out=dense[:, :-1])
         dense[:, -1] = 1.0
-        dense[:, :-1] = self.X.toarray()
-        dense[:, :-1] -= self.centre
         return dense
+
+    def _entries(self) -> Any:
+        """X as an array."""
+        return self.X
+
+    def squared_columns(self, weight: np.ndarray) -> np.ndarray:
+        """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
+        squares, pulls = self._squares(weight)
+        if not self.has_intercept:
+            return squares
+        mass, c = weight.sum(axis=0)[:, None], self.centre
+        return np.concatenate([squares + c * (mass * c - 2 * pulls), mass], axis=1)
+
+    @abc.abstractmethod
+    def _squares(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``weight' X**2`` and ``weight' X``, (K, p) each."""
+
+    def squared_row_norms(self, T: np.ndarray, *, triangular: bool) -> np.ndarray:
+        """Squared norms of the rows of ``X~ @ T``, (b,); T may be upper triangular."""
+        return NUMPY.squared_row_norms(self.dense(), T, triangular=triangular)
 
 
 def densified(block: Any) -> Any:

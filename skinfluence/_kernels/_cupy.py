@@ -3,7 +3,7 @@
 Written from CuPy's documentation; no figure has been measured on a GPU yet.
 """
 
-from typing import Any
+from typing import Any, final
 
 import cupy
 import cupyx
@@ -11,79 +11,81 @@ import numpy as np
 from cupy import cublas
 from cupyx.scipy.linalg import solve_triangular
 
-from skinfluence._kernels._generic import add_gram as _add_gram_by_product
-from skinfluence._kernels._generic import (
-    framed_identity,
-    norm1,
-    products_of_rows,
-    squared_columns,
-    squared_row_norms,
-    times_inverse,
-    upper_factor,
-    with_diagonal,
-)
-
-__all__ = [
-    "add_gram",
-    "block_entries",
-    "empty_gram",
-    "finished_gram",
-    "framed_identity",
-    "free_bytes",
-    "inverse_cholesky",
-    "inverse_root_in_place",
-    "largest",
-    "out_of_memory",
-    "place",
-    "release",
-    "sender",
-    "products_of_rows",
-    "squared_columns",
-    "squared_row_norms",
-    "times_inverse",
-    "upper_factor",
-    "with_diagonal",
-]
+from skinfluence._kernels._generic import AbstractKernels
 
 # A block and the temporaries made from it, in blocks.
 _TEMPORARIES = 16
-# Numbers beyond which a larger block gains nothing: 1 GiB.
+# Entries beyond which a larger block gains nothing: 1 GiB.
 _MOST_ENTRIES = 2**27
 
 
-# --- memory and transfer -----------------------------------------------------------
+@final
+class CupyKernels(AbstractKernels[Any]):
+    """Totals in place, factors without exceptions, and the memory of the device."""
 
+    def place(self) -> Any:
+        """An empty array on the current device."""
+        return cupy.empty(0)
 
-def place() -> Any:
-    """An empty array on the current device."""
-    return cupy.empty(0)
+    def free_bytes(self, like: Any) -> float:
+        """Memory that arrays beside ``like`` can have, of the device and CuPy's pool."""
+        with like.device:
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            return free + cupy.get_default_memory_pool().free_bytes()
 
+    def block_entries(self, like: Any) -> int:
+        """Entries of a block of rows: as many as fit together with what is made of them."""
+        return int(min(self.free_bytes(like) // (8 * _TEMPORARIES), _MOST_ENTRIES))
 
-def free_bytes(like: Any) -> float:
-    """Memory that arrays beside ``like`` can have: of the device, and of CuPy's pool."""
-    with like.device:
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        return free + cupy.get_default_memory_pool().free_bytes()
+    def out_of_memory(self) -> tuple[type[BaseException], ...]:
+        """What is raised where the device has no memory left."""
+        return (cupy.cuda.memory.OutOfMemoryError,)
 
+    def release(self) -> None:
+        """Give memory that is held for later back to the device."""
+        cupy.get_default_memory_pool().free_all_blocks()
 
-def block_entries(like: Any) -> int:
-    """Numbers in a block of rows: as many as fit together with what is made of them."""
-    return int(min(free_bytes(like) // (8 * _TEMPORARIES), _MOST_ENTRIES))
+    def sender(self, like: Any) -> "PinnedSender":
+        """The way from the host to the device of ``like``."""
+        return PinnedSender()
 
+    def empty_gram(self, width: int, like: Any) -> Any:
+        """A zero (width, width) total for ``add_gram``, in C order."""
+        with like.device:
+            return cupy.zeros((width, width))
 
-def out_of_memory() -> tuple[type[BaseException], ...]:
-    """What is raised where the device has no memory left."""
-    return (cupy.cuda.memory.OutOfMemoryError,)
+    def add_gram(self, total: Any, block: Any, weight: Any) -> Any:
+        """``total + block' diag(weight) block`` into the upper triangle, in place."""
+        # Both at once: the host waits for the device only one time.
+        least, most = cupy.asnumpy(cupy.stack((weight.min(), weight.max())))
+        if least < 0 < most:
+            total += block.T @ (weight[:, None] * block)
+            return total
+        scaled = cupy.ascontiguousarray(block * cupy.sqrt(cupy.abs(weight))[:, None])
+        sign = 1.0 if least >= 0 else -1.0
+        # Both in C order: of anything else, syrk makes copies.
+        return cublas.syrk("T", scaled, out=total, alpha=sign, beta=1.0)
 
+    def finished_gram(self, total: Any) -> Any:
+        """The total as a full symmetric matrix."""
+        return cupy.triu(total) + cupy.triu(total, 1).T
 
-def release() -> None:
-    """Give memory that is held for later back to the device."""
-    cupy.get_default_memory_pool().free_all_blocks()
+    def inverse_root_in_place(self, matrix: Any) -> Any | None:
+        """T with ``T T' = inv(matrix)``; None unless positive definite."""
+        try:
+            with cupyx.errstate(linalg="raise"):  # it goes on with NaN otherwise
+                L = cupy.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:
+            return None
+        eye = cupy.eye(matrix.shape[0], dtype=matrix.dtype)
+        T = solve_triangular(L, eye, lower=True, overwrite_b=True).T
+        return T if bool(cupy.isfinite(T).all()) else None
 
-
-def sender(like: Any) -> "PinnedSender":
-    """The way from the host to the device of ``like``."""
-    return PinnedSender()
+    def largest(self, scores: Any, k: int) -> Any:
+        """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
+        if k >= scores.shape[1]:
+            return cupy.broadcast_to(cupy.arange(scores.shape[1]), scores.shape)
+        return cupy.sort(cupy.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
 
 
 class PinnedSender:
@@ -142,57 +144,3 @@ class _Lane:
         rows = self.there[: self.shape[0]].copy()
         self.received.record(current)
         return rows
-
-
-# --- linear algebra ----------------------------------------------------------------
-
-
-def empty_gram(width: int, like: Any) -> Any:
-    """A zero (width, width) total for ``add_gram``, in C order."""
-    with like.device:
-        return cupy.zeros((width, width))
-
-
-def add_gram(total: Any, block: Any, weight: Any) -> Any:
-    """``total + block' diag(weight) block`` into the upper triangle, in place."""
-    # Both at once: the host waits for the device only one time.
-    least, most = cupy.asnumpy(cupy.stack((weight.min(), weight.max())))
-    if least < 0 < most:
-        total += _add_gram_by_product(0.0, block, weight)
-        return total
-    scaled = cupy.ascontiguousarray(block * cupy.sqrt(cupy.abs(weight))[:, None])
-    sign = 1.0 if least >= 0 else -1.0
-    # Both in C order: of anything else, syrk makes copies.
-    return cublas.syrk("T", scaled, out=total, alpha=sign, beta=1.0)
-
-
-def finished_gram(total: Any) -> Any:
-    """The total as a full symmetric matrix."""
-    return cupy.triu(total) + cupy.triu(total, 1).T
-
-
-def inverse_cholesky(matrix: Any) -> tuple[Any, float] | None:
-    """``(T, rcond)``, T upper triangular, ``T T' = inv(matrix)``; None if not definite."""
-    T = inverse_root_in_place(matrix)
-    if T is None:
-        return None
-    return T, 1.0 / float(norm1(matrix) * norm1(T @ T.T))
-
-
-def inverse_root_in_place(matrix: Any) -> Any | None:
-    """T with ``T T' = inv(matrix)``; None unless positive definite."""
-    try:
-        with cupyx.errstate(linalg="raise"):  # it goes on with NaN otherwise
-            L = cupy.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return None
-    eye = cupy.eye(matrix.shape[0], dtype=matrix.dtype)
-    T = solve_triangular(L, eye, lower=True, overwrite_b=True).T
-    return T if bool(cupy.isfinite(T).all()) else None
-
-
-def largest(scores: Any, k: int) -> Any:
-    """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
-    if k >= scores.shape[1]:
-        return cupy.broadcast_to(cupy.arange(scores.shape[1]), scores.shape)
-    return cupy.sort(cupy.argpartition(scores, -k, axis=1)[:, -k:], axis=1)

@@ -11,8 +11,8 @@ from scipy.linalg import lapack
 
 from skinfluence._array import Array
 from skinfluence._kernels import _blas
-from skinfluence._kernels._centred import SparseRows
-from skinfluence._kernels._numpy import finished_gram
+from skinfluence._kernels._numpy import NUMPY
+from skinfluence._kernels._sparse import SparseRows
 
 # Seconds of a gathered number, of a multiplication by a sparse row, and of one between
 # dense matrices: medians on one core, of which only the ratios matter.
@@ -172,7 +172,7 @@ class GatheredForms:
     def _inverse(self, root: np.ndarray) -> Any:
         """``root root'``, symmetric."""
         if self.triangular and len(root) <= _blas.MOST_WHOLE:
-            return finished_gram(lapack.dlauum(root, lower=False)[0])
+            return NUMPY.finished_gram(lapack.dlauum(root, lower=False)[0])
         V = np.empty((len(root), len(root)))
         blocks = _blas.blocks_of(len(root))
         for k, rows in enumerate(blocks):

@@ -7,6 +7,7 @@ import numpy as np
 
 from skinfluence._array import Array, array_namespace
 from skinfluence._kernels._centred import densified
+from skinfluence._kernels._generic import AbstractKernels
 
 # Weights from which all products of two columns are worth forming, and the most columns.
 _LEAST_WEIGHTS, _MOST_WIDTH = 15, 80
@@ -40,17 +41,16 @@ class AbstractGrams(abc.ABC):
 class SeparateGrams(AbstractGrams):
     """One symmetric product for each weight."""
 
-    def __init__(self, totals: list[Any], kernel: Any) -> None:
+    def __init__(self, totals: list[Any], kernel: AbstractKernels[Any]) -> None:
         self.totals, self.kernel = totals, kernel
 
     def add(self, block: Array, weights: Array) -> None:
-        add_gram = self.kernel(block).add_gram
         columns = array_namespace(weights).asarray(weights.T, copy=True)  # contiguous
         for t, total in enumerate(self.totals):
-            self.totals[t] = add_gram(total, block, columns[t, :])
+            self.totals[t] = self.kernel.add_gram(total, block, columns[t, :])
 
     def finished(self) -> list[Any]:
-        return [self.kernel(total).finished_gram(total) for total in self.totals]
+        return [self.kernel.finished_gram(total) for total in self.totals]
 
     def __add__(self, other: Any) -> "SeparateGrams":
         pairs = zip(self.totals, other.totals, strict=True)
@@ -76,8 +76,7 @@ class PairwiseGrams(AbstractGrams):
         return cls(np.zeros((n_weights, width * (width + 1) // 2)), width)
 
     def add(self, block: Array, weights: Array) -> None:
-        block = densified(block)
-        size = self._products.shape[1]
+        block, size = densified(block), self._products.shape[1]
         for first in range(0, block.shape[0], size):
             part = slice(first, min(first + size, block.shape[0]))
             products = self._products[:, : part.stop - first]

@@ -1,5 +1,7 @@
 """Kernels for NumPy arrays: symmetric and triangular BLAS and LAPACK from SciPy."""
 
+from typing import final
+
 import numpy as np
 from scipy.linalg import lapack, qr
 from scipy.sparse.linalg import LinearOperator, onenormest
@@ -9,42 +11,149 @@ from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
     multiply_triangular,
-    products_of_rows,
     scratch,
     scratch_copy,
 )
-from skinfluence._kernels._generic import add_gram as _add_gram_by_product
-from skinfluence._kernels._generic import (
-    block_entries,
-    free_bytes,
-    out_of_memory,
-    squared_columns,
-)
-
-__all__ = [
-    "add_gram",
-    "contenders",
-    "block_entries",
-    "empty_gram",
-    "finished_gram",
-    "framed_identity",
-    "free_bytes",
-    "inverse_cholesky",
-    "inverse_root_in_place",
-    "largest",
-    "out_of_memory",
-    "products_of_rows",
-    "squared_columns",
-    "squared_row_norms",
-    "times_inverse",
-    "upper_factor",
-    "with_diagonal",
-]
+from skinfluence._kernels._generic import AbstractKernels
 
 
-def empty_gram(width: int, like: np.ndarray) -> np.ndarray:
-    """A zero (width, width) total for ``add_gram``, in the order that BLAS adds into."""
-    return np.zeros((width, width), order="F")
+@final
+class NumpyKernels(AbstractKernels[np.ndarray]):
+    """Symmetric and triangular BLAS and LAPACK on blocks that fit the cache."""
+
+    def empty_gram(self, width: int, like: np.ndarray) -> np.ndarray:
+        """A zero (width, width) total in the order that BLAS adds into."""
+        return np.zeros((width, width), order="F")
+
+    def add_gram(
+        self, total: np.ndarray, block: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """``total + block' diag(weight) block`` into the upper triangle, in place."""
+        sign = sign_of(weight)
+        if not sign:
+            total += block.T @ (weight[:, None] * block)
+            return total
+        root = np.sqrt(np.abs(weight))
+        for rows in in_cache(block):
+            scaled = scratch(block[rows].shape)
+            np.multiply(block[rows], root[rows, None], out=scaled)
+            add_own_product(total, scaled, sign)
+        return total
+
+    def finished_gram(self, total: np.ndarray) -> np.ndarray:
+        """The total as a full symmetric matrix; it is overwritten."""
+        whole = total.T if total.flags.f_contiguous else total.T.copy()
+        mirror(whole)
+        return whole
+
+    def with_diagonal(self, matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """``matrix + diag(values)``, in place."""
+        matrix.flat[:: len(matrix) + 1] += values
+        return matrix
+
+    def inverse_cholesky(self, matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
+        """The same, T upper triangular."""
+        if len(matrix) > _blas.MOST_WHOLE:
+            return _inverse_cholesky_by_blocks(matrix)
+        L, info = lapack.dpotrf(matrix, lower=True)
+        if info != 0:
+            return None
+        rcond, _ = lapack.dpocon(L, np.linalg.norm(matrix, 1), uplo="L")
+        inverse, info = lapack.dtrtri(L, lower=True)
+        if info != 0 or not rcond > 0:
+            return None
+        return np.tril(inverse).T, float(rcond)
+
+    def framed_identity(
+        self, gram: np.ndarray, root: np.ndarray, *, overwrite: bool
+    ) -> np.ndarray:
+        """``I + diag(root) gram diag(root)``; ``overwrite`` gives the Gram matrix away."""
+        framed = np.multiply(gram, root[:, None], out=gram if overwrite else None)
+        framed *= root
+        framed.flat[:: len(root) + 1] += 1.0
+        return framed
+
+    def inverse_root_in_place(self, matrix: np.ndarray) -> np.ndarray | None:
+        """T, upper triangular, ``T T' = inv(matrix)``, in the matrix's own memory.
+
+        None unless it is positive definite.
+        """
+        if len(matrix) > _blas.MOST_WHOLE:
+            return _inverse_root_by_blocks(matrix)
+        # A symmetric matrix in C order is the same in Fortran's, without a copy.
+        own = matrix if matrix.flags.f_contiguous else matrix.T
+        L, info = lapack.dpotrf(own, lower=True, clean=True, overwrite_a=True)
+        if info != 0:
+            return None
+        inverse, info = lapack.dtrtri(L, lower=True, overwrite_c=True)
+        return inverse.T if info == 0 else None
+
+    def squared_row_norms(
+        self, block: np.ndarray, T: np.ndarray, *, triangular: bool
+    ) -> np.ndarray:
+        """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
+        norms = np.empty(len(block))
+        for rows in in_cache(block):
+            part = scratch_copy(block[rows]) if triangular else block[rows]
+            norms[rows] = norms_of(part, T, triangular=triangular)
+        return norms
+
+    def times_inverse(
+        self, rows: np.ndarray, T: np.ndarray, *, triangular: bool
+    ) -> np.ndarray:
+        """``rows @ T @ T'``, a new array in C order; T may be upper triangular."""
+        if not triangular:
+            return (rows @ T) @ T.T
+        product = np.array(rows, dtype=float, order="C")
+        multiply_triangular(product, T)
+        multiply_triangular(product, T, transposed=True)
+        return product
+
+    def upper_factor(self, rows: np.ndarray) -> np.ndarray:
+        """R of the QR decomposition of ``rows``."""
+        return qr(rows, mode="r", check_finite=False)[0][: rows.shape[1]]
+
+    def largest(self, scores: np.ndarray, k: int) -> np.ndarray:
+        """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
+        if k >= scores.shape[1]:
+            return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+        return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
+
+    def contenders(
+        self, values: np.ndarray, least: np.ndarray, direction: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where a row (m, b) has scores above its least one, and which columns those are.
+
+        Scores are ``direction * values``, or absolute values for direction 0. Returns the
+        numbers of such rows (r,), and their columns (r, c), filled up with -1.
+        """
+        # Reductions first: few rows go on, and only they are written to and searched.
+        if direction > 0:
+            best = values.max(axis=1)
+        elif direction < 0:
+            best = -values.min(axis=1)
+        else:
+            best = np.maximum(values.max(axis=1), -values.min(axis=1))
+        rows = np.flatnonzero(~(best <= least))  # NaN goes on
+        scores = values[rows]
+        if direction:
+            scores *= direction
+        else:
+            np.abs(scores, out=scores)
+        above = scores > least[rows, None]
+        flat = np.flatnonzero(above)
+        i, j = np.divmod(flat, above.shape[1])
+        counts = np.bincount(i, minlength=len(rows))
+        columns = np.full((len(rows), counts.max(initial=0)), -1)
+        first = np.cumsum(counts) - counts
+        columns[i, np.arange(len(i)) - first[i]] = j
+        return rows, columns
+
+    def products_of_rows(self, rows: np.ndarray) -> np.ndarray:
+        return _blas.products_of_rows(rows)
+
+
+NUMPY = NumpyKernels()
 
 
 # Rows of a triangle that are mirrored at a time.
@@ -55,27 +164,6 @@ def sign_of(weight: np.ndarray) -> float:
     """1.0 where no weight is negative, -1.0 where none is positive, else 0.0."""
     least, most = weight.min(), weight.max()
     return 0.0 if least < 0 < most else 1.0 if least >= 0 else -1.0
-
-
-def add_gram(total: np.ndarray, block: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """``total + block' diag(weight) block`` into the upper triangle, in place."""
-    sign = sign_of(weight)
-    if not sign:
-        total += _add_gram_by_product(0.0, block, weight)
-        return total
-    root = np.sqrt(np.abs(weight))
-    for rows in in_cache(block):
-        scaled = scratch(block[rows].shape)
-        np.multiply(block[rows], root[rows, None], out=scaled)
-        add_own_product(total, scaled, sign)
-    return total
-
-
-def finished_gram(total: np.ndarray) -> np.ndarray:
-    """The total as a full symmetric matrix; it is overwritten."""
-    whole = total.T if total.flags.f_contiguous else total.T.copy()
-    mirror(whole)
-    return whole
 
 
 def mirror(whole: np.ndarray) -> None:
@@ -89,26 +177,6 @@ def mirror(whole: np.ndarray) -> None:
 def mirrored_blocks(size: int) -> list[slice]:
     """Rows of a triangle that are mirrored at a time."""
     return [slice(k, min(k + _MIRRORED, size)) for k in range(0, size, _MIRRORED)]
-
-
-def with_diagonal(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``matrix + diag(values)``, in place."""
-    matrix.flat[:: len(matrix) + 1] += values
-    return matrix
-
-
-def inverse_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """``(T, rcond)``, T upper triangular, ``T T' = inv(matrix)``; None if not definite."""
-    if len(matrix) > _blas.MOST_WHOLE:
-        return _inverse_cholesky_by_blocks(matrix)
-    L, info = lapack.dpotrf(matrix, lower=True)
-    if info != 0:
-        return None
-    rcond, _ = lapack.dpocon(L, np.linalg.norm(matrix, 1), uplo="L")
-    inverse, info = lapack.dtrtri(L, lower=True)
-    if info != 0 or not rcond > 0:
-        return None
-    return np.tril(inverse).T, float(rcond)
 
 
 def _inverse_cholesky_by_blocks(matrix: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -125,39 +193,13 @@ def _inverse_cholesky_by_blocks(matrix: np.ndarray) -> tuple[np.ndarray, float] 
     return T, float(1 / (np.linalg.norm(matrix, 1) * onenormest(as_operator)))
 
 
-def framed_identity(
-    gram: np.ndarray, root: np.ndarray, *, overwrite: bool
-) -> np.ndarray:
-    """``I + diag(root) gram diag(root)``; ``overwrite`` gives the Gram matrix away."""
-    framed = np.multiply(gram, root[:, None], out=gram if overwrite else None)
-    framed *= root
-    framed.flat[:: len(root) + 1] += 1.0
-    return framed
-
-
-def inverse_root_in_place(matrix: np.ndarray) -> np.ndarray | None:
-    """T, upper triangular, ``T T' = inv(matrix)``, in the matrix's own memory.
-
-    None unless it is positive definite.
-    """
-    if len(matrix) > _blas.MOST_WHOLE:
-        return _inverse_root_by_blocks(matrix)
-    # A symmetric matrix in C order is the same in Fortran's, without a copy.
-    own = matrix if matrix.flags.f_contiguous else matrix.T
-    L, info = lapack.dpotrf(own, lower=True, clean=True, overwrite_a=True)
-    if info != 0:
-        return None
-    inverse, info = lapack.dtrtri(L, lower=True, overwrite_c=True)
-    return inverse.T if info == 0 else None
-
-
 def _inverse_root_by_blocks(matrix: np.ndarray) -> np.ndarray | None:
     """The same from matrix products and LAPACK on blocks of the diagonal."""
     L = matrix
     blocks = _blas.blocks_of(len(L))
     inverses = []
     for k, own in enumerate(blocks):  # Cholesky: L L' = matrix, in the lower triangle
-        found = inverse_cholesky(L[own, own])
+        found = NUMPY.inverse_cholesky(L[own, own])
         if found is None:
             return None
         inverses.append(found[0].T)
@@ -178,17 +220,6 @@ def _inverse_root_by_blocks(matrix: np.ndarray) -> np.ndarray | None:
     return L.T
 
 
-def squared_row_norms(
-    block: np.ndarray, T: np.ndarray, *, triangular: bool
-) -> np.ndarray:
-    """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    norms = np.empty(len(block))
-    for rows in in_cache(block):
-        part = scratch_copy(block[rows]) if triangular else block[rows]
-        norms[rows] = norms_of(part, T, triangular=triangular)
-    return norms
-
-
 def norms_of(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:
     """The same of few rows, overwritten where T is triangular."""
     if triangular:  # half the work of a product
@@ -196,56 +227,3 @@ def norms_of(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray
     product = rows if triangular else np.dot(rows, T)
     np.square(product, out=product)
     return np.dot(product, np.ones(T.shape[1]))  # twice as fast as an einsum
-
-
-def times_inverse(rows: np.ndarray, T: np.ndarray, *, triangular: bool) -> np.ndarray:
-    """``rows @ T @ T'``, a new array in C order; T may be upper triangular."""
-    if not triangular:
-        return (rows @ T) @ T.T
-    product = np.array(rows, dtype=float, order="C")
-    multiply_triangular(product, T)
-    multiply_triangular(product, T, transposed=True)
-    return product
-
-
-def upper_factor(rows: np.ndarray) -> np.ndarray:
-    """R of the QR decomposition of ``rows``."""
-    return qr(rows, mode="r", check_finite=False)[0][: rows.shape[1]]
-
-
-def largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k largest scores of each row, in any order, (m, min(k, b))."""
-    if k >= scores.shape[1]:
-        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
-
-
-def contenders(
-    values: np.ndarray, least: np.ndarray, direction: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where a row (m, b) has scores above its least one, and which columns those are.
-
-    Scores are ``direction * values``, or absolute values for direction 0. Returns the
-    numbers of such rows (r,), and their columns (r, c), filled up with -1.
-    """
-    # Reductions first: few rows go on, and only they are written to and searched.
-    if direction > 0:
-        best = values.max(axis=1)
-    elif direction < 0:
-        best = -values.min(axis=1)
-    else:
-        best = np.maximum(values.max(axis=1), -values.min(axis=1))
-    rows = np.flatnonzero(~(best <= least))  # NaN goes on
-    scores = values[rows]
-    if direction:
-        scores *= direction
-    else:
-        np.abs(scores, out=scores)
-    above = scores > least[rows, None]
-    flat = np.flatnonzero(above)
-    i, j = np.divmod(flat, above.shape[1])
-    counts = np.bincount(i, minlength=len(rows))
-    columns = np.full((len(rows), counts.max(initial=0)), -1)
-    first = np.cumsum(counts) - counts
-    columns[i, np.arange(len(i)) - first[i]] = j
-    return rows, columns

@@ -13,23 +13,57 @@ from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
-    products_of_rows,
     scratch,
     scratch_copy,
 )
-from skinfluence._kernels._centred import ShiftedRows
+from skinfluence._kernels._centred import AbstractCentredRows
 from skinfluence._kernels._grams import AbstractGrams
-
-__all__ = ["ShiftedGrams", "row_gram", "squared_columns", "squared_row_norms"]
 
 # A centred diagonal entry this small against the one of X: two digits lost, not more.
 _LEAST_SHARE = 1e-2
-# Numbers in a scaled block of columns of all rows.
-_ENTRIES = 2**22
-# Numbers of X that are squared at once.
+# Entries of X that are squared at once.
 _SQUARED = 2**17
 # The shift of rows against the rows, squared: as many digits are lost.
 _MOST_SHIFT = 1e2
+
+
+@final
+class ShiftedRows(AbstractCentredRows):
+    """Dense NumPy rows with an intercept, whose spread is not far below their mean."""
+
+    def _pulled_back(self, rows: np.ndarray) -> Any:
+        # Threads overlap in np.dot; where a row is multiplied by @, they do not.
+        return np.dot(rows, self.X).T
+
+    def _squares(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = len(self.centre)
+        size = max(_SQUARED // p, 1)  # X is read once, its squares stay in the cache
+        squares, pulls = np.zeros((2, weight.shape[1], p))
+        for first in range(0, len(self), size):
+            part, w = self.X[first : first + size], weight[first : first + size].T
+            square = np.multiply(part, part, out=scratch(part.shape))
+            squares += w @ square
+            pulls += w @ part
+        return squares, pulls
+
+    def squared_row_norms(self, T: np.ndarray, *, triangular: bool) -> np.ndarray:
+        X, p = self.X, self.centre.shape[0]
+        if not triangular:
+            return super().squared_row_norms(T, triangular=False)
+        own = T[:p, :p]  # what is beside it multiplies into the last column alone
+        shift = self.centre @ own
+        beside = np.stack([T[:p, p], own @ shift], axis=1)  # (p, 2)
+        constant = T[p, p] - self.centre @ T[:p, p]
+        norms = np.empty(len(X))
+        for rows in in_cache(X):
+            part = scratch_copy(X[rows])
+            last, across = np.dot(part, beside).T  # while the copy is in the cache
+            norms[rows] = _numpy.norms_of(part, own, triangular=True)
+            norms[rows] += (last + constant) ** 2 - 2 * across
+        norms += shift @ shift
+        if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
+            return super().squared_row_norms(T, triangular=True)
+        return norms
 
 
 @final
@@ -101,58 +135,3 @@ class ShiftedGrams(AbstractGrams):
         whole[:p, p] = whole[p, :p] = pull - mass * c
         whole[p, p] = mass
         return whole
-
-
-def squared_row_norms(block: ShiftedRows, T: np.ndarray, *, triangular: bool) -> Any:
-    """Squared norms of the rows of ``block @ T``, (b,); T may be upper triangular."""
-    X, p = block.X, block.centre.shape[0]
-    if not triangular:
-        return _numpy.squared_row_norms(block.dense(), T, triangular=False)
-    own = T[:p, :p]  # what is beside it multiplies into the last column alone
-    shift = block.centre @ own
-    beside = np.stack([T[:p, p], own @ shift], axis=1)  # (p, 2)
-    constant = T[p, p] - block.centre @ T[:p, p]
-    norms = np.empty(len(X))
-    for rows in in_cache(X):
-        part = scratch_copy(X[rows])
-        last, across = np.dot(part, beside).T  # while the copy is in the cache
-        norms[rows] = _numpy.norms_of(part, own, triangular=True)
-        norms[rows] += (last + constant) ** 2 - 2 * across
-    norms += shift @ shift
-    if shift @ shift > _MOST_SHIFT * norms.mean():  # digits are lost
-        return _numpy.squared_row_norms(block.dense(), T, triangular=True)
-    return norms
-
-
-def squared_columns(block: ShiftedRows, weight: np.ndarray) -> Any:
-    """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
-    X, c = block.X, block.centre
-    size = max(_SQUARED // len(c), 1)  # X is read once, its squares stay in the cache
-    squares, pulls = np.zeros((2, weight.shape[1], len(c)))
-    for first in range(0, len(X), size):
-        rows = slice(first, first + size)
-        part, w = X[rows], weight[rows].T
-        square = np.multiply(part, part, out=scratch(part.shape))
-        squares += w @ square
-        pulls += w @ part
-    mass = weight.sum(axis=0)[:, None]
-    return np.concatenate([squares + c * (mass * c - 2 * pulls), mass], axis=1)
-
-
-def row_gram(rows: ShiftedRows, weight: np.ndarray, constant: float) -> Any:
-    """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, (n, n)."""
-    X, c = rows.X, rows.centre
-    if np.all(weight == weight[0]):
-        total = products_of_rows(X)
-        total *= weight[0]
-    else:
-        total, size = np.zeros((len(X), len(X))), max(_ENTRIES // len(X), 16)
-        root = np.sqrt(weight)
-        for first in range(0, len(c), size):
-            part = slice(first, first + size)
-            scaled = X[:, part] * root[part]
-            total += products_of_rows(scaled)
-    pull = X @ (weight * c)  # (n,)
-    total -= pull
-    total += (c @ (weight * c) + constant - pull)[:, None]
-    return total

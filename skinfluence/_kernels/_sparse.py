@@ -1,25 +1,43 @@
 """Kernels on rows of a sparse X in working coordinates, never densified."""
 
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from skinfluence._array import Rows
-from skinfluence._kernels._centred import SparseRows
+from skinfluence._kernels._centred import AbstractCentredRows
 
-__all__ = [
-    "as_csr",
-    "csr_rows",
-    "frequent_columns",
-    "row_gram",
-    "squared_columns",
-]
-
-# Numbers of a dense temporary: 64 MiB.
+# Entries of a dense temporary: 64 MiB.
 _ENTRIES = 2**23
 # A column with entries in so many rows is multiplied faster as a dense one.
 _FREQUENT = 1 / 16
+
+
+@final
+class SparseRows(AbstractCentredRows):
+    """Rows of a CSR array in float64, never made dense.
+
+    ``frequent`` tells columns (p,) with so many entries that they are dense in all but
+    name; None where there are none.
+    """
+
+    def __init__(
+        self, X: Any, centre: np.ndarray, has_intercept: bool, frequent: Any = None
+    ) -> None:
+        super().__init__(X, centre, has_intercept)
+        self.frequent = frequent
+
+    def __getitem__(self, key: Any) -> Self:
+        part = super().__getitem__(key)
+        part.frequent = self.frequent
+        return part
+
+    def _entries(self) -> np.ndarray:
+        return self.X.toarray()
+
+    def _squares(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (self.X.multiply(self.X).T @ weight).T, (self.X.T @ weight).T
 
 
 def as_csr(X: Any) -> Any:
@@ -53,17 +71,6 @@ def frequent_columns(X: Any) -> Any:
     counts = np.bincount(X.indices, minlength=X.shape[1])
     frequent = counts > _FREQUENT * X.shape[0]
     return frequent if frequent.any() else None
-
-
-def squared_columns(block: SparseRows, weight: np.ndarray) -> Any:
-    """``sum_i weight_ik x~_ij**2``, (K, q), for weights (b, K)."""
-    X, centre = block.X, block.centre
-    squares = (X.multiply(X).T @ weight).T
-    if not block.has_intercept:
-        return squares
-    mass = weight.sum(axis=0)[:, None]
-    shift = centre * (mass * centre - 2 * (X.T @ weight).T)
-    return np.concatenate([squares + shift, mass], axis=1)
 
 
 def row_gram(X: Any, centre: np.ndarray, weight: np.ndarray, constant: float) -> Any:

@@ -17,9 +17,9 @@ from typing import Any, final
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from skinfluence._kernels import _numpy
-from skinfluence._kernels._centred import SparseRows
 from skinfluence._kernels._grams import AbstractGrams
+from skinfluence._kernels._numpy import NUMPY, mirrored_blocks
+from skinfluence._kernels._sparse import SparseRows
 
 # Numbers of a dense block of frequent columns.
 _ENTRIES = 2**20
@@ -42,9 +42,9 @@ class SparseGrams(AbstractGrams):
         )
         self.centre = rows.centre
         self.n_rare = p - len(self.frequent)
-        self.totals = [_numpy.empty_gram(q, rows.centre) for _ in range(n_weights)]
+        self.totals = [NUMPY.empty_gram(q, rows.centre) for _ in range(n_weights)]
         n_dense = q - self.n_rare
-        self.dense = [_numpy.empty_gram(n_dense, rows.centre) for _ in range(n_weights)]
+        self.dense = [NUMPY.empty_gram(n_dense, rows.centre) for _ in range(n_weights)]
         self._waiting: list[tuple[Any, Any]] = []  # rare columns (b, r), weights (b, T)
 
     def add(self, block: Any, weights: Any) -> None:
@@ -65,7 +65,7 @@ class SparseGrams(AbstractGrams):
             part = slice(first, first + size)
             D = self._dense_columns(block.X[part])
             for t, w in enumerate(weights[part].T.copy()):
-                self.dense[t] = _numpy.add_gram(self.dense[t], D, w)
+                self.dense[t] = NUMPY.add_gram(self.dense[t], D, w)
                 self.totals[t][:r, r:] += rare[part].T @ (w[:, None] * D)
 
     def _dense_columns(self, X: Any) -> Any:
@@ -106,12 +106,12 @@ class SparseGrams(AbstractGrams):
         if self.has_intercept:
             c = self.centre if self.rare is None else self.centre[self.rare]
             lean = whole[:r, -1] - 0.5 * dense[-1, -1] * c
-            for columns in _numpy.mirrored_blocks(r):
+            for columns in mirrored_blocks(r):
                 above = slice(0, columns.stop)
                 whole[above, columns] -= np.multiply.outer(lean[above], c[columns])
                 whole[above, columns] -= np.multiply.outer(c[above], lean[columns])
             whole[:r, r:] -= np.multiply.outer(c, dense[:, -1])
-        whole = _numpy.finished_gram(whole)
+        whole = NUMPY.finished_gram(whole)
         if self.rare is None:
             return whole
         order = np.concatenate([self.rare, self.frequent, [r + len(self.frequent)]])

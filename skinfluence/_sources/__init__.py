@@ -10,14 +10,9 @@ from scipy.sparse import issparse
 from skinfluence._array import Array, is_foreign, moved, to_numpy
 from skinfluence._kernels._sparse import as_csr
 from skinfluence._sources._base import AbstractSource
-from skinfluence._sources._dense import (
-    ArraySource,
-    DeviceSource,
-    FrameSource,
-    HostSource,
-)
+from skinfluence._sources._dense import ArraySource, FrameSource, HostSource
 from skinfluence._sources._sizes import LEAST_ROWS, rows_in_block, working_entries
-from skinfluence._sources._sparse import sparse_source
+from skinfluence._sources._sparse import SparseSource
 
 
 def source_of(X: Any, place: Array | None = None) -> AbstractSource:
@@ -32,8 +27,8 @@ def source_of(X: Any, place: Array | None = None) -> AbstractSource:
         X = X.on_host()
     if issparse(X):
         if not on_device:
-            return sparse_source(as_csr(X))
+            return SparseSource(as_csr(X))
         X = X.toarray()
     if on_device:
-        return DeviceSource(X if place is None else moved(X, place))
+        return ArraySource(X if place is None else moved(X, place))
     return ArraySource(to_numpy(X))

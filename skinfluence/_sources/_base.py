@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any
 
 from skinfluence._array import Array, Rows
 from skinfluence._sources._sizes import rows_in_block
@@ -16,8 +16,6 @@ class AbstractSource(abc.ABC):
     be a source as well. Subclasses are frozen dataclasses; threads may share them.
     """
 
-    is_sparse: ClassVar[bool] = False  # a product costs by entries, not by columns
-    is_shared: ClassVar[bool] = False  # threads that read blocks overlap
     columns: Any  # (q,) indices of the columns in use, None for all p
 
     @property
@@ -29,6 +27,16 @@ class AbstractSource(abc.ABC):
     @abc.abstractmethod
     def place(self) -> Array:
         """Any array of the library, and on the device, that blocks belong to."""
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a product with a block costs by entries, not by columns."""
+        return False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether threads that read blocks and multiply them overlap."""
+        return False
 
     @abc.abstractmethod
     def block(

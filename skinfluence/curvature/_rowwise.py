@@ -15,7 +15,12 @@ from skinfluence._array import (
     take_rows,
 )
 from skinfluence._design import Design
-from skinfluence._kernels import AbstractGrams, kernels, weighted_grams
+from skinfluence._kernels import (
+    AbstractGrams,
+    kernels,
+    squared_columns,
+    weighted_grams,
+)
 from skinfluence._layout import gauge_basis
 from skinfluence._objective import FirstOrder, FirstOrderSum, Objective, shifted
 from skinfluence._rows import iterate, sum_over_rows
@@ -88,9 +93,7 @@ class RowwiseCurvature(AbstractCurvature):
         def add(total: Array, block: Array, y: Array, u: Array, s: Array) -> Any:
             bends = xp.linalg.diagonal(self._hessians(y, u, s))  # (b, G or 1, Kb)
             bends = xp.broadcast_to(bends, layout.grouped(u).shape)
-            return total + kernels(block).squared_columns(
-                block, layout.ungrouped(bends)
-            )
+            return total + squared_columns(block, layout.ungrouped(bends))
 
         start = xp.zeros_like(layout.unpack(self.theta))
         total = self._summed(add, start, self.objective.rows)

@@ -3,7 +3,7 @@
 from typing import Any, final
 
 from skinfluence._array import Array, array_namespace, device_of, like
-from skinfluence._kernels import contenders, kernels
+from skinfluence._kernels import kernels
 from skinfluence.influence._effects import Blocks
 
 _DIRECTION = {"absolute": 0.0, "harmful": 1.0, "helpful": -1.0}
@@ -37,6 +37,7 @@ class _Top:
         full = self.values is not None and self.values.shape[1] == self.k
         # Among rows without a value, those that fill up would not be told apart.
         full = full and bool(array_namespace(block).all(self.least > -float("inf")))
+        contenders = kernels(block).contenders
         found = contenders(block, self.least, self.direction) if full else None
         if found is None:
             self._merge_all(first, block)

@@ -13,7 +13,13 @@ from skinfluence._array import (
     of_group,
     placed,
 )
-from skinfluence._kernels import GatheredForms, densified, is_sparse, kernels
+from skinfluence._kernels import (
+    GatheredForms,
+    densified,
+    is_sparse,
+    kernels,
+    squared_row_norms,
+)
 from skinfluence._tolerances import MOST_CONDITION
 from skinfluence.curvature import AbstractCurvature
 from skinfluence.solvers._base import (
@@ -225,12 +231,9 @@ class InverseRoot(AbstractFactor):
         """The same from dense rows times the root."""
         xp = array_namespace(block)
         root, Kb = self.root, self.layout.group_size
-        if (
-            Kb == 1 and share is None
-        ):  # squared norms, by the kernel that knows its BLAS
-            squared = kernels(block).squared_row_norms
+        if Kb == 1 and share is None:
             columns = [
-                squared(block, root[g, ...], triangular=self.triangular)
+                squared_row_norms(block, root[g, ...], triangular=self.triangular)
                 for g in range(root.shape[0])
             ]
             return xp.stack(columns, axis=1)[:, :, None, None]

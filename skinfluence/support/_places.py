@@ -80,7 +80,7 @@ def placed(X: Any, model: Any, backend: str) -> AbstractSource:
         )
     host, kernel = source_of(X).on_host(), kernels(here)
     if host.nbytes > _RESIDENT * kernel.free_bytes(here):
-        return HostSource(host, here, kernel.sender(here))
+        return HostSource(host, device=here, sender=kernel.sender(here))
     return source_of(host, here)
 
 
