@@ -271,7 +271,7 @@ def test_the_loss_of_training_rows_counts_their_offset():
     explainer = InfluenceExplainer(PoissonGLM()).fit(X, y, offset=offset)
     study, rows = study_of(explainer), np.array([3, 5])
     asked = study.about_training(rows)
-    values = influence_on(study, asked, aggregate=None)
+    values = influence_on(study, asked, None)
     own = explainer.self_influence()
     assert relative_error(values[[0, 1], rows], own[rows]) < 1e-10
 

@@ -105,14 +105,7 @@ class AboutGroups(Answering):
         ... ).round(2)
         array([[ 0.8,  1.6, -2.4]])
         """
-        values = self._ask(
-            questions.group_influence,
-            X,
-            y,
-            groups=groups,
-            on=on,
-            aggregate=aggregate,
-        )
+        values = self._ask(questions.group_influence, X, y, groups, on, aggregate)
         return self._with_labels(values, groups, X)
 
     @groups_by_keyword
@@ -184,14 +177,7 @@ class AboutGroups(Answering):
         >>> explainer.group_delta([[4.0]], groups=[[3], [0, 1]]).round(2)
         array([[-2.,  2.]])
         """
-        values = self._ask(
-            questions.group_delta,
-            X,
-            y,
-            groups=groups,
-            on=on,
-            aggregate=aggregate,
-        )
+        values = self._ask(questions.group_delta, X, y, groups, on, aggregate)
         return self._with_labels(values, groups, X)
 
     def cv_predict(
@@ -246,7 +232,7 @@ class AboutGroups(Answering):
         >>> explainer.cv_predict(cv=2).round(2)
         array([-4., -1.,  2.,  3.])
         """
-        return self._ask(questions.cv_predict, cv, groups=groups, method=method)
+        return self._ask(questions.cv_predict, cv, groups, method)
 
     def influential_set(
         self,
@@ -348,13 +334,7 @@ class AboutGroups(Answering):
         >>> bool(found.achieved < 0 < found.initial)
         True
         """
-        return self._ask(
-            questions.influential_set,
-            target,
-            k=k,
-            fraction=fraction,
-            direction=direction,
-        )
+        return self._ask(questions.influential_set, target, k, fraction, direction)
 
     def _with_labels(self, values: Any, groups: Any, X: Any) -> Any:
         """Values by group as ``set_output`` asks: arrays, or columns with labels."""

@@ -73,14 +73,7 @@ class AboutPoints(Answering):
         >>> explainer.influence([[4.0]], [7.0]).round(2) + 0.0
         array([[ 0.8,  0. ,  1.6, -2.4]])
         """
-        return self._ask(
-            questions.influence,
-            X,
-            y,
-            on=on,
-            aggregate=aggregate,
-            relative=relative,
-        )
+        return self._ask(questions.influence, X, y, on, aggregate, relative)
 
     def loo_delta(
         self,
@@ -128,7 +121,7 @@ class AboutPoints(Answering):
         >>> int(worst), round(float(delta[worst]), 2)
         (37, -5.52)
         """
-        return self._ask(questions.loo_delta, X, y, on=on, aggregate=aggregate)
+        return self._ask(questions.loo_delta, X, y, on, aggregate)
 
     def top_influences(
         self,
@@ -182,15 +175,7 @@ class AboutPoints(Answering):
         ((142, 3), array([ 56,  27, 147]))
         """
         return self._ask(
-            questions.top_influences,
-            X,
-            y,
-            k=k,
-            order=order,
-            on=on,
-            quantity=quantity,
-            relative=relative,
-            aggregate=aggregate,
+            questions.top_influences, X, y, k, order, on, quantity, relative, aggregate
         )
 
     def score_samples(self, X: Any, y: Any = None) -> Any:

@@ -30,24 +30,16 @@ _KEPT_BY_TOP = 4 * 4096
 
 
 def influence(
-    study: Study,
-    X: Any,
-    y: Any = None,
-    *,
-    on: str = "auto",
-    aggregate: str | None = None,
-    relative: bool = False,
+    study: Study, X: Any, y: Any, on: str, aggregate: str | None, relative: bool
 ) -> Any:
     """See ``InfluenceExplainer.influence``."""
     _check_aggregate(aggregate)
     checks.one_of("relative", relative, (True, False))
-    return influence_on(
-        study, study.asked(X, y, on), aggregate=aggregate, relative=relative
-    )
+    return influence_on(study, study.asked(X, y, on), aggregate, relative)
 
 
 def influence_on(
-    study: Study, asked: Asked, *, aggregate: str | None, relative: bool = False
+    study: Study, asked: Asked, aggregate: str | None, relative: bool = False
 ) -> Any:
     """The same on points that are at hand."""
     n_points = asked.design.n_rows
@@ -62,20 +54,13 @@ def influence_on(
     return values
 
 
-def loo_delta(
-    study: Study,
-    X: Any,
-    y: Any = None,
-    *,
-    on: str = "auto",
-    aggregate: str | None = None,
-) -> Any:
+def loo_delta(study: Study, X: Any, y: Any, on: str, aggregate: str | None) -> Any:
     """See ``InfluenceExplainer.loo_delta``."""
     _check_aggregate(aggregate)
-    return loo_delta_on(study, study.asked(X, y, on), aggregate=aggregate)
+    return loo_delta_on(study, study.asked(X, y, on), aggregate)
 
 
-def loo_delta_on(study: Study, asked: Asked, *, aggregate: str | None) -> Any:
+def loo_delta_on(study: Study, asked: Asked, aggregate: str | None) -> Any:
     """The same on points that are at hand."""
     points = () if aggregate else (slice(None),)
     with _room_for(study, asked):
@@ -88,14 +73,13 @@ def loo_delta_on(study: Study, asked: Asked, *, aggregate: str | None) -> Any:
 def top_influences(
     study: Study,
     X: Any,
-    y: Any = None,
-    *,
-    k: int = 10,
-    order: str = "absolute",
-    on: str = "auto",
-    quantity: str = "influence",
-    relative: bool = False,
-    aggregate: str | None = None,
+    y: Any,
+    k: int,
+    order: str,
+    on: str,
+    quantity: str,
+    relative: bool,
+    aggregate: str | None,
 ) -> tuple[Any, Any]:
     """See ``InfluenceExplainer.top_influences``."""
     _check_top(study, k, order, quantity, relative)
@@ -126,7 +110,7 @@ def top_influences(
     return (values[0, :], indices[0, :]) if aggregate else (values, indices)
 
 
-def score_samples(study: Study, X: Any, y: Any = None) -> Any:
+def score_samples(study: Study, X: Any, y: Any) -> Any:
     """See ``InfluenceExplainer.score_samples``."""
     design, quantities = study.asked(X, y)
     return sum(self_influence_of(study.point, design, q) for q in quantities)

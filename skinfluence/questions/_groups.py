@@ -29,13 +29,7 @@ class Groups(NamedTuple):
 
 
 def group_influence(
-    study: Study,
-    X: Any,
-    y: Any = None,
-    *,
-    groups: Any,
-    on: str = "auto",
-    aggregate: str | None = None,
+    study: Study, X: Any, y: Any, groups: Any, on: str, aggregate: str | None
 ) -> Any:
     """See ``InfluenceExplainer.group_influence``."""
     checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
@@ -55,24 +49,16 @@ def group_influence(
 
 
 def group_delta(
-    study: Study,
-    X: Any,
-    y: Any = None,
-    *,
-    groups: Any,
-    on: str = "auto",
-    aggregate: str | None = None,
+    study: Study, X: Any, y: Any, groups: Any, on: str, aggregate: str | None
 ) -> Any:
     """See ``InfluenceExplainer.group_delta``."""
     checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
     asked = study.asked(X, y, on)
-    return group_delta_on(
-        study, asked, groups=groups_of(groups, study.n_train), aggregate=aggregate
-    )
+    return group_delta_on(study, asked, groups_of(groups, study.n_train), aggregate)
 
 
 def group_delta_on(
-    study: Study, asked: Asked, *, groups: Groups, aggregate: str | None
+    study: Study, asked: Asked, groups: Groups, aggregate: str | None
 ) -> Any:
     """The same on points that are at hand."""
     members, names = groups.members, groups.names
@@ -93,9 +79,7 @@ def group_delta_on(
     return _side_by_side(parts)
 
 
-def cv_predict(
-    study: Study, cv: Any = None, *, groups: Any = None, method: str = "predict"
-) -> Any:
+def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     """See ``InfluenceExplainer.cv_predict``."""
     reader, n, objective = reader_of(study, method), study.n_train, study.objective
     tests = _test_folds(study, cv, groups)

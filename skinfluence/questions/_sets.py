@@ -1,4 +1,4 @@
-"""The few rows that a conclusion hangs on, found and then checked by a refit."""
+"""The few rows that a conclusion hangs on, chosen and then checked by a refit."""
 
 from numbers import Integral
 from typing import Any, final
@@ -27,12 +27,7 @@ _DIRECTIONS = {"decrease": 1.0, "increase": -1.0}
 
 
 def influential_set(
-    study: Study,
-    target: Any,
-    *,
-    k: int | None = None,
-    fraction: float | None = None,
-    direction: str = "flip",
+    study: Study, target: Any, k: int | None, fraction: float | None, direction: str
 ) -> Bunch:
     """See ``InfluenceExplainer.influential_set``."""
     checks.one_of("direction", direction, ("decrease", "increase", "flip"))
@@ -45,24 +40,24 @@ def influential_set(
     sign = _sign(direction, initial, aim)
     search = SetSearch(point, study.solver, aim, sign)
     flips = direction == "flip"
-    found = search.flipping(size) if flips else search.of_size(size)
+    chosen = search.flipping(size) if flips else search.of_size(size)
     predicted, achieved = initial, initial
-    if len(found.rows):
-        delta = study.deletion(1).group_deltas([study.here(found.rows)]).theta[0, ...]
+    if len(chosen.rows):
+        delta = study.deletion(1).group_deltas([study.here(chosen.rows)]).theta[0, ...]
         predicted = asked.of(study.objective).value(study.point.theta + delta)
-        achieved = _refitted(study, found.rows, asked)
+        achieved = _refitted(study, chosen.rows, asked)
     flipped = bool(sign * achieved < 0) if flips else None
     if flips and not flipped:
-        _warn_of_unreached(found, size, initial, achieved)
-    bound = found.bound
+        _warn_of_unreached(chosen, size, initial, achieved)
+    bound = chosen.bound
     return Bunch(
-        rows=found.rows,
+        rows=chosen.rows,
         initial=initial,
         predicted=predicted,
         achieved=achieved,
         flipped=flipped,
         lower_bound=int(bound) if flips and bound is not None else bound,
-        method=found.method,
+        method=chosen.method,
     )
 
 
@@ -261,13 +256,13 @@ def _refitted(study: Study, rows: np.ndarray, target: _Target) -> float:
     return target.of(on_all_features(study.point).objective).value(study.here(theta))
 
 
-def _warn_of_unreached(found: Any, size: int, initial: float, achieved: float) -> None:
+def _warn_of_unreached(chosen: Any, size: int, initial: float, achieved: float) -> None:
     proof = ""
-    if found.bound is not None and found.bound > size:
+    if chosen.bound is not None and chosen.bound > size:
         proof = " None exists: all sets were tried."
     warn(
         f"No set of up to {size} rows was found whose deletion flips the sign of the "
         f"target: it is {initial:.6g} with all rows, and {achieved:.6g} without the "
-        f"{len(found.rows)} that came nearest.{proof} Raise k to try more rows.",
+        f"{len(chosen.rows)} that came nearest.{proof} Raise k to try more rows.",
         UnreachedFlipWarning,
     )

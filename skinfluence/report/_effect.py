@@ -94,18 +94,16 @@ def group_effects(
 
 
 def _group_deltas(study: Study, asked: Asked, groups: questions.Groups) -> Any:
-    return answer(
-        study, questions.group_delta_on, asked, groups=groups, aggregate="mean"
-    )
+    return answer(study, questions.group_delta_on, asked, groups, "mean")
 
 
 def _mean_effects(study: Study, asked: Asked) -> tuple[np.ndarray, np.ndarray, bool]:
     """Influence and deltas on the mean, (n,) each, and whether those are linear."""
-    influence = to_numpy(answer(study, questions.influence_on, asked, aggregate="mean"))
+    influence = to_numpy(answer(study, questions.influence_on, asked, "mean"))
     n_pairs = study.n_train * asked.design.n_rows
     if study.options.deletion != "jackknife" and n_pairs > MOST_PAIRS:
         return influence, _first_order(study, influence), True
-    delta = answer(study, questions.loo_delta_on, asked, aggregate="mean")
+    delta = answer(study, questions.loo_delta_on, asked, "mean")
     return influence, to_numpy(delta), False
 
 
