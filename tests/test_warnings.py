@@ -235,8 +235,7 @@ def test_every_warning_of_the_package_is_tried():
 
 def test_a_question_warns_once_however_many_blocks_it_reads(monkeypatch):
     explainer = carrier()
-    monkeypatch.setattr(skinfluence._rows, "_BLOCK_ENTRIES", 1)
-    monkeypatch.setattr(skinfluence._rows, "_LEAST_ROWS", 4)
+    monkeypatch.setattr("skinfluence._sources._sizes._MOST_ENTRIES", 20)
     with pytest.warns(
         exceptions.UnidentifiedDeletionWarning, match="Row 0 has"
     ) as record:
