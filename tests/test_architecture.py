@@ -1,6 +1,7 @@
 """What no layer may do, and what every public name has to say."""
 
 import ast
+import configparser
 import inspect
 import re
 import subprocess
@@ -156,3 +157,18 @@ def test_no_error_is_hidden():
         if inspect.isclass(value) and value.__module__ == exceptions.__name__
     ]
     assert sorted(classes) == sorted(exceptions.__all__)
+
+
+def test_the_page_on_architecture_names_the_layers_in_their_order():
+    config = configparser.ConfigParser()
+    root = Path(skinfluence.__file__).parents[1]
+    if not (root / "setup.cfg").is_file():
+        pytest.skip("not run from a checkout")
+    config.read(root / "setup.cfg", encoding="utf-8")
+    layers = config["importlinter:contract:layers"]["layers"].split("\n")
+    layers = [{name.strip() for name in layer.split("|")} for layer in layers if layer]
+    page = (root / "docs" / "architecture.rst").read_text(encoding="utf-8")
+    table = page[page.index("   * - module") : page.index("A further contract")]
+    rows = [line for line in table.splitlines() if line.startswith("   * - ``")]
+    named = [set(re.findall(r"``(\w+)``", row)) for row in rows]
+    assert named == layers
