@@ -72,9 +72,10 @@ Rows: TypeAlias = slice | Array
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of the arrays; NumPy's, asked for all the time, without a search."""
-    if arrays and all(type(array) is np.ndarray for array in arrays):
-        return numpy_namespace
-    return array_api_compat.array_namespace(*arrays)
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return array_api_compat.array_namespace(*arrays)
+    return numpy_namespace
 
 
 def is_foreign(array: Any) -> bool:
@@ -84,6 +85,8 @@ def is_foreign(array: Any) -> bool:
 
 def to_numpy(array: Any) -> np.ndarray:
     """Host copy of an array of any library (NumPy arrays pass through)."""
+    if type(array) is np.ndarray:
+        return array
     if not is_foreign(array):
         return _from_other_containers(array)
     if is_cupy_array(array):  # it refuses __array__ and __dlpack__ to the host
