@@ -20,14 +20,9 @@ from skinfluence.solvers._corners import (
     corner_minimum,
 )
 from skinfluence.solvers._lissa import Lissa
-from skinfluence.solvers._polish import (
-    Point,
-    Polished,
-    expand,
-    expand_for_steps,
-    has_no_minimum,
-    polish,
-)
+from skinfluence.solvers._no_minimum import has_no_minimum
+from skinfluence.solvers._point import Point, expand, expand_for_steps
+from skinfluence.solvers._polish import Polished, polish
 from skinfluence.solvers._row_terms import (
     RowTerms,
     gradient_lengths,

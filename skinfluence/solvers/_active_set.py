@@ -18,12 +18,18 @@ from skinfluence._penalty import Corners
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._corners import AbstractSquare, corner_minimum
-from skinfluence.solvers._polish import Point, Polished, expand, polish
+from skinfluence.solvers._point import Point, expand
+from skinfluence.solvers._polish import Polished, polish
 
-# Pulls below this are rounding, against the largest that Cauchy-Schwarz allows.
-_ROUNDING = 1e-10
-_MOST_HALVINGS = 40
-_MOST_RETURNS = 5
+# Pulls below this are rounding, against the largest that Cauchy-Schwarz allows; slopes
+# of entries that move, below so many times the same floor.
+_PULL_NOISE, _STEEP = 1e-10, 10
+# Of the root of its largest, an entry of the diagonal of H below this is a column that is
+# constant: nothing but rounding pulls at it.
+_LEAST_SCALE = 1e-10
+# F may rise by the first, relatively, by rounding; steps end at a gain of the second.
+_RISE, _LEAST_GAIN = 1e-13, 1e-12
+_MOST_HALVINGS, _MOST_RETURNS = 40, 5
 
 
 @final
@@ -115,32 +121,35 @@ class CurvatureRows(AbstractSquare):
 
     def square(self, entries: Array) -> Any:
         xp = array_namespace(entries)
-        first = self._places(entries) * self._rows.shape[1]
-        flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 numbers, not of m N
+        first = self._positions(entries) * self._rows.shape[1]
+        flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 entries, not of m N
         asked = xp.reshape(first[:, None] + entries, (-1,))
         return xp.reshape(xp.take(flat, asked), (entries.shape[0], -1))
 
     def product(self, entries: Array, vectors: Array) -> Any:
         xp = array_namespace(vectors)
-        places = self._places(entries)
-        if 2 * places.shape[0] > self._known.shape[0]:  # the others are zero: no copy
+        positions = self._positions(entries)
+        if (
+            2 * positions.shape[0] > self._known.shape[0]
+        ):  # the others are zero: no copy
             return xp.take(vectors, self._known, axis=-1) @ self._rows
-        return xp.take(vectors, entries, axis=-1) @ xp.take(self._rows, places, axis=0)
+        rows = xp.take(self._rows, positions, axis=0)
+        return xp.take(vectors, entries, axis=-1) @ rows
 
-    def _places(self, entries: Array) -> Any:
-        """Where the rows of these entries stand."""
+    def _positions(self, entries: Array) -> Any:
+        """Positions of the rows of these entries among those computed so far."""
         xp = array_namespace(entries)
         new = entries
         if self._known.shape[0]:
             new = masked(entries, ~xp.any(entries[:, None] == self._known, axis=1))
         if new.shape[0]:
             self._known = xp.concat([self._known, new])
-            self._rows = xp.concat([self._rows, self._asked(new)])
+            self._rows = xp.concat([self._rows, self._computed(new)])
         order = xp.argsort(self._known)
         ordered = xp.take(self._known, order)
         return xp.take(order, xp.searchsorted(ordered, entries))
 
-    def _asked(self, entries: Array) -> Any:
+    def _computed(self, entries: Array) -> Any:
         xp, shape = array_namespace(entries), self.curvature.theta.shape
         every = xp.arange(shape[0] * shape[1], device=device_of(entries))
         units = every[:, None] == entries
@@ -167,9 +176,8 @@ def boundary(curvature: RowwiseCurvature, length: float = 0.0) -> Boundary:
     smooth = replace(curvature, objective=_without_corners(curvature.objective))
     value = abs(smooth.value)
     scale = xp.sqrt(_flat(curvature.diagonal()))
-    # A column that is constant has no curvature, and nothing but rounding pulls at it.
-    seen = scale > 1e-10 * xp.max(scale)
-    floor = max(length, _ROUNDING * (2 * value) ** 0.5) * scale
+    seen = scale > _LEAST_SCALE * xp.max(scale)
+    floor = max(length, _PULL_NOISE * (2 * value) ** 0.5) * scale
     floor = xp.where(seen, floor, xp.full_like(scale, xp.inf))
     return Boundary(corners, _flat(smooth.first_order.gradient), floor)
 
@@ -202,17 +210,17 @@ def minimise_with_corners(
     end = polish(point, solver, length=length, max_iter=max_iter)
     n_steps = end.n_steps
     for _ in range(_MOST_RETURNS):
-        if end.unbounded or stands(end.point, length):
+        if end.unbounded or _is_minimum(end.point, length):
             return end._replace(n_steps=n_steps)
-        theta, steps = _followed(wider, theta, length, max_iter)
+        theta, steps = _proximal_newton(wider, theta, length, max_iter)
         narrow = expand(*wider.narrowed(theta), solver, point.curvature.damping)
         end = polish(narrow, solver, length=length, max_iter=max_iter)
         n_steps += steps + end.n_steps
-    return end._replace(n_steps=n_steps, converged=stands(end.point, length))
+    return end._replace(n_steps=n_steps, converged=_is_minimum(end.point, length))
 
 
-def stands(point: Point, length: float) -> bool:
-    """Whether a minimum on its active set is one over all features."""
+def _is_minimum(point: Point, length: float) -> bool:
+    """Whether a minimum on an active set is one over all features."""
     objective = point.objective
     assert objective.wider is not None
     xp = array_namespace(point.theta)
@@ -221,12 +229,13 @@ def stands(point: Point, length: float) -> bool:
     x = _flat(theta)
     free = (x != 0) | ~at.corners.present
     # Steep also where an entry has passed zero, and so has another slope.
-    steep = abs(at.gradient + at.corners.slope(xp.sign(x))) > 10 * at.floor
+    slope = at.gradient + at.corners.slope(xp.sign(x))
+    steep = abs(slope) > _STEEP * at.floor
     pulled = abs(at.corners.pull(at.gradient)) > at.floor
     return not bool(xp.any(xp.where(free, steep, pulled)))
 
 
-def _followed(
+def _proximal_newton(
     objective: Objective, theta: Array, length: float, max_iter: int
 ) -> tuple[Any, int]:
     """Proximal Newton steps over all features, damped so that the objective falls."""
@@ -235,17 +244,17 @@ def _followed(
         n_steps += 1
         curvature = RowwiseCurvature(objective, theta)
         at, square = boundary(curvature, length), CurvatureRows(curvature)
-        found = corner_minimum(_flat(theta), at.gradient, square, at.corners, at.floor)
-        step = xp.reshape(found.x, theta.shape) - theta
+        end = corner_minimum(_flat(theta), at.gradient, square, at.corners, at.floor)
+        step = xp.reshape(end.x, theta.shape) - theta
         moved, before = theta + step, curvature.value
         for _ in range(_MOST_HALVINGS):
             after = RowwiseCurvature(objective, moved).value
-            if after <= before + 1e-13 * abs(before):
+            if after <= before + _RISE * abs(before):
                 break
             step = step / 2
             moved = theta + step
         theta = moved
-        if objective.loss.quadratic or before - after <= 1e-12 * abs(before):
+        if objective.loss.quadratic or before - after <= _LEAST_GAIN * abs(before):
             break
     return theta, n_steps
 

@@ -7,7 +7,7 @@ from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
-from skinfluence.solvers._polish import Point
+from skinfluence.solvers._point import Point
 
 
 class RowTerms(NamedTuple):

@@ -1,0 +1,86 @@
+"""An objective at one theta: its curvature, a factor of that, and the Newton step."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+from skinfluence._array import Array
+from skinfluence._objective import Objective
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.exceptions import IndefiniteCurvatureError
+from skinfluence.losses import ExpectedInformation
+from skinfluence.solvers._base import AbstractFactor, AbstractSolver
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Point:
+    """An objective at one theta, with its curvature and the factor of that."""
+
+    curvature: RowwiseCurvature
+    factor: AbstractFactor
+    expected: bool = False  # the factor is that of the expected curvature
+
+    @property
+    def objective(self) -> Objective:
+        """The objective."""
+        return self.curvature.objective
+
+    @property
+    def theta(self) -> Any:
+        """Parameters (G, D)."""
+        return self.curvature.theta
+
+    @property
+    def outputs(self) -> Any:
+        """Linear outputs u of the training rows, (n, K)."""
+        return self.curvature.first_order.outputs
+
+    @property
+    def gradient(self) -> Any:
+        """Gradient of the objective, (G, D)."""
+        return self.curvature.first_order.gradient
+
+    @cached_property
+    def newton_step(self) -> Any:
+        """Step to the minimum of the quadratic model, (G, D)."""
+        return -self.factor.steps(self.gradient[None, ...])[0, ...]
+
+    @cached_property
+    def distance(self) -> float:
+        """Length of the Newton step, measured by the curvature."""
+        return float(self.factor.norm(self.gradient[..., None])[0])
+
+
+def expand(
+    objective: Objective, theta: Array, solver: AbstractSolver, damping: float = 0.0
+) -> Point:
+    """Curvature and factor of the objective at theta."""
+    curvature = RowwiseCurvature(objective, theta, damping)
+    return Point(curvature, solver.prepare(curvature))
+
+
+def expand_for_steps(
+    objective: Objective, theta: Array, solver: AbstractSolver, damping: float = 0.0
+) -> Point:
+    """As ``expand``; where the objective bends downwards, good for a step only.
+
+    Its factor is that of the expected curvature then, which never does.
+    """
+    return factored_for_steps(RowwiseCurvature(objective, theta, damping), solver)
+
+
+def factored_for_steps(curvature: RowwiseCurvature, solver: AbstractSolver) -> Point:
+    """The same where the curvature is known."""
+    objective = curvature.objective
+    try:
+        point = Point(curvature, solver.prepare(curvature))
+        if not objective.loss.convex:  # an iteration sees it only when it solves
+            _ = point.newton_step
+        return point
+    except IndefiniteCurvatureError:
+        if not objective.loss.exponential_family:
+            raise
+    expected = replace(objective, loss=ExpectedInformation(objective.loss))
+    factor = solver.prepare(replace(curvature, objective=expected))
+    return Point(curvature, factor, expected=True)
