@@ -39,6 +39,16 @@ class AbstractCurvature(abc.ABC):
         return self.objective.free
 
     @property
+    def n_seen(self) -> int:
+        """Dimension of the space of vectors that ``within`` leaves as they are."""
+        xp, shape = array_namespace(self.theta), self.theta.shape
+        n_seen = shape[0] * shape[1]
+        if self.moving is not None:
+            moving = xp.broadcast_to(self.moving, shape)
+            n_seen = int(xp.sum(xp.astype(moving, xp.int64)))
+        return n_seen - (0 if self.gauge is None else self.gauge.shape[1] * shape[0])
+
+    @property
     @abc.abstractmethod
     def first_order(self) -> FirstOrder:
         """Gradient of the objective at theta, and the outputs of the rows."""

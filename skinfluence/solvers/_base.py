@@ -129,8 +129,7 @@ class AbstractFactor(abc.ABC):
         rhs = curvature.within(scale * random)
         left = (curvature.matvec(self._within(rhs)) - rhs) / scale
         squared = xp.sum(left**2, axis=(0, 1)) / xp.sum((rhs / scale) ** 2, axis=(0, 1))
-        n_entries = diagonal.shape[0] * diagonal.shape[1]
-        return float(xp.max(squared)) * n_entries > _MOST_LEFT**2
+        return float(xp.max(squared)) * curvature.n_seen > _MOST_LEFT**2
 
     # --- lengths ----------------------------------------------------------------------
 

@@ -1,17 +1,18 @@
 """Direct solver: ``inv(H) = T T'`` from a Cholesky factor, or from the QR of the rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
 
 from skinfluence._array import (
     Array,
     Rows,
     array_namespace,
     device_of,
-    masked,
     of_group,
-    placed,
 )
 from skinfluence._kernels import (
     GatheredForms,
@@ -60,44 +61,28 @@ class Cholesky(AbstractSolver):
     reads_matrix: ClassVar[bool] = True
 
     def prepare(self, curvature: AbstractCurvature) -> "InverseRoot":
-        moving, parts = curvature.moving, _parts_of(curvature)
-        roots = [part.root for part in parts]
-        if moving is not None:
-            roots = [placed(root, of_group(moving, g)) for g, root in enumerate(roots)]
+        parts, share = _parts_of(curvature), curvature.objective.penalty.share
         # Transposed twice: the column order that BLAS wants.
-        stacked = [root.T[None, ...] for root in _padded(roots)]
+        stacked = [root.T[None, ...] for root in _padded([part.root for part in parts])]
         xp = array_namespace(stacked[0])
-        root = xp.matrix_transpose(
-            stacked[0] if len(parts) == 1 else xp.concat(stacked)
-        )
-        shrinkage = None
-        if curvature.objective.penalty.share:
+        root = stacked[0] if len(parts) == 1 else xp.concat(stacked)
+        root, shrinkage = curvature.on_moving(xp.matrix_transpose(root)), None
+        if share:
             root, shrinkage = _diagonalised(root, curvature.shared_penalty)
-        # Zero rows among those of a root move entries down: no triangle.
-        whole = moving is None and all(part.triangular for part in parts)
-        rank = _Rank.of(parts, curvature)
-        return InverseRoot(
-            curvature, root, whole and shrinkage is None, rank, shrinkage
-        )
+        triangular = not share and all(part.triangular for part in parts)
+        n_alike = curvature.layout.n_groups / len(parts)
+        rank = sum(part.rank for part in parts) * n_alike
+        condition = max(part.condition for part in parts)
+        known = _Known(condition, rank, rank < curvature.n_seen)
+        return InverseRoot(curvature, root, triangular, known, shrinkage)
 
 
-class _Rank(NamedTuple):
+class _Known(NamedTuple):
     """What was found about H on the way to its root."""
 
     condition: float
     rank: float  # gauge apart, over all groups
     deficient: bool
-
-    @classmethod
-    def of(cls, parts: "list[_Part]", curvature: AbstractCurvature) -> "_Rank":
-        """From the parts of the groups, or one part for all of them."""
-        n_groups, gauge = curvature.layout.n_groups, curvature.gauge
-        n_alike = n_groups / len(parts)
-        n_gauge = 0 if gauge is None else gauge.shape[-1] * n_groups
-        rank = sum(part.rank for part in parts) * n_alike
-        n_moving = sum(part.n_moving for part in parts) * n_alike
-        condition = max(part.condition for part in parts)
-        return cls(condition, rank, rank < n_moving - n_gauge)
 
 
 @final
@@ -108,7 +93,7 @@ class InverseRoot(AbstractFactor):
     has_leverages: ClassVar[bool] = True
     root: Any  # (G or 1, D, r)
     triangular: bool
-    rank: _Rank
+    known: _Known
     shrinkage: Any = None  # (G or 1, r) diagonal of root' penalty'' root, in mean form
 
     @property
@@ -123,17 +108,17 @@ class InverseRoot(AbstractFactor):
 
     @cached_property
     def condition(self) -> float:
-        return self.rank.condition
+        return self.known.condition
 
     @cached_property
     def effective_dof(self) -> float:
         xp, n_groups = array_namespace(self.root), self.layout.n_groups
         penalised = self.curvature.diagonal_part * xp.sum(self.root**2, axis=-1)
-        return self.rank.rank - float(xp.sum(penalised)) * n_groups / penalised.shape[0]
+        return self.known.rank - float(xp.sum(penalised)) * n_groups / len(penalised)
 
     @cached_property
     def rank_deficient(self) -> bool:
-        return self.rank.deficient
+        return self.known.deficient
 
     def solve(self, rhs: Array) -> Solution:
         return Solution.exact(self._shared_solve(rhs, None))
@@ -168,30 +153,38 @@ class InverseRoot(AbstractFactor):
     ) -> Any:
         if not is_sparse(block):
             return self._by_products(block, share)
-        forms = self._forms_of(share)
-        A = None if forms is None else forms.of(block)
-        if A is None:
-            return self._by_few_products(block, share)
-        xp = array_namespace(A)
-        lost = xp.nonzero(xp.isnan(A[:, 0, 0, 0]))[0]
-        if lost.shape[0]:
-            kept = None if share is None else share[lost]
-            A[lost, ...] = self._by_few_products(block[lost], kept)
-        return A
+        return self._gathered(
+            lambda forms: forms.of(block),
+            lambda part, own: self._by_few_products(block[part], own),
+            share,
+        )
 
     def row_steps(self, block: Array, slope: Array, share: Array | None = None) -> Any:
         if not is_sparse(block):
             return super().row_steps(block, slope, share)
+        by_products = super().row_steps
+        return self._gathered(
+            lambda forms: forms.steps(block, slope),
+            lambda part, own: by_products(block[part], slope[part], own),
+            share,
+        )
+
+    def _gathered(
+        self,
+        ask: Callable[[GatheredForms], Any],
+        otherwise: Callable[[Rows, Array | None], Any],
+        share: Array | None,
+    ) -> Any:
+        """What gathered entries give, and ``otherwise`` for the rows that they leave."""
         forms = self._forms_of(share)
-        steps = None if forms is None else forms.steps(block, slope)
-        if steps is None:
-            return super().row_steps(block, slope, share)
-        xp = array_namespace(steps)
-        lost = xp.nonzero(xp.isnan(steps[:, 0, 0]))[0]
-        if lost.shape[0]:
-            kept = None if share is None else share[lost]
-            steps[lost, ...] = super().row_steps(block[lost], slope[lost], kept)
-        return steps
+        values = None if forms is None else ask(forms)
+        if values is None:
+            return otherwise(slice(None), share)
+        lost = np.flatnonzero(np.isnan(values.reshape(len(values), -1)[:, 0]))
+        if len(lost):
+            own = None if share is None else share[lost]
+            values[lost, ...] = otherwise(lost, own)
+        return values
 
     def _by_few_products(self, block: Array, share: Array | None) -> Any:
         """Products of as many rows at a time as fit the memory."""
@@ -271,46 +264,46 @@ class InverseRoot(AbstractFactor):
 
 
 class _Part(NamedTuple):
-    """The root of one group, on the entries that may move."""
+    """The root of one group."""
 
     root: Any  # (D, r)
     condition: float
     rank: int  # gauge apart
-    n_moving: int
     triangular: bool
 
 
 def _parts_of(curvature: AbstractCurvature) -> list[_Part]:
     """The root of each group, or one for all if they are equal."""
     H, gauge, moving = curvature.as_matrix(), curvature.gauge, curvature.moving
-    n_own = H.shape[0]
-    masks = [None if moving is None else of_group(moving, g) for g in range(n_own)]
-    seen = [_rows_of(gauge, mask) for mask in masks]
-    squares = [_square(H[g, ...], mask) for g, mask in enumerate(masks)]
     parts = []
-    for square, own in zip(squares, seen, strict=True):
-        part = _from_matrix(square, own)
+    for g in range(H.shape[0]):
+        moves = None if moving is None else of_group(moving, g)
+        part = _from_matrix(H[g, ...], gauge, moves)
         if part is None:
             break
         parts.append(part)
-    if len(parts) == n_own:
+    if len(parts) == H.shape[0]:
         return parts
     if not curvature.objective.loss.convex:
-        return [_from_eigenvalues(square) for square in squares]
+        return [_from_eigenvalues(H[g, ...]) for g in range(H.shape[0])]
     R = curvature.upper_root()
-    own_columns = [_columns(of_group(R, g), mask) for g, mask in enumerate(masks)]
-    return [_from_root(R, own) for R, own in zip(own_columns, seen, strict=True)]
+    return [_from_root(R[g, ...], gauge) for g in range(R.shape[0])]
 
 
-def _from_matrix(H: Array, gauge: Array | None) -> _Part | None:
+def _from_matrix(H: Array, gauge: Array | None, moves: Array | None) -> _Part | None:
     """Root of one group from its matrix; None if too many digits are lost in it."""
-    xp = array_namespace(H)
+    xp, rank = array_namespace(H), H.shape[0]
     diagonal = xp.linalg.diagonal(H)
+    if moves is not None:  # 1 for entries at rest, whose rows and columns are zero
+        resting = xp.astype(~moves, H.dtype)
+        diagonal, rank = diagonal + resting, rank - int(xp.sum(resting))
     if not bool(xp.all(diagonal > 0)):
         return None
     scale = xp.sqrt(diagonal)
     scaled = H / scale[:, None]
     scaled /= scale
+    if moves is not None:
+        scaled = kernels(H).with_diagonal(scaled, resting)
     if gauge is not None:
         # On the gauge the curvature is zero: any positive value there leaves solutions
         # of right-hand sides orthogonal to it as they are, which all gradients are.
@@ -321,11 +314,10 @@ def _from_matrix(H: Array, gauge: Array | None) -> _Part | None:
         return None
     root, rcond = factored
     root /= scale[:, None]
-    rank = H.shape[0]
     if gauge is not None:
         root = root - gauge @ (gauge.T @ root)
         rank -= gauge.shape[-1]
-    return _Part(root, 1 / rcond, rank, H.shape[0], gauge is None)
+    return _Part(root, 1 / rcond, rank, gauge is None)
 
 
 def _from_root(R: Any, gauge: Array | None) -> _Part:
@@ -350,7 +342,7 @@ def _from_root(R: Any, gauge: Array | None) -> _Part:
         Q, _ = xp.linalg.qr(null)
         root = root - Q @ (Q.T @ root)
     condition = float(values[0] / values[rank - 1]) ** 2 if rank else 1.0
-    return _Part(root, condition, root.shape[1], R.shape[1], False)
+    return _Part(root, condition, root.shape[1], False)
 
 
 def _from_eigenvalues(H: Array) -> _Part:
@@ -367,7 +359,7 @@ def _from_eigenvalues(H: Array) -> _Part:
         )
     kept = int(xp.count_nonzero(values > least))
     root = vectors[:, -kept:] / xp.sqrt(values[-kept:]) / scale[:, None]
-    return _Part(root, float(values[-1] / values[-kept]), kept, H.shape[0], False)
+    return _Part(root, float(values[-1] / values[-kept]), kept, False)
 
 
 def _padded(roots: list[Any]) -> list[Any]:
@@ -379,23 +371,6 @@ def _padded(roots: list[Any]) -> list[Any]:
     size, device = (roots[0].shape[0], max(widths)), device_of(roots[0])
     gap = xp.zeros(size, dtype=roots[0].dtype, device=device)
     return [xp.concat([root, gap[:, root.shape[1] :]], axis=1) for root in roots]
-
-
-def _square(H: Array, mask: Array | None) -> Any:
-    """Rows and columns of the entries that may move."""
-    return H if mask is None else _columns(_columns(H, mask).T, mask)
-
-
-def _columns(matrix: Array, mask: Array | None) -> Any:
-    if mask is None:
-        return matrix
-    xp = array_namespace(matrix)
-    return xp.take(matrix, xp.nonzero(mask)[0], axis=1)
-
-
-def _rows_of(gauge: Array | None, mask: Array | None) -> Any:
-    """The gauge on the entries that may move; on the others it is zero."""
-    return gauge if gauge is None or mask is None else masked(gauge, mask)
 
 
 def _diagonalised(root: Array, ridge: Array) -> tuple[Any, Any]:

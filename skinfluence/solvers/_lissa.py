@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from skinfluence._array import Array, array_namespace, device_of, to_numpy
+from skinfluence._array import Array, array_namespace, device_of, take_rows, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._rows import map_over_rows
 from skinfluence.curvature import AbstractCurvature
@@ -42,7 +42,6 @@ class Lissa(AbstractSolver):
 
     depth: int = 5000
     repeats: int = 10
-    batch_size: int = 1
     random_state: Any = None
     tol: float = 0.1
     residuals: Residuals = field(default_factory=Residuals)
@@ -129,15 +128,15 @@ class LissaFactor(AbstractFactor):
         ridge = layout.side_by_side(xp.broadcast_to(ridge, shape))
         ones = xp.ones(shape, dtype=start.dtype, device=device_of(start))
         step = layout.side_by_side(self.curvature.on_moving(ones)) / self.scale
-        v, size = start, self.solver.batch_size
-        for draws in _in_parts(self.solver.depth, max(_DRAWN // size, 1)):
-            block, y, u = self._drawn(draws * size, rng)
-            for first in range(0, draws * size, size):
-                rows = slice(first, first + size)
-                x = block[rows, :]
-                moves = xp.reshape(x @ v, (size, layout.n_outputs, m))
-                slopes = objective.loss.hessian_product(y[rows, :], u[rows, :], moves)
-                Hv = x.T @ xp.reshape(slopes, (size, -1)) / size + ridge * v
+        v, depth = start, self.solver.depth
+        for first in range(0, depth, _DRAWN):
+            block, y, u = self._drawn(min(_DRAWN, depth - first), rng)
+            for i in range(block.shape[0]):
+                row = slice(i, i + 1)
+                x = block[row, :]
+                moves = xp.reshape(x @ v, (1, layout.n_outputs, m))
+                slopes = objective.loss.hessian_product(y[row, :], u[row, :], moves)
+                Hv = x.T @ xp.reshape(slopes, (1, -1)) + ridge * v
                 v = start + v - step * Hv
         return v
 
@@ -148,9 +147,9 @@ class LissaFactor(AbstractFactor):
         weight = to_numpy(objective.weight)
         rows = rng.choice(len(weight), size=count, p=weight / weight.sum())
         rows = xp.asarray(rows, device=device_of(self.curvature.theta))
-        block = densified(objective.design.block(rows))
-        u = xp.take(self.curvature.first_order.outputs, rows, axis=0)
-        return block, xp.take(objective.targets, rows, axis=0), u
+        outputs = self.curvature.first_order.outputs
+        y, u = take_rows(objective.targets, rows), take_rows(outputs, rows)
+        return densified(objective.design.block(rows)), y, u
 
 
 def _generator(random_state: Any) -> np.random.Generator:
@@ -158,7 +157,3 @@ def _generator(random_state: Any) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31))
     return np.random.default_rng(random_state)
-
-
-def _in_parts(total: int, size: int) -> list[int]:
-    return [min(size, total - first) for first in range(0, total, size)]

@@ -26,6 +26,7 @@ from skinfluence._array import (
     like,
     masked,
     of_group,
+    placed,
     take_rows,
 )
 from skinfluence._design import Design
@@ -74,8 +75,8 @@ class Dual(AbstractSolver):
 class _Group(NamedTuple):
     """One group of coupled outputs, prepared."""
 
-    inverse_strength: Any  # (D,) 1 / P on the penalised free entries, else 0
-    border: Any  # (D, z) unit vectors of the unpenalised free entries
+    inverse_strength: Any  # (D,) 1 / P on the penalised entries that move, else 0
+    border: Any  # (D, z) unit vectors of the unpenalised entries that move
     roots: Any  # (n, Kb, r) R_i
     T: Any  # (n r, n r) with T T' = inv(N)
     pulled: Any  # (n r, z) inv(N) Z_U
@@ -123,9 +124,8 @@ class DualFactor(AbstractFactor):
     @cached_property
     def condition(self) -> float:
         xp = array_namespace(self.curvature.theta)
-        slope = xp.concat(
-            [group.steepest for group in self._all_groups], axis=1
-        )  # (n, K)
+        slopes = [group.steepest for group in self._all_groups]
+        slope = xp.concat(slopes, axis=1)  # (n, K)
         steepest = self.curvature.objective.pulled_back(slope)
         return penalised_condition(self.curvature, steepest)
 
@@ -164,10 +164,9 @@ class DualFactor(AbstractFactor):
         xp = array_namespace(vectors)
         squared = 0.0 * vectors[0, 0, :]
         for g, part in enumerate(self._within_rows(vectors)):  # no step of length D
-            own = xp.sum(
-                part.group.inverse_strength[:, None] * vectors[g, ...] ** 2, axis=0
-            )
-            squared = squared + own - xp.sum(part.moves * part.slope, axis=(0, 1))
+            scale = part.group.inverse_strength[:, None]
+            squared = squared + xp.sum(scale * vectors[g, ...] ** 2, axis=0)
+            squared = squared - xp.sum(part.moves * part.slope, axis=(0, 1))
             squared = squared + xp.sum(part.border * part.x_U, axis=0)
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
@@ -225,9 +224,7 @@ class DualFactor(AbstractFactor):
         if not bool(xp.any(small)):
             return A
         exact = self._by_products(masked(densified(block), small))
-        order = xp.cumulative_sum(xp.astype(small, xp.int64)) - 1
-        filled = xp.take(exact, xp.where(small, order, 0 * order), axis=0)
-        return xp.where(small[:, None, None, None], filled, A)
+        return xp.where(small[:, None, None, None], placed(exact, small), A)
 
     def _by_products(self, block: Array) -> Any:
         dense = densified(block)
@@ -266,8 +263,8 @@ def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
     safe = xp.where(penalised, strength, xp.ones_like(strength))
     inverse = xp.where(penalised, 1 / safe, xp.zeros_like(strength))
     entries = xp.arange(curvature.size, device=device_of(strength))
-    places = entries[:, None] == xp.nonzero(bordering)[0][None, :]
-    border = xp.astype(places, strength.dtype)  # (D, z)
+    units = entries[:, None] == xp.nonzero(bordering)[0][None, :]
+    border = xp.astype(units, strength.dtype)  # (D, z)
     roots = row_roots(bend)
     N = _inner_matrix(objective.design, inverse, roots)
     spread = float(xp.max(xp.linalg.diagonal(N)))
@@ -336,9 +333,7 @@ def _bordering_rows(design: Design, border: Array, roots: Array) -> Any:
     z = border.shape[1]
     parts = xp.reshape(border, (Kb, border.shape[0] // Kb, z))
     if design.has_intercept and not bool(xp.any(parts[:, :-1, :] != 0)):
-        last = xp.astype(
-            parts[:, -1, :], roots.dtype
-        )  # only intercepts: no pass over X
+        last = xp.astype(parts[:, -1, :], roots.dtype)  # intercepts: no pass over X
         outputs = xp.broadcast_to(last, (n, Kb, z))
     else:
         columns = [_times(design, parts[k, ...]) for k in range(Kb)]
