@@ -239,7 +239,8 @@ def test_rows_that_do_not_fit_are_sent_in_blocks(monkeypatch):
     monkeypatch.setattr(torch_kernels, "free_bytes", lambda self, like: 100.0)
     monkeypatch.setattr(torch_kernels, "block_entries", lambda self, like: 16 * (P + 1))
     monkeypatch.setattr(torch_kernels, "sender", lambda self, like: Sender(like))
-    monkeypatch.setattr("skinfluence._sources._dense._COLUMN_ENTRIES", 16 * P)
+    for name in ("_COLUMN_ENTRIES", "_MEAN_ENTRIES"):
+        monkeypatch.setattr(f"skinfluence._sources._dense.{name}", 16 * P)
     X, targets = rows()
     for name in ("ridge", "softmax", "Huber", "lasso"):
         model, y = MODELS[name][0], targets[MODELS[name][1]]

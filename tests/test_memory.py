@@ -112,3 +112,49 @@ def test_large_answers_exist_once(name):
         explainer = explained("binary", N)
         peak = traced(lambda: call(explainer, X[:ASKED], y[:ASKED]))
     assert peak < 1.7 * numbers * N * NUMBER
+
+
+# --- rows of other types and orders ---
+
+
+def integers():
+    return np.random.default_rng(1).integers(-9, 9, size=(200_000, 50), dtype="i2")
+
+
+def frame(X):
+    """A frame whose columns are arrays of their own, of three types."""
+    pandas = pytest.importorskip("pandas")
+    types = ("i2", "i4", "f4")
+    columns = {f"x{j}": x.astype(types[j % 3]) for j, x in enumerate(X.T)}
+    return pandas.DataFrame(columns, copy=False)
+
+
+STORED = {
+    "float64, C order": lambda X: X.astype(float),
+    "float64, Fortran order": lambda X: np.asfortranarray(X, dtype=float),
+    "float32": lambda X: X.astype("f4"),
+    "int16": np.ascontiguousarray,
+    "int16, Fortran order": np.asfortranarray,
+    "pandas, one array": lambda X: pytest.importorskip("pandas").DataFrame(X),
+    "pandas": frame,
+    "polars": lambda X: pytest.importorskip("polars").from_pandas(frame(X)),
+}
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_rows_of_any_type_and_order_are_read_block_by_block(stored):
+    """No call holds a float64 copy of all rows, nor most of one."""
+    given = integers()
+    X, y = STORED[stored](given), given[:, :3].sum(axis=1) + given[:, 3] ** 2.0
+    model = Ridge().fit(X, y)
+    few = InfluenceExplainer(Ridge()).fit(X[:999], y[:999])
+    few.loo_params(rows=[3])  # imports are no part of the answer
+
+    def fitted_and_asked():
+        explainer = InfluenceExplainer(model).fit(X, y)
+        explainer.influence(X[:9], y[:9], aggregate="mean")
+        return explainer
+
+    assert traced(fitted_and_asked) < 0.25 * NUMBER * given.size
+    explainer = fitted_and_asked()
+    assert traced(lambda: explainer.loo_params(rows=[3])) < 2**20

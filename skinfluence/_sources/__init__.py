@@ -10,7 +10,12 @@ from scipy.sparse import issparse
 from skinfluence._array import Array, is_foreign, moved, to_numpy
 from skinfluence._kernels._sparse import as_csr
 from skinfluence._sources._base import AbstractSource
-from skinfluence._sources._dense import ArraySource, FrameSource, HostSource
+from skinfluence._sources._dense import (
+    AbstractDenseSource,
+    ArraySource,
+    FrameSource,
+    HostSource,
+)
 from skinfluence._sources._sizes import LEAST_ROWS, rows_in_block, working_entries
 from skinfluence._sources._sparse import SparseSource
 

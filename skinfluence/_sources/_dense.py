@@ -23,8 +23,8 @@ from skinfluence._kernels._senders import Sender
 from skinfluence._sources._base import AbstractSource
 from skinfluence._sources._sizes import plain_rows_in_block, rows_in_block
 
-# Rows that are enough for a centre.
-_MEAN_ROWS = 2**14
+# Rows that are enough for a centre, and entries of them that are read at a time.
+_MEAN_ROWS, _MEAN_ENTRIES = 2**14, 2**18
 # Entries of a block of columns of all rows.
 _COLUMN_ENTRIES = 2**22
 # Rows that show whether columns may be centred by formula: squared mean over spread.
@@ -102,12 +102,12 @@ class AbstractDenseSource(AbstractSource):
             some, step = weight, 1
         n, total = some.shape[0], xp.sum(some)
         share = some / total if float(total) > 0 else xp.ones_like(some) / n
-        size = max(_COLUMN_ENTRIES // max(self.width, 1), 1)
+        size = max(_MEAN_ENTRIES // max(self.width, 1), 1)
         means = []
         for first in range(0, n, size):
             last = min(first + size, n)
             rows = slice(first * step, min(last * step, self.shape[0]), step)
-            X = xp.astype(self.read(rows, self.columns), xp.float64, copy=False)
+            X = xp.astype(self.read(rows, self.columns), xp.float64)
             means.append(share[first:last] @ X)
         return xp.sum(xp.stack(means), axis=0)
 

@@ -17,6 +17,7 @@ from skinfluence._array import (
     is_foreign,
     to_numpy,
 )
+from skinfluence._sources import FrameSource
 from skinfluence.exceptions import (
     InvalidDataError,
     InvalidParameterError,
@@ -24,10 +25,13 @@ from skinfluence.exceptions import (
     SingleClassError,
     SkinfluenceError,
 )
+from skinfluence.support._frames import numeric_columns
 
-_SPARSE = ("csr", "csc")
-# Numbers searched for NaN at a time.
-_ENTRIES = 2**26
+# Types that are read block by block as they are; everything else becomes float64.
+_TYPES = (np.float64, np.float32, *(np.dtype(code).type for code in "?bhilqBHILQ"))
+_READ: dict[str, Any] = {"accept_sparse": ("csr", "csc"), "dtype": _TYPES}
+# Entries searched for NaN at a time.
+_ENTRIES = 2**20
 
 
 @contextmanager
@@ -72,9 +76,10 @@ def at_least(name: str, value: Any, least: float, kind: type = Real) -> None:
 
 
 def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
-    """X as an array if the linear model reads it itself, else as it came.
+    """X as rows to read if the linear model reads it itself, else as it came.
 
-    Arrays of other libraries stay what and where they are.
+    Arrays of other libraries stay what and where they are; integers, float32, and
+    frames of numbers are not converted as a whole.
     """
     if hasattr(X, "collect") and not hasattr(X, "shape"):
         raise InvalidDataError(
@@ -91,13 +96,11 @@ def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
         if not reads_X or is_foreign(X):
             validate_data(explainer, X, reset=reset, skip_check_array=True)
             return _foreign_table(X) if is_foreign(X) else X
-        return validate_data(
-            explainer,
-            X,
-            reset=reset,
-            accept_sparse=_SPARSE,
-            dtype=(np.float64, np.float32),
-        )
+        columns = numeric_columns(X)
+        if columns is None:
+            return validate_data(explainer, X, reset=reset, **_READ)
+        validate_data(explainer, X, reset=reset, skip_check_array=True)
+        return _finite(FrameSource(columns), explainer)
 
 
 def transformed(X: Any) -> Any:
@@ -105,7 +108,20 @@ def transformed(X: Any) -> Any:
     with data_errors():
         if is_foreign(X):
             return _foreign_table(X)
-        return check_array(X, accept_sparse=_SPARSE, dtype=(np.float64, np.float32))
+        columns = numeric_columns(X)
+        if columns is None:
+            return check_array(X, **_READ)
+        return _finite(FrameSource(columns))
+
+
+def _finite(frame: FrameSource, estimator: Any = None) -> FrameSource:
+    """The frame, searched for NaN by scikit-learn block by block."""
+    n, p = frame.shape
+    size = max(_ENTRIES // p, 1)
+    for first in range(0, n, size):
+        block = frame.read(slice(first, first + size), None)
+        check_array(block, estimator=estimator, input_name="X")
+    return frame
 
 
 def _foreign_table(X: Any) -> Any:
