@@ -114,7 +114,7 @@ def test_the_normal_tail_keeps_its_digits():
             lambda u: -np.expm1(-np.exp(-u)),
         ),
     ],
-    ids=repr,
+    ids=["logit", "probit", "cloglog", "loglog"],
 )
 def test_links_of_proportions_are_what_they_say(link, mean, complement):
     u = np.linspace(-4, 4, 101)
