@@ -234,7 +234,7 @@ class NegativeBinomial(AbstractFamily):
         return mu + self.dispersion * mu**2
 
     def derivative(self, y: Array, u: Array, link: AbstractLink, order: int) -> Array:
-        log_mean = link.log_mean(u)
+        log_mean = link.log_mean(u, order)
         log_odds = log_mean[0] + math.log(self.dispersion)
         above, below = sigmoid(log_odds), sigmoid(-log_odds)
         second = above * below
@@ -280,8 +280,8 @@ class Binomial(AbstractFamily):
         return mu * (1 - mu)
 
     def derivative(self, y: Array, u: Array, link: AbstractLink, order: int) -> Array:
-        of_mean, of_rest = link.log_mean(u)[order], link.log_complement(u)[order]
-        return -y * of_mean - (1 - y) * of_rest
+        of_mean, of_rest = link.log_mean(u, order), link.log_complement(u, order)
+        return -y * of_mean[order] - (1 - y) * of_rest[order]
 
     def unit_deviance(self, y: Array, u: Array, link: AbstractLink) -> Array:
         return 2 * (self.derivative(y, u, link, 0) - _entropy(y))
@@ -296,22 +296,23 @@ class Binomial(AbstractFamily):
 
     def fisher_weight(self, u: Array, link: AbstractLink) -> Array:
         """The product of the slopes of ``log(mu)`` and ``-log(1 - mu)``."""
-        return -link.log_mean(u)[1] * link.log_complement(u)[1]
+        return -link.log_mean(u, 1)[1] * link.log_complement(u, 1)[1]
 
     def pearson_residual(self, y: Array, u: Array, link: AbstractLink) -> Array:
         """``y / sqrt(odds) - (1 - y) sqrt(odds)``, the odds ``mu / (1 - mu)``."""
         xp, most = array_namespace(u), _LARGEST_LOG_ODDS
-        log_odds = link.log_mean(u)[0] - link.log_complement(u)[0]
-        root = xp.exp(xp.clip(log_odds, min=-most, max=most) / 2)
+        root = xp.exp(xp.clip(link.log_odds(u), min=-most, max=most) / 2)
         return y / root - (1 - y) * root
 
 
 def _log_ratio(y: Array, mu: Array) -> Array:
-    """``log(y / mu)``, digits kept where ``y`` is close to ``mu``."""
+    """``log(y / mu)``, digits kept where ``y`` is close to ``mu`` and where it is not."""
     xp, change = array_namespace(y), (y - mu) / mu
-    is_near = xp.abs(change) <= 0.5
-    near = xp.log1p(xp.where(is_near, change, xp.zeros_like(change)))
-    return xp.where(is_near, near, xp.log(y / mu))
+    is_far = change < -0.999  # 1 + change has lost digits
+    if not bool(xp.any(is_far)):
+        return xp.log1p(change)
+    near = xp.log1p(xp.where(is_far, xp.zeros_like(change), change))
+    return xp.where(is_far, xp.log(y / mu), near)
 
 
 def _entropy(y: Array) -> Array:

@@ -17,8 +17,8 @@ from typing import TypeAlias, final
 from skinfluence._array import Array, array_namespace
 from skinfluence.exceptions import InvalidParameterError
 
-# A function of the linear output and its first three derivatives, each (..., K).
-Derivatives: TypeAlias = tuple[Array, Array, Array, Array]
+# A function of the linear output and its first derivatives, at most three, (..., K) each.
+Derivatives: TypeAlias = tuple[Array, ...]
 
 # Far out, where no fit is, functions are clipped so that they stay finite: exp of this
 # times any target is, as are powers of exp of the next times cubes of the others.
@@ -68,15 +68,19 @@ class AbstractLink(abc.ABC):
         """``1 - mu``."""
         return 1 - self.mean(u)[0]
 
-    def log_mean(self, u: Array) -> Derivatives:
-        """``log(mu)`` and its first three derivatives."""
-        return _each(lambda order: self.power_mean(u, 0.0, order))
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives:
+        """``log(mu)`` and its derivatives up to an order."""
+        return _each(lambda j: self.power_mean(u, 0.0, j), order)
 
-    def log_complement(self, u: Array) -> Derivatives:
-        """``log(1 - mu)`` and its first three derivatives."""
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives:
+        """``log(1 - mu)`` and its derivatives up to an order."""
         rest, mean = self.complement(u), self.mean(u)
-        outer = [(-1) ** order * _power(rest, 0.0, order) for order in range(4)]
-        return _each(lambda order: chain(outer, mean, order))
+        outer = _each(lambda j: (-1) ** j * _power(rest, 0.0, j), order)
+        return _each(lambda j: chain(outer, mean, j), order)
+
+    def log_odds(self, u: Array) -> Array:
+        """``log(mu / (1 - mu))``."""
+        return self.log_mean(u, 0)[0] - self.log_complement(u, 0)[0]
 
     def power_mean(self, u: Array, k: float, order: int) -> Array:
         """Derivative, of an order up to 3, of ``mu**k / k``; of ``log(mu)`` for k = 0."""
@@ -117,7 +121,7 @@ class Identity(AbstractLink):
     log_concave = True
 
     def mean(self, u: Array) -> Derivatives:
-        return _each(lambda order: _power(u, 1.0, order))
+        return _each(lambda order: _power(u, 1.0, order), 3)
 
     def power_mean(self, u: Array, k: float, order: int) -> Array:
         return _power(u, k, order)
@@ -152,7 +156,7 @@ class Power(AbstractLink):
         return 0 < self.power <= 1
 
     def mean(self, u: Array) -> Derivatives:
-        return _each(lambda order: self.power_mean(u, 1.0, order))
+        return _each(lambda order: self.power_mean(u, 1.0, order), 3)
 
     def power_mean(self, u: Array, k: float, order: int) -> Array:
         u = array_namespace(u).clip(u, min=_LEAST_OUTPUT)
@@ -210,19 +214,19 @@ class AbstractProportionLink(AbstractLink):
     log_concave = True
 
     @abc.abstractmethod
-    def log_mean(self, u: Array) -> Derivatives: ...
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives: ...
 
     @abc.abstractmethod
-    def log_complement(self, u: Array) -> Derivatives: ...
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives: ...
 
     def complement(self, u: Array) -> Array:
-        return array_namespace(u).exp(self.log_complement(u)[0])
+        return array_namespace(u).exp(self.log_complement(u, 0)[0])
 
     def mean(self, u: Array) -> Derivatives:
-        return _each(lambda order: self.power_mean(u, 1.0, order))
+        return _each(lambda order: self.power_mean(u, 1.0, order), 3)
 
     def power_mean(self, u: Array, k: float, order: int) -> Array:
-        log_mean = self.log_mean(u)
+        log_mean = self.log_mean(u, order)
         if k == 0:
             return log_mean[order]
         xp = array_namespace(u)
@@ -235,13 +239,19 @@ class AbstractProportionLink(AbstractLink):
 class Logit(AbstractProportionLink):
     """``log(mu / (1 - mu)) = u``."""
 
-    def log_mean(self, u: Array) -> Derivatives:
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives:
+        value = -softplus(-u)
+        if order == 0:
+            return (value,)
         above, below = sigmoid(u), sigmoid(-u)
         second = -above * below
-        return -softplus(-u), below, second, second * (below - above)
+        return value, below, second, second * (below - above)
 
-    def log_complement(self, u: Array) -> Derivatives:
-        return mirrored(self.log_mean, u)
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives:
+        return mirrored(self.log_mean(-u, order))
+
+    def log_odds(self, u: Array) -> Array:
+        return u
 
 
 @final
@@ -249,11 +259,11 @@ class Logit(AbstractProportionLink):
 class Probit(AbstractProportionLink):
     """``mu = Phi(u)``, the normal distribution function."""
 
-    def log_mean(self, u: Array) -> Derivatives:
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives:
         return log_ndtr(u)
 
-    def log_complement(self, u: Array) -> Derivatives:
-        return mirrored(log_ndtr, u)
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives:
+        return mirrored(log_ndtr(-u))
 
 
 @final
@@ -261,10 +271,10 @@ class Probit(AbstractProportionLink):
 class CLogLog(AbstractProportionLink):
     """``log(-log(1 - mu)) = u``, the complementary log-log: ``mu = 1 - exp(-exp(u))``."""
 
-    def log_mean(self, u: Array) -> Derivatives:
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives:
         return _log_one_minus_exp(u)
 
-    def log_complement(self, u: Array) -> Derivatives:
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives:
         rate = -clipped_exp(u, _LARGEST_LOG_RATE)
         return rate, rate, rate, rate
 
@@ -274,20 +284,19 @@ class CLogLog(AbstractProportionLink):
 class LogLog(AbstractProportionLink):
     """``-log(-log(mu)) = u``, the mirror image of ``CLogLog``: ``mu = exp(-exp(-u))``."""
 
-    def log_mean(self, u: Array) -> Derivatives:
-        return mirrored(CLogLog().log_complement, u)
+    def log_mean(self, u: Array, order: int = 3) -> Derivatives:
+        return mirrored(CLogLog().log_complement(-u))
 
-    def log_complement(self, u: Array) -> Derivatives:
-        return mirrored(CLogLog().log_mean, u)
+    def log_complement(self, u: Array, order: int = 3) -> Derivatives:
+        return mirrored(CLogLog().log_mean(-u))
 
 
 # --- functions that keep their digits -------------------------------------------------
 
 
-def mirrored(function: Callable[[Array], Derivatives], u: Array) -> Derivatives:
-    """A function of ``-u`` and its derivatives in ``u``."""
-    value, first, second, third = function(-u)
-    return value, -first, second, -third
+def mirrored(derivatives: Derivatives) -> Derivatives:
+    """Derivatives in ``u`` of a function of ``-u`` from those in ``-u``."""
+    return tuple(-d if j % 2 else d for j, d in enumerate(derivatives))
 
 
 def clipped_exp(exponent: Array, most: float = _LARGEST_EXPONENT) -> Array:
@@ -365,7 +374,7 @@ def log_ndtr(u: Array) -> Derivatives:
     left = log_tail, r, -r * k_1, r * k_1**2 * k_2 * (k_3 - k_2)
     third = rho * ((s + rho) * (s + 2 * rho) - 1)
     right = xp.log1p(-tail), rho, -rho * (s + rho), third
-    return _each(lambda order: xp.where(u < 0, left[order], right[order]))
+    return _each(lambda order: xp.where(u < 0, left[order], right[order]), 3)
 
 
 # (s + 4) k_3(s) for s >= 0 as a polynomial in (4 - s) / (4 + s), to 4e-16: Chebyshev
@@ -388,6 +397,8 @@ _THIRD_FRACTION = (
 def _power(base: Array, k: float, order: int) -> Array:
     """Derivative of an order in ``base`` of ``base**k / k``, of ``log(base)`` for k = 0."""
     xp = array_namespace(base)
+    if order == 0 and k == 1:
+        return base
     if order == 0:
         return xp.log(base) if k == 0 else base**k / k
     factor = math.prod(k - j for j in range(1, order))
@@ -396,5 +407,5 @@ def _power(base: Array, k: float, order: int) -> Array:
     return factor * base ** (k - order)
 
 
-def _each(derivative: Callable[[int], Array]) -> Derivatives:
-    return derivative(0), derivative(1), derivative(2), derivative(3)
+def _each(derivative: Callable[[int], Array], order: int) -> Derivatives:
+    return tuple(derivative(j) for j in range(order + 1))

@@ -32,6 +32,12 @@ class HalfSquaredError(AbstractExponentialFamilyLoss):
     def response(self, u: Array) -> Array:
         return u
 
+    def fisher_weight(self, u: Array) -> Array:
+        return array_namespace(u).ones_like(u)
+
+    def pearson_residual(self, y: Array, u: Array) -> Array:
+        return y - u
+
 
 @final
 @dataclass(frozen=True)
