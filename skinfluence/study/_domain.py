@@ -22,7 +22,8 @@ def refuse_outside_domain(point: Point, design: Design) -> None:
     if len(lost):
         more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
         raise InvalidDataError(
-            f"The model predicts a mean that its family does not allow (0 or less) for "
-            f"rows {lost[:_SHOWN].tolist()}{more} of X: their loss is not defined. Leave "
-            "them out, ask on='prediction', or use link='log'."
+            "The model predicts a mean that its family does not allow (such as 0 or "
+            f"less) for rows {lost[:_SHOWN].tolist()}{more} of X: their loss is not "
+            "defined. Leave them out, ask on='prediction', or use a link that keeps the "
+            "mean in range, such as link='log'."
         )

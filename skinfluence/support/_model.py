@@ -318,10 +318,10 @@ def _refuse_outside_domain(objective: Objective, theta: Any) -> None:
     lost = np.flatnonzero(to_numpy(~inside & (objective.weight > 0)))
     if len(lost):
         raise InvalidDataError(
-            f"The fitted model predicts a mean that its family does not allow (0 or "
-            f"less) for training rows {lost[:10].tolist()}: its objective is infinite, "
-            "so the fit has failed. Fit an intercept, scale the features, or use "
-            "link='log'."
+            "The fitted model predicts a mean that its family does not allow (such as 0 "
+            f"or less) for training rows {lost[:10].tolist()}: its objective is "
+            "infinite, so the fit has failed. Fit an intercept, scale the features, or "
+            "use a link that keeps the mean in range, such as link='log'."
         )
 
 
