@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 
 from skinfluence._progress import Progress
-from skinfluence.exceptions import InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.support import checks, required_row, unwrapped
 
@@ -106,12 +104,7 @@ def cross_val_influence(
     n = checked_y.shape[0]
     if sample_weight is not None:
         sample_weight = checks.weights(sample_weight, n)
-    try:
-        splitter = check_cv(5 if cv is None else cv, checked_y, classifier=classifier)
-    except ValueError as error:
-        raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
-    with checks.data_errors():
-        folds = list(splitter.split(X, checked_y, groups))
+    folds = checks.folds(cv, X, checked_y, groups, classifier=classifier)
     task = _Fold(estimator, X, y, sample_weight, params or {}, deletion)
     progress = Progress(
         "cross_val_influence", sum(len(train) for train, _ in folds), verbose=verbose

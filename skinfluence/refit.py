@@ -37,9 +37,9 @@ from skinfluence.solvers import (
 )
 from skinfluence.study import Studied, Study, study_of
 from skinfluence.support import (
-    AnyModel,
+    AbstractModel,
     checks,
-    fit_name,
+    fit_params,
     host_rows,
     is_fitted,
     on_host,
@@ -128,12 +128,7 @@ def refit_leave_one_out(
     checked_y = checks.targets(X, y, classifier=is_classifier(unwrapped(estimator)))
     weight = checks.weights(sample_weight, checked_y.shape[0])
     if not is_fitted(estimator):
-        by_row = {"sample_weight": sample_weight, "offset": offset}
-        given = {
-            fit_name(estimator, name): value
-            for name, value in by_row.items()
-            if value is not None
-        }
+        given = fit_params(estimator, sample_weight=sample_weight, offset=offset)
         estimator = clone(estimator).fit(readable(estimator, X), checked_y, **given)
     model = read(estimator)
     offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
@@ -273,7 +268,7 @@ def check_study(
 class _Judge:
     """Refits without one row each, everything else held."""
 
-    model: AnyModel
+    model: AbstractModel
     objective: Objective
     y: Any
     polish: bool
@@ -311,7 +306,7 @@ def _refit(judge: _Judge, row: int, theta: np.ndarray) -> np.ndarray:
 
 
 def refitted_theta(
-    model: AnyModel,
+    model: AbstractModel,
     objective: Objective,
     y: np.ndarray,
     theta: np.ndarray,

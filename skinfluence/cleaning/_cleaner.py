@@ -4,10 +4,8 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import has_fit_parameter
 
 from skinfluence._delegation import DelegationMixin
@@ -20,7 +18,7 @@ from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorEr
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.questions import LeftOut, left_out
 from skinfluence.study import answer, study_of
-from skinfluence.support import checks, fit_name, required_row, unwrapped
+from skinfluence.support import checks, required_row, routed_to_fit, unwrapped
 
 _CRITERIA = ("loo_loss", "self_influence", "influence")
 # Criteria of which only the order matters: a fit this near its minimum, in median
@@ -363,18 +361,8 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     def _fitted(self, rows: Rows) -> Any:
         """A clone fitted on cleaned rows."""
         with checks.data_errors():
-            return clone(self.estimator).fit(
-                rows.X, rows.y, **self._fit_params(rows.weight)
-            )
-
-    def _fit_params(self, sample_weight: Any) -> dict[str, Any]:
-        """Weights for the inner ``fit``, routed where routing is on."""
-        if sample_weight is None:
-            return {}
-        if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", sample_weight=sample_weight)
-            return dict(routed.estimator.fit)
-        return {fit_name(self.estimator): sample_weight}
+            params = routed_to_fit(self, {}, sample_weight=rows.weight)
+            return clone(self.estimator).fit(rows.X, rows.y, **params)
 
     def fit_resample(
         self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None

@@ -11,7 +11,6 @@ from sklearn.base import (
     clone,
     is_classifier,
 )
-from sklearn.utils.metadata_routing import process_routing
 
 from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import UnfittedEstimatorError
@@ -31,7 +30,6 @@ from skinfluence.study import (
 )
 from skinfluence.support import (
     checks,
-    fit_name,
     is_fitted,
     placed,
     read,
@@ -39,6 +37,7 @@ from skinfluence.support import (
     reads_features,
     required_row,
     room_on_device,
+    routed_to_fit,
     smaller_model,
     unwrapped,
 )
@@ -294,7 +293,6 @@ class InfluenceExplainer(
             checks.refuse_single_class(checked_y)
         weight = checks.weights(sample_weight, checked_y.shape[0])
         given = {"sample_weight": sample_weight, "offset": offset}
-        given = {name: value for name, value in given.items() if value is not None}
         estimator = self._fitted_estimator(X, y, given, params)
         model = read(estimator)
         offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
@@ -306,7 +304,7 @@ class InfluenceExplainer(
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
             listening(solver),
-            room_on_device(theta, smaller_model(objective.layout.size)),
+            room_on_device(theta, smaller_model, objective.layout.size),
         ):
             minimum = at_minimum(
                 objective,
@@ -327,9 +325,7 @@ class InfluenceExplainer(
         self.train_index_ = _row_labels(X, objective.n_rows)
         if classifier:
             self.classes_ = model.estimator.classes_
-        if (
-            self.deletion == "exact"
-        ):  # may free any feature that a penalty holds at zero
+        if self.deletion == "exact":  # it may free what a penalty holds at zero
             minimum = minimum._replace(point=on_all_features(minimum.point))
         self._study = Study(
             minimum,
@@ -384,21 +380,11 @@ class InfluenceExplainer(
         with checks.data_errors():
             given = {
                 name: readable(inner, value)
-                for name, value in self._fit_params(by_row, params).items()
+                for name, value in routed_to_fit(self, params, **by_row).items()
             }
             return clone(self.estimator).fit(
                 readable(inner, X), readable(inner, y), **given
             )
-
-    def _fit_params(
-        self, by_row: dict[str, Any], params: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Metadata for the inner ``fit``, routed where routing is on."""
-        if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", **by_row, **params)
-            return dict(routed.estimator.fit)
-        named = {fit_name(self.estimator, name): v for name, v in by_row.items()}
-        return {**params, **named}
 
     # --- as a transformer ------------------------------------------------------------
 

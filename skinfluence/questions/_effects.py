@@ -1,16 +1,19 @@
 """What each training row did to test points: to their loss, or to their predictions."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from skinfluence._array import array_namespace, device_of
+from skinfluence._design import Design
 from skinfluence._sources import working_entries
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.influence import (
+    AbstractQuantity,
     delta_blocks,
     influence_blocks,
     relative_blocks,
@@ -22,9 +25,7 @@ from skinfluence.influence._effects import Blocks
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks, fewer_rows, room_on_device
 
-# Blocks of training rows, (rows, values), for some points and one of their quantities.
-_BlocksOf = Callable[[Asked, int], Blocks]
-
+AGGREGATES = (None, "mean", "sum")
 # Values that a top-k keeps beside those of a block of training rows.
 _KEPT_BY_TOP = 4 * 4096
 
@@ -33,7 +34,7 @@ def influence(
     study: Study, X: Any, y: Any, on: str, aggregate: str | None, relative: bool
 ) -> Any:
     """See ``InfluenceExplainer.influence``."""
-    _check_aggregate(aggregate)
+    checks.one_of("aggregate", aggregate, AGGREGATES)
     checks.one_of("relative", relative, (True, False))
     return influence_on(study, study.asked(X, y, on), aggregate, relative)
 
@@ -42,32 +43,20 @@ def influence_on(
     study: Study, asked: Asked, aggregate: str | None, relative: bool = False
 ) -> Any:
     """The same on points that are at hand."""
-    n_points = asked.design.n_rows
-    parts = [slice(0, n_points)] if aggregate else _point_blocks(study, n_points)
-    with _room_for(study, asked):
-        values = _empty(study, asked, aggregate)
-        for part in parts:
-            some = asked.part(part)
-            for i in range(len(some.quantities)):
-                blocks = _influences(study, some, i, aggregate, relative)
-                _fill(study, values, blocks, i, () if aggregate else (part,))
-    return values
+    blocks_of = partial(_influences, study, aggregate, relative)
+    return _effects(study, asked, aggregate, blocks_of, _parts(study, asked, aggregate))
 
 
 def loo_delta(study: Study, X: Any, y: Any, on: str, aggregate: str | None) -> Any:
     """See ``InfluenceExplainer.loo_delta``."""
-    _check_aggregate(aggregate)
+    checks.one_of("aggregate", aggregate, AGGREGATES)
     return loo_delta_on(study, study.asked(X, y, on), aggregate)
 
 
 def loo_delta_on(study: Study, asked: Asked, aggregate: str | None) -> Any:
     """The same on points that are at hand."""
-    points = () if aggregate else (slice(None),)
-    with _room_for(study, asked):
-        values = _empty(study, asked, aggregate)
-        for i in range(len(asked.quantities)):
-            _fill(study, values, _deltas(study, asked, i, aggregate), i, points)
-    return values
+    blocks_of, every = partial(_deltas, study, aggregate), slice(0, asked.design.n_rows)
+    return _effects(study, asked, aggregate, blocks_of, [every])
 
 
 def top_influences(
@@ -83,30 +72,20 @@ def top_influences(
 ) -> tuple[Any, Any]:
     """See ``InfluenceExplainer.top_influences``."""
     _check_top(study, k, order, quantity, relative)
-    _check_aggregate(aggregate)
-    asked = study.asked(X, y, on)
-    n_points, n_quantities = asked.design.n_rows, len(asked.quantities)
-    parts = [slice(0, n_points)] if aggregate else _point_blocks(study, n_points)
-
-    def blocks_of(some: Asked, i: int) -> Blocks:
-        if quantity == "influence":
-            blocks = _influences(study, some, i, aggregate, relative)
-        else:
-            blocks = _deltas(study, some, i, aggregate)
-        return ((rows, v[None, :] if aggregate else v) for rows, v in blocks)
-
-    sign = 1.0 if quantity == "influence" else -1.0
-    tops = [
-        [top_blocks(blocks_of(asked.part(p), i), k, order, sign) for p in parts]
-        for i in range(n_quantities)
-    ]
-    xp = array_namespace(study.point.theta)
-    values, indices = (
-        xp.concat(
-            [xp.concat([top[j] for top in column], axis=0) for column in tops], axis=1
-        )
-        for j in range(2)
-    )
+    checks.one_of("aggregate", aggregate, AGGREGATES)
+    blocks_of, sign = partial(_influences, study, aggregate, relative), 1.0
+    if quantity == "loo_delta":
+        blocks_of, sign = partial(_deltas, study, aggregate), -1.0
+    xp, asked, tops = array_namespace(study.point.theta), study.asked(X, y, on), []
+    for part in _parts(study, asked, aggregate):
+        design, quantities = asked.part(part)
+        by_quantity = []
+        for each in quantities:
+            blocks = blocks_of(design, each)
+            tables = ((rows, v[None, :] if aggregate else v) for rows, v in blocks)
+            by_quantity.append(top_blocks(tables, k, order, sign))
+        tops.append([xp.concat(c, axis=1) for c in zip(*by_quantity, strict=True)])
+    values, indices = (xp.concat(column, axis=0) for column in zip(*tops, strict=True))
     return (values[0, :], indices[0, :]) if aggregate else (values, indices)
 
 
@@ -122,10 +101,6 @@ def feature_influence(study: Study, X: Any, y: Any, rows: Any) -> Any:
     n_train = study.n_train
     chosen = np.arange(n_train) if rows is None else checks.indices(rows, n_train)
     return feature_influence_of(study.point, design, loss, study.here(chosen))
-
-
-def _check_aggregate(aggregate: str | None) -> None:
-    checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
 
 
 def _check_top(study: Study, k: int, order: str, quantity: str, relative: bool) -> None:
@@ -146,21 +121,26 @@ def _check_top(study: Study, k: int, order: str, quantity: str, relative: bool) 
 
 
 def _influences(
-    study: Study, asked: Asked, i: int, aggregate: str | None, relative: bool
+    study: Study,
+    aggregate: str | None,
+    relative: bool,
+    design: Design,
+    quantity: AbstractQuantity,
 ) -> Blocks:
-    """Influence on quantity i, in blocks of training rows."""
-    point, quantity = study.point, asked.quantities[i]
-    blocks = influence_blocks(point, asked.design, quantity, aggregate)
-    return relative_blocks(point, blocks) if relative else blocks
+    """Influence on a quantity of points, in blocks of training rows."""
+    blocks = influence_blocks(study.point, design, quantity, aggregate)
+    return relative_blocks(study.point, blocks) if relative else blocks
 
 
-def _deltas(study: Study, asked: Asked, i: int, aggregate: str | None) -> Blocks:
-    """Deletion deltas of quantity i, in blocks of training rows."""
+def _deltas(
+    study: Study, aggregate: str | None, design: Design, quantity: AbstractQuantity
+) -> Blocks:
+    """Deletion deltas of a quantity of points, in blocks of training rows."""
     return delta_blocks(
         study.point,
         study.deletion(study.n_train),
-        asked.design,
-        asked.quantities[i],
+        design,
+        quantity,
         aggregate,
         entries=working_entries(),
         watch=verdicts().note_rows,
@@ -168,32 +148,33 @@ def _deltas(study: Study, asked: Asked, i: int, aggregate: str | None) -> Blocks
     )
 
 
-def _point_blocks(study: Study, n_points: int) -> list[slice]:
+def _parts(study: Study, asked: Asked, aggregate: str | None) -> list[slice]:
     """Slices of points whose blocks of effects fit the working memory."""
+    n_points = asked.design.n_rows
+    if aggregate:
+        return [slice(0, n_points)]
     size = max(working_entries() // (study.vector_length + _KEPT_BY_TOP), 16)
-    starts = range(0, n_points, size)
-    return [slice(first, min(first + size, n_points)) for first in starts]
+    return list(gen_batches(n_points, size))
 
 
-def _room_for(study: Study, asked: Asked) -> AbstractContextManager[None]:
-    """Advice where the matrix of an answer does not fit a device."""
-    n_values = study.n_train * len(asked.quantities)
-    advice = fewer_rows(asked.design.n_rows, n_values)
-    return room_on_device(study.point.theta, advice)
-
-
-def _empty(study: Study, asked: Asked, aggregate: str | None) -> Any:
-    """Room for the effects of all training rows, one quantity beside the other."""
-    place, n = study.point.theta, study.n_train * len(asked.quantities)
-    shape = (n,) if aggregate else (asked.design.n_rows, n)
-    xp = array_namespace(place)
-    return xp.empty(shape, dtype=xp.float64, device=device_of(place))
-
-
-def _fill(
-    study: Study, values: Any, blocks: Blocks, i: int, points: tuple[slice, ...]
-) -> None:
-    """Write blocks of training rows where they stay: quantity i, some points."""
-    for rows, part in blocks:
-        first = i * study.n_train + rows.start
-        values[(*points, slice(first, first + part.shape[-1]))] = part
+def _effects(
+    study: Study,
+    asked: Asked,
+    aggregate: str | None,
+    blocks_of: Callable[[Design, AbstractQuantity], Blocks],
+    parts: list[slice],
+) -> Any:
+    """Effects of all training rows, (m, n) or (n,), one quantity beside the other."""
+    place, n_train, n_points = study.point.theta, study.n_train, asked.design.n_rows
+    n, xp = n_train * len(asked.quantities), array_namespace(place)
+    shape = (n,) if aggregate else (n_points, n)
+    with room_on_device(place, fewer_rows, n_points, n):
+        values = xp.empty(shape, dtype=xp.float64, device=device_of(place))
+        for part in parts:
+            design, quantities = asked.part(part)
+            for i, quantity in enumerate(quantities):
+                for rows, block in blocks_of(design, quantity):
+                    first = i * n_train + rows.start
+                    columns = slice(first, first + block.shape[-1])
+                    values[columns if aggregate else (part, columns)] = block
+    return values

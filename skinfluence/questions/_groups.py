@@ -1,16 +1,15 @@
 """What groups of training rows did: customers, annotators, days, folds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
-from sklearn.model_selection import check_cv
 
-from skinfluence._array import array_namespace, to_numpy
+from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._rows import row_blocks
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.influence import changes, group_gradients, linear_changes
+from skinfluence.questions._effects import AGGREGATES
 from skinfluence.questions._left_out import reader_of, without_lost
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks
@@ -32,27 +31,25 @@ def group_influence(
     study: Study, X: Any, y: Any, groups: Any, on: str, aggregate: str | None
 ) -> Any:
     """See ``InfluenceExplainer.group_influence``."""
-    checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
-    asked, members = study.asked(X, y, on), groups_of(groups, study.n_train).members
-    point, parts = study.point, []
-    for block in _group_blocks(study, len(members)):
-        some = [study.here(rows) for rows in members[block]]
-        gradients = -point.objective.weight_sum * group_gradients(point, some)
+    checks.one_of("aggregate", aggregate, AGGREGATES)
+    asked, point = study.asked(X, y, on), study.point
+
+    def effects(block: slice, members: list[Array]) -> list[Any]:
+        gradients = -point.objective.weight_sum * group_gradients(point, members)
         theta = point.factor.steps(gradients)
-        parts.append(
-            [
-                linear_changes(point, theta, asked.design, q, aggregate)
-                for q in asked.quantities
-            ]
-        )
-    return _side_by_side(parts)
+        return [
+            linear_changes(point, theta, asked.design, quantity, aggregate)
+            for quantity in asked.quantities
+        ]
+
+    return _blockwise(study, groups_of(groups, study.n_train).members, effects)
 
 
 def group_delta(
     study: Study, X: Any, y: Any, groups: Any, on: str, aggregate: str | None
 ) -> Any:
     """See ``InfluenceExplainer.group_delta``."""
-    checks.one_of("aggregate", aggregate, (None, "mean", "sum"))
+    checks.one_of("aggregate", aggregate, AGGREGATES)
     asked = study.asked(X, y, on)
     return group_delta_on(study, asked, groups_of(groups, study.n_train), aggregate)
 
@@ -61,22 +58,41 @@ def group_delta_on(
     study: Study, asked: Asked, groups: Groups, aggregate: str | None
 ) -> Any:
     """The same on points that are at hand."""
-    members, names = groups.members, groups.names
-    refuse_all(members, names, to_numpy(study.objective.weight))
-    deletion, parts = study.deletion(len(members)), []
-    effect = linear_changes if deletion.linear else changes
-    for block in _group_blocks(study, len(members)):
-        deltas = deletion.group_deltas([study.here(rows) for rows in members[block]])
-        verdicts().note_groups(names[block], deltas)
+    refuse_all(groups.members, groups.names, to_numpy(study.objective.weight))
+    deletion = study.deletion(len(groups.members))
+    change = linear_changes if deletion.linear else changes
+
+    def effects(block: slice, members: list[Array]) -> list[Any]:
+        deltas = deletion.group_deltas(members)
+        verdicts().note_groups(groups.names[block], deltas)
         values = [
-            effect(study.point, deltas.theta, asked.design, q, aggregate)
-            for q in asked.quantities
+            change(study.point, deltas.theta, asked.design, quantity, aggregate)
+            for quantity in asked.quantities
         ]
-        if aggregate:  # shares of the mean or sum, block of points by block
-            xp = array_namespace(deltas.theta)
-            values = [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
-        parts.append(values)
-    return _side_by_side(parts)
+        if not aggregate:
+            return values
+        # Shares of the mean or sum, block of points by block.
+        xp = array_namespace(deltas.theta)
+        return [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
+
+    return _blockwise(study, groups.members, effects)
+
+
+def _blockwise(
+    study: Study,
+    members: list[np.ndarray],
+    effects: Callable[[slice, list[Array]], list[Any]],
+) -> Any:
+    """Effects by quantity of blocks of groups, one quantity beside the other."""
+    parts = [
+        effects(block, [study.here(rows) for rows in members[block]])
+        for block in row_blocks(
+            len(members), study.vector_length, place=study.point.theta
+        )
+    ]
+    xp = array_namespace(parts[0][0])
+    columns = [xp.concat(column, axis=-1) for column in zip(*parts, strict=True)]
+    return columns[0] if len(columns) == 1 else xp.concat(columns, axis=-1)
 
 
 def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
@@ -161,13 +177,7 @@ def _test_folds(
     if np.ndim(cv) == 1 and len(cv) == n and np.ndim(cv[0]) == 0:
         tests = groups_of(cv, n).members
         return [(others(test, n), test) for test in tests]
-    classifies = is_classifier(study.model.estimator)
-    try:
-        splitter = check_cv(cv, study.y, classifier=classifies)
-    except ValueError as error:
-        raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
-    with checks.data_errors():
-        folds = list(splitter.split(np.zeros(n), study.y, groups))
+    folds = checks.folds(cv, np.zeros(n), study.y, groups, classifier=study.classifies)
     tested = np.concatenate([test for _, test in folds])
     if len(tested) != n or not np.array_equal(np.sort(tested), np.arange(n)):
         raise InvalidParameterError(
@@ -176,14 +186,3 @@ def _test_folds(
             "splitter that partitions the rows, such as KFold."
         )
     return folds
-
-
-def _group_blocks(study: Study, n_groups: int) -> list[slice]:
-    return row_blocks(n_groups, study.vector_length, place=study.point.theta)
-
-
-def _side_by_side(parts: list[list[Any]]) -> Any:
-    """Values by block of groups and by quantity, as one array."""
-    xp = array_namespace(parts[0][0])
-    columns = [xp.concat(column, axis=-1) for column in zip(*parts, strict=True)]
-    return columns[0] if len(columns) == 1 else xp.concat(columns, axis=-1)

@@ -17,18 +17,13 @@ from skinfluence.support import checks
 
 def param_influence(study: Study, rows: Any = None) -> Bunch:
     """See ``InfluenceExplainer.param_influence``."""
-    xp, bounds = array_namespace(study.point.theta), []
+    xp = array_namespace(study.point.theta)
 
     def influence(some: Rows) -> tuple[Any, Any]:
         theta = influence_on_parameters(study.point, some)
         return theta, _error_bound(study, theta, xp.zeros_like(theta))
 
-    theta = _blockwise(
-        study,
-        _indices(study, rows),
-        influence,
-        lambda some, bound: bounds.append(bound),
-    )
+    theta, bounds = _blockwise(study, _indices(study, rows), influence)
     return Bunch(
         **study.parameters(theta),
         n_steps=study.here(np.zeros(theta.shape[0], dtype=np.int64)),
@@ -41,37 +36,34 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
     chosen = _indices(study, rows)
     deletion = study.deletion(study.n_train if chosen is None else len(chosen))
     xp = array_namespace(study.point.theta)
-    parts, bounds = [], []
 
-    def deltas(some: Rows) -> tuple[Any, tuple[Deltas, Any]]:
+    def deleted(some: Rows) -> tuple[Any, tuple[Rows, Deltas, Any]]:
         deltas = deletion.deltas(some)
         bound = _error_bound(study, deltas.theta, deltas.last_step)
-        return deltas.theta, (deltas._replace(theta=None, last_step=None), bound)
+        return deltas.theta, (some, deltas._replace(theta=None, last_step=None), bound)
 
-    def note(some: Rows, rest: tuple[Deltas, Any]) -> None:
-        verdicts().note_rows(some, rest[0])
-        parts.append(rest[0])
-        bounds.append(rest[1])
-
-    theta = _blockwise(study, chosen, deltas, note)
+    theta, blocks = _blockwise(study, chosen, deleted)
+    for some, flags, _ in blocks:
+        verdicts().note_rows(some, flags)
     if rows is not None:
         verdicts().refuse()
-    return Bunch(
+    _, flags, bounds = zip(*blocks, strict=True)
+    result = Bunch(
         **study.parameters(theta),
-        n_steps=xp.concat([part.n_steps for part in parts], axis=0),
-        error_bound=xp.concat(bounds, axis=0),
-        **_active_set_changes(parts),
+        n_steps=xp.concat([each.n_steps for each in flags]),
+        error_bound=xp.concat(bounds),
     )
+    if flags[0].active_set_changes is not None:  # the penalty has corners
+        result.active_set_changes = xp.concat([f.active_set_changes for f in flags])
+    return result
 
 
 def self_influence(study: Study) -> Any:
     """See ``InfluenceExplainer.self_influence``."""
-    return _blockwise(
-        study,
-        None,
-        lambda some: (self_influence_of(study.point, some), None),
-        lambda some, rest: None,
+    values, _ = _blockwise(
+        study, None, lambda some: (self_influence_of(study.point, some), None)
     )
+    return values
 
 
 def _indices(study: Study, rows: Any) -> np.ndarray | None:
@@ -82,12 +74,11 @@ def _indices(study: Study, rows: Any) -> np.ndarray | None:
 def _blockwise(
     study: Study,
     rows: np.ndarray | None,
-    function: Callable[[Any], tuple[Any, Any]],
-    note: Callable[[Any, Any], None],
-) -> Any:
+    function: Callable[[Rows], tuple[Array, Any]],
+) -> tuple[Any, list[Any]]:
     """Values of rows by index, or of all for None, block by block in one array.
 
-    ``function`` gives values and what ``note`` takes note of, in order.
+    ``function`` gives values, and what else there is to say of a block: a list of them.
     """
     design, place = study.objective.design, study.point.theta
     width = study.vector_length
@@ -96,22 +87,20 @@ def _blockwise(
     if rows is None and design.is_sparse:
         blocks = training_blocks(design, width)
 
-    def answer(block: slice) -> tuple[slice, Any, Any, Any]:
-        some = block if rows is None else study.here(rows[block])
-        return block, some, *function(some)
+    def answer(block: slice) -> tuple[slice, Any, Any]:
+        return block, *function(block if rows is None else study.here(rows[block]))
 
-    whole = None
-    for block, some, part, rest in stream_blocks(
+    whole, others = None, []
+    for block, part, other in stream_blocks(
         answer, blocks, design, width=width, alone=study.in_order
     ):
         if whole is None:
-            shape = (n_rows, *part.shape[1:])
             whole = array_namespace(place).empty(
-                shape, dtype=part.dtype, device=device_of(part)
+                (n_rows, *part.shape[1:]), dtype=part.dtype, device=device_of(part)
             )
         whole[block, ...] = part
-        note(some, rest)
-    return whole
+        others.append(other)
+    return whole, others
 
 
 def _error_bound(study: Study, theta: Array, last_step: Array) -> Any:
@@ -134,11 +123,3 @@ def _error_bound(study: Study, theta: Array, last_step: Array) -> Any:
     rounding = float(64 * np.finfo(float).eps * condition**0.5) * size
     bound = certified + rounding
     return xp.where(finite, bound, xp.full_like(bound, xp.inf))
-
-
-def _active_set_changes(parts: list[Deltas]) -> dict[str, Any]:
-    """The flags of all rows by their name, where the penalty has corners."""
-    flags = [part.active_set_changes for part in parts]
-    if flags[0] is None:
-        return {}
-    return dict(active_set_changes=array_namespace(flags[0]).concat(flags))

@@ -1,12 +1,15 @@
 """The few rows that a conclusion hangs on, chosen and then checked by a refit."""
 
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, final
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import Bunch
 
-from skinfluence._array import array_namespace, like, to_numpy
+from skinfluence._array import Array, array_namespace, like, to_numpy
+from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
 from skinfluence._warn import warn
@@ -21,7 +24,7 @@ from skinfluence.exceptions import InvalidParameterError, UnreachedFlipWarning
 from skinfluence.refit import host_point, refitted_theta
 from skinfluence.solvers import on_active_set, on_all_features
 from skinfluence.study import Study
-from skinfluence.support import checks
+from skinfluence.support import checks, host_rows
 
 _DIRECTIONS = {"decrease": 1.0, "increase": -1.0}
 
@@ -32,7 +35,7 @@ def influential_set(
     """See ``InfluenceExplainer.influential_set``."""
     checks.one_of("direction", direction, ("decrease", "increase", "flip"))
     point = on_active_set(study.point)
-    asked = _Target(study, target)
+    asked = _quantity_of(study, target)
     n_present = int(np.count_nonzero(to_numpy(point.objective.weight)))
     size = _size(k, fraction, direction, n_present)
     aim = asked.of(point.objective)
@@ -62,134 +65,128 @@ def influential_set(
 
 
 @final
-class _Target:
-    """A target as the user gave it, and as a function of parameters of any layout."""
+@dataclass(frozen=True, eq=False)
+class _LinearQuantity:
+    """``sum_k factor_k (features @ coef_k + constant intercept_k)`` over outputs k."""
 
-    def __init__(self, study: Study, target: Any) -> None:
-        self.study = study
-        self.output: int | None = None
-        self.column: int | None = None  # of the coefficients; -1 is the intercept
-        self.design: Any = None  # of the rows asked about
-        self.targets: Any = None
-        first = target[0] if isinstance(target, tuple) and len(target) == 2 else None
-        if first is not None and not _is_number(first):
-            self.design = study.design_of(first)
-            self.targets = study.targets_of(*target)
-            return
-        if first is not None:
-            n_outputs = study.model.n_outputs
-            checks.at_least("The output of target", first, 0, Integral)
-            if first >= n_outputs:
-                raise InvalidParameterError(
-                    f"target names output {first}, but the model has {n_outputs}."
-                )
-            self.output, target = int(first), target[1]
-        if isinstance(target, str) or _is_number(target):
-            self._name(target)
-        elif np.ndim(target) == 0:
-            raise InvalidParameterError(
-                "target must be a coefficient (its name, or its number from 0), a row of "
-                f"X to move its prediction, or (X, y) for a mean loss; got {target!r}."
-            )
-        else:
-            self._row(target)
-
-    def _name(self, target: Any) -> None:
-        names = self.study.coefficient_names
-        if isinstance(target, str):
-            if target in names:
-                self.column = names.index(target)
-            elif target == "intercept" and self.study.objective.design.has_intercept:
-                self.column = -1
-            else:
-                raise InvalidParameterError(
-                    f"target {target!r} is not a coefficient of the model. Its "
-                    f"{len(names)} features are {names[:10]}{' ...' * (len(names) > 10)}; "
-                    "'intercept' stands for the intercept, where there is one."
-                )
-        else:
-            checks.at_least("target", target, 0, Integral)
-            if target >= len(names):
-                raise InvalidParameterError(
-                    f"target is coefficient {target}, but the model has {len(names)}."
-                )
-            self.column = int(target)
-        self._choose_output()
-
-    def _row(self, target: Any) -> None:
-        if hasattr(target, "to_frame"):  # a row of a DataFrame
-            target = target.to_frame().T
-        elif np.ndim(target) == 1:
-            target = np.asarray(target)[None, :]
-        self.design = self.study.design_of(target)
-        if self.design.n_rows != 1:
-            raise InvalidParameterError(
-                f"target must be one row of X to move its prediction; got "
-                f"{self.design.n_rows} rows. Give (X, y) for a mean loss."
-            )
-        if not self.study.classifies:
-            self._choose_output()
-
-    def _choose_output(self) -> None:
-        n_outputs = self.study.model.n_outputs
-        if self.output is None and n_outputs > 1:
-            raise InvalidParameterError(
-                f"The model has {n_outputs} outputs: say which one, as (output, target)."
-            )
-        self.output = self.output or 0
+    features: np.ndarray  # (p,)
+    constant: float
+    factors: dict[int, float]  # by output
 
     def of(self, objective: Objective) -> AbstractTarget:
-        """The target as a function of the parameters of an objective."""
-        if self.targets is not None:
-            return LossTarget(self._loss(objective))
-        layout = objective.layout
+        """The quantity as a function of the parameters of an objective."""
+        design, layout = objective.design, objective.layout
+        used = slice(None) if design.columns is None else to_numpy(design.columns)
+        row = self.features[used] - self.constant * to_numpy(design.centre)
+        if design.has_intercept:
+            row = np.append(row, self.constant)
         table = np.zeros((layout.n_outputs, layout.width))
-        if self.column is not None:
-            self._fill(table[self.output or 0], objective)
-        else:
-            row = to_numpy(objective.design.of(self.design.source).block(slice(0, 1)))[
-                0
-            ]
-            for output, factor in self._outputs(row, objective):
-                table[output] += factor * row
+        for output, factor in self.factors.items():
+            table[output] = factor * row
         return LinearTarget(layout.pack(like(table, objective.weight).T))
 
-    def _fill(self, entries: Any, objective: Objective) -> None:
-        """Ones and centres, so that ``entries @ theta`` is the coefficient."""
-        design = objective.design
-        if self.column == -1:
-            entries[-1] = 1.0
-            entries[:-1] -= to_numpy(design.centre)
-            return
-        columns = design.columns
-        known = np.arange(design.n_features) if columns is None else to_numpy(columns)
-        entries[: len(known)] = known == self.column
 
-    def _outputs(self, row: Any, objective: Objective) -> list[tuple[int, float]]:
-        """Outputs of the decision value: the predicted class less the second."""
-        if self.output is not None:
-            return [(self.output, 1.0)]
-        point = self.study.point
-        n_outputs = self.study.model.n_outputs
-        u = point.objective.design.of(self.design.source).block(slice(0, 1))
-        u = to_numpy(u @ point.objective.layout.unpack(point.theta).T)[0, :n_outputs]
-        if n_outputs == 1:
-            return [(0, 1.0)]
-        second, first = np.argsort(u, kind="stable")[-2:]
-        return [(int(first), 1.0), (int(second), -1.0)]
+@final
+@dataclass(frozen=True, eq=False)
+class _MeanLoss:
+    """The mean loss of test rows."""
 
-    def _loss(self, objective: Objective) -> Objective:
-        """The mean loss of the test rows as an objective without a penalty."""
+    design: Design
+    targets: Array
+
+    def of(self, objective: Objective) -> AbstractTarget:
+        """An objective of the test rows, without a penalty."""
         xp, m = array_namespace(objective.weight), self.design.n_rows
-        none = xp.zeros_like(objective.penalty.strength)
-        return Objective(
+        rows = Objective(
             objective.loss,
             objective.design.of(self.design.source),
             self.targets,
             like(np.full(m, 1.0 / m), objective.weight),
-            Penalty(none),
+            Penalty(xp.zeros_like(objective.penalty.strength)),
             objective.layout,
         )
+        return LossTarget(rows)
+
+
+def _quantity_of(study: Study, target: Any) -> _LinearQuantity | _MeanLoss:
+    """What the user gave as ``target``."""
+    output, n_outputs = None, study.model.n_outputs
+    if isinstance(target, tuple) and len(target) == 2:
+        if not _is_number(target[0]):
+            X, y = target
+            return _MeanLoss(study.design_of(X), study.targets_of(X, y))
+        output, target = target
+        checks.at_least("The output of target", output, 0, Integral)
+        if output >= n_outputs:
+            raise InvalidParameterError(
+                f"target names output {output}, but the model has {n_outputs}."
+            )
+    if isinstance(target, str) or _is_number(target):
+        features, constant = _coefficient(study, target)
+    elif np.ndim(target) == 0:
+        raise InvalidParameterError(
+            "target must be a coefficient (its name, or its number from 0), a row of "
+            f"X to move its prediction, or (X, y) for a mean loss; got {target!r}."
+        )
+    else:
+        features, constant = _features_of(study, target), 1.0
+        if study.classifies and output is None:
+            return _LinearQuantity(features, constant, _margin(study, features))
+    if output is None and n_outputs > 1:
+        raise InvalidParameterError(
+            f"The model has {n_outputs} outputs: say which one, as (output, target)."
+        )
+    return _LinearQuantity(features, constant, {int(output or 0): 1.0})
+
+
+def _coefficient(study: Study, target: str | int) -> tuple[np.ndarray, float]:
+    """Features and constant of which the linear predictor is a coefficient."""
+    names = study.coefficient_names
+    features = np.zeros(len(names))
+    if target == "intercept" and "intercept" not in names:
+        if study.objective.design.has_intercept:
+            return features, 1.0
+    if isinstance(target, str):
+        if target not in names:
+            raise InvalidParameterError(
+                f"target {target!r} is not a coefficient of the model. Its "
+                f"{len(names)} features are {names[:10]}{' ...' * (len(names) > 10)}; "
+                "'intercept' stands for the intercept, where there is one."
+            )
+        target = names.index(target)
+    checks.at_least("target", target, 0, Integral)
+    if target >= len(names):
+        raise InvalidParameterError(
+            f"target is coefficient {target}, but the model has {len(names)}."
+        )
+    features[target] = 1.0
+    return features, 0.0
+
+
+def _features_of(study: Study, row: Any) -> np.ndarray:
+    """The features of one row of X, (p,), as the linear model reads them."""
+    if hasattr(row, "to_frame"):  # a row of a DataFrame
+        row = row.to_frame().T
+    elif np.ndim(row) == 1:
+        row = np.asarray(row)[None, :]
+    rows = host_rows(study.design_of(row).source)
+    if rows.shape[0] != 1:
+        raise InvalidParameterError(
+            f"target must be one row of X to move its prediction; got "
+            f"{rows.shape[0]} rows. Give (X, y) for a mean loss."
+        )
+    return np.asarray(rows.toarray() if issparse(rows) else rows, dtype=float)[0]
+
+
+def _margin(study: Study, features: np.ndarray) -> dict[int, float]:
+    """Outputs of the decision value of a row: the predicted class less the second."""
+    n_outputs, objective = study.model.n_outputs, study.objective
+    if n_outputs == 1:
+        return {0: 1.0}
+    outputs = [_LinearQuantity(features, 1.0, {k: 1.0}) for k in range(n_outputs)]
+    u = [output.of(objective).value(study.point.theta) for output in outputs]
+    second, first = np.argsort(u, kind="stable")[-2:]
+    return {int(first): 1.0, int(second): -1.0}
 
 
 def _is_number(value: Any) -> bool:
@@ -242,7 +239,9 @@ def _sign(direction: str, initial: float, aim: AbstractTarget) -> float:
     return 1.0 if initial > 0 else -1.0
 
 
-def _refitted(study: Study, rows: np.ndarray, target: _Target) -> float:
+def _refitted(
+    study: Study, rows: np.ndarray, asked: _LinearQuantity | _MeanLoss
+) -> float:
     """The target by a refit without rows, polished; NaN where there is none."""
     point = host_point(study.point)
     objective = without_rows(point.objective, rows)
@@ -253,7 +252,7 @@ def _refitted(study: Study, rows: np.ndarray, target: _Target) -> float:
     if theta is None:
         return float("nan")
     # The target reads no rows of the training set: where the others are is enough.
-    return target.of(on_all_features(study.point).objective).value(study.here(theta))
+    return asked.of(on_all_features(study.point).objective).value(study.here(theta))
 
 
 def _warn_of_unreached(chosen: Any, size: int, initial: float, achieved: float) -> None:

@@ -28,7 +28,7 @@ from skinfluence.selection._path import StrengthPath, path_of, strengths_of
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
 from skinfluence.support import (
     checks,
-    fit_name,
+    fit_params,
     reads_features,
     required_row,
     unwrapped,
@@ -341,7 +341,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             return dict(routed.estimator.fit), dict(routed.scorer.score)
         if sample_weight is None:
             return given, {}
-        given[fit_name(self.estimator)] = sample_weight
+        given |= fit_params(self.estimator, sample_weight=sample_weight)
         if not takes_weights(self.scoring):
             return given, {}
         return given, {"sample_weight": sample_weight}  # as RidgeCV scores

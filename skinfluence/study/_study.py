@@ -29,7 +29,7 @@ from skinfluence.solvers import AbstractSolver, Point
 from skinfluence.study._domain import refuse_outside_domain
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
-from skinfluence.support import AnyModel, checks
+from skinfluence.support import AbstractModel, checks
 
 
 @final
@@ -94,7 +94,7 @@ class Study:
     """
 
     minimum: Minimum
-    model: AnyModel
+    model: AbstractModel
     solver: AbstractSolver
     options: Options
     y: np.ndarray  # training targets as the user gave them

@@ -12,8 +12,7 @@ from skinfluence.support import (
     _svm,
     checks,
 )
-from skinfluence.support._model import Model, on_host
-from skinfluence.support._places import (
+from skinfluence.support._backends import (
     fewer_rows,
     host_rows,
     placed,
@@ -21,13 +20,14 @@ from skinfluence.support._places import (
     room_on_device,
     smaller_model,
 )
+from skinfluence.support._model import AbstractModel, on_host
 from skinfluence.support._read import (
-    AnyModel,
-    fit_name,
+    fit_params,
     is_fitted,
     read,
     reads_features,
     required_row,
+    routed_to_fit,
     unwrapped,
 )
 from skinfluence.support._register import register_estimator

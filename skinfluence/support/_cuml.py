@@ -7,12 +7,11 @@ Predictions and refits are those of scikit-learn's model of the same objective.
 
 from typing import Any
 
-import numpy as np
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 from skinfluence._array import to_numpy
 from skinfluence.losses import HalfSquaredError
-from skinfluence.support._logistic import balanced_on_weight, log_loss
+from skinfluence.support._logistic import l1, log_loss, logistic, row_weight, strength
 from skinfluence.support._table import indicator, numbers, register
 
 
@@ -29,35 +28,9 @@ def _ridge(estimator: Any) -> Any:
     return Ridge(alpha=_alpha(estimator), fit_intercept=estimator.fit_intercept)
 
 
-def _inverse_C(estimator: Any) -> float:
-    return 0.0 if estimator.penalty in (None, "none") else 1.0 / float(estimator.C)
-
-
-def _l1_ratio(estimator: Any) -> float:
-    if estimator.penalty == "elasticnet":
-        return float(estimator.l1_ratio)
-    return float(estimator.penalty == "l1")
-
-
-def _strength(estimator: Any) -> float:
-    return _inverse_C(estimator) * (1 - _l1_ratio(estimator))
-
-
-def _l1(estimator: Any) -> float:
-    return _inverse_C(estimator) * _l1_ratio(estimator)
-
-
-def _logistic(estimator: Any) -> Any:
-    strength, l1_ratio = _inverse_C(estimator), _l1_ratio(estimator)
-    penalised = bool(strength)
-    return LogisticRegression(
-        C=1 / strength if penalised else np.inf,
-        l1_ratio=l1_ratio if penalised else 0.0,
-        solver="saga" if penalised and l1_ratio else "lbfgs",
-        fit_intercept=estimator.fit_intercept,
-        tol=1e-6,
-        max_iter=10_000,
-    )
+def _logistic(estimator: Any) -> LogisticRegression:
+    solver = "saga" if l1(estimator) else "lbfgs"
+    return logistic(estimator, solver=solver, tol=1e-6, max_iter=10_000)
 
 
 register(
@@ -75,9 +48,9 @@ register(
     "cuml.LogisticRegression",
     log_loss,
     indicator,
-    strength=_strength,
-    l1=_l1,
-    weight=balanced_on_weight,
+    strength=strength,
+    l1=l1,
+    weight=row_weight,
     held=_logistic,
     reader=_logistic,
 )

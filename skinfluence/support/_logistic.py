@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence.losses import AbstractLoss, HalfBinomialLoss, HalfMultinomialLoss
-from skinfluence.support._table import classes_of, indicator, register
+from skinfluence.support._table import class_weights, indicator, register
 
 
 def log_loss(estimator: Any) -> AbstractLoss:
@@ -32,25 +31,28 @@ def _l1_ratio(estimator: Any) -> float:
     return float(np.ravel(ratio)[0] or 0.0)
 
 
-def _strength(estimator: Any) -> float:
+def strength(estimator: Any) -> float:
+    """Strength of the squared penalty."""
     return _inverse_C(estimator) * (1 - _l1_ratio(estimator))
 
 
-def _l1(estimator: Any) -> float:
+def l1(estimator: Any) -> float:
+    """Strength of the L1 penalty."""
     return _inverse_C(estimator) * _l1_ratio(estimator)
 
 
 def _intercept_strength(estimator: Any) -> float:
-    """Liblinear penalises the intercept as the weight of a constant column."""
-    if estimator.solver != "liblinear":
-        return 0.0
-    return _strength(estimator) / float(estimator.intercept_scaling) ** 2
+    return strength(estimator) * _as_column(estimator) ** 2
 
 
 def _intercept_l1(estimator: Any) -> float:
-    if estimator.solver != "liblinear":
-        return 0.0
-    return _l1(estimator) / float(estimator.intercept_scaling)
+    return l1(estimator) * _as_column(estimator)
+
+
+def _as_column(estimator: Any) -> float:
+    """What the intercept weighs: liblinear penalises it as that of a constant column."""
+    liblinear = estimator.solver == "liblinear"
+    return 1 / float(estimator.intercept_scaling) if liblinear else 0.0
 
 
 def _refuse_many(estimator: Any) -> str | None:
@@ -62,30 +64,28 @@ def _refuse_many(estimator: Any) -> str | None:
     return None
 
 
-def balanced_on_weight(estimator: Any, y: Any, weight: Any) -> Any:
-    """Class weights of logistic regression: balanced by sums of sample weights."""
-    if estimator.class_weight is None:
-        return weight
-    classes = classes_of(estimator)
-    values = compute_class_weight(
-        estimator.class_weight, classes=classes, y=y, sample_weight=weight
-    )
-    return weight * values[np.searchsorted(classes, y)]
-
-
-def _held_logistic(estimator: Any) -> Any:
-    strength = _inverse_C(estimator)
+def logistic(estimator: Any, **settings: Any) -> LogisticRegression:
+    """An unfitted model of the same penalty, by the optimiser of these settings."""
+    inverse_C = _inverse_C(estimator)
     return LogisticRegression(
-        C=1 / strength if strength else np.inf,
-        l1_ratio=_l1_ratio(estimator) if strength else 0.0,
+        C=1 / inverse_C if inverse_C else np.inf,
+        l1_ratio=_l1_ratio(estimator) if inverse_C else 0.0,
         fit_intercept=estimator.fit_intercept,
-        intercept_scaling=estimator.intercept_scaling,
-        solver=estimator.solver,
-        dual=estimator.dual,
-        tol=estimator.tol,
-        max_iter=estimator.max_iter,
-        random_state=estimator.random_state,
+        **settings,
     )
+
+
+_OPTIMISER = ("solver", "dual", "intercept_scaling", "tol", "max_iter", "random_state")
+
+
+def _held(estimator: Any) -> LogisticRegression:
+    return logistic(
+        estimator, **{name: getattr(estimator, name) for name in _OPTIMISER}
+    )
+
+
+# "balanced" goes by sums of sample weights.
+row_weight, _ = class_weights(by_weight=True, one_against_rest=False)
 
 
 for _class in (LogisticRegression, LogisticRegressionCV):
@@ -93,11 +93,11 @@ for _class in (LogisticRegression, LogisticRegressionCV):
         _class,
         log_loss,
         indicator,
-        strength=_strength,
-        l1=_l1,
+        strength=strength,
+        l1=l1,
         intercept_strength=_intercept_strength,
         intercept_l1=_intercept_l1,
-        weight=balanced_on_weight,
-        held=_held_logistic,
+        weight=row_weight,
+        held=_held,
         refusal=_refuse_many,
     )

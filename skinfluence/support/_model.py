@@ -1,13 +1,15 @@
 """A fitted linear model: its parameters, targets and objective, in its own shapes."""
 
+import abc
 import copy
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import TransformedTargetRegressor
 
-from skinfluence._array import array_namespace, like, moved, to_numpy
+from skinfluence._array import Array, array_namespace, like, moved, to_numpy
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -15,20 +17,112 @@ from skinfluence._penalty import Corners, Penalty
 from skinfluence._sources import source_of
 from skinfluence.exceptions import InvalidDataError, UnknownLabelError
 from skinfluence.losses import AbstractLoss, Repeated
-from skinfluence.support._places import transformed_by
+from skinfluence.support._backends import transformed_by
 from skinfluence.support._table import SupportRow, classes_of, row_of
+
+
+@dataclass(frozen=True)
+class AbstractModel(abc.ABC):
+    """A fitted estimator of linear outputs, and what transforms its input and targets."""
+
+    estimator: BaseEstimator  # fitted: a linear model, or a wrapper of several
+    transformer: BaseEstimator | None = None  # fitted, held; None: the model reads X
+    target_transformers: tuple[TransformedTargetRegressor, ...] = ()  # outer first
+
+    @property
+    @abc.abstractmethod
+    def n_outputs(self) -> int:
+        """Linear outputs K."""
+
+    @property
+    @abc.abstractmethod
+    def parameters(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (K, p) and intercepts (K,), in float64, on the host."""
+
+    @abc.abstractmethod
+    def shaped(self, coef: Array, intercept: Array) -> dict[str, Any]:
+        """``(b, K, p)`` and ``(b, K)`` in the estimator's own shapes, rows leading.
+
+        ``coef``, ``intercept``, and by its name whatever else the estimator has fitted.
+        """
+
+    @abc.abstractmethod
+    def targets(self, y: Any) -> np.ndarray:
+        """Targets as the loss reads them, (n, K_y), on the host; unknown labels refused."""
+
+    @abc.abstractmethod
+    def refitted(self, X: Any, y: Any, weight: Any) -> Any:
+        """Another fit, to transformed rows, hyper-parameters held."""
+
+    @abc.abstractmethod
+    def working(self, design: Design, fitted: Any = None) -> Any:
+        """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
+
+    @abc.abstractmethod
+    def _reader(self) -> BaseEstimator:
+        """The estimator reading linear outputs in place of X, targets as transformed."""
+
+    @abc.abstractmethod
+    def _objective(
+        self, X: Any, y: Any, weight: np.ndarray, centred: bool
+    ) -> Objective:
+        """The objective on all features, its arrays still on the host."""
+
+    def transformed(self, X: Any) -> Any:
+        """X as the linear model reads it."""
+        return X if self.transformer is None else transformed_by(self.transformer, X)
+
+    def own_targets(self, y: Any) -> Any:
+        """The targets on the scale that the linear model itself is fitted to."""
+        for wrapper in self.target_transformers:
+            flat = np.ndim(y) == 1
+            y = np.asarray(y, dtype=float)
+            y = wrapper.transformer_.transform(y[:, None] if flat else y)
+            if flat and np.ndim(y) == 2 and y.shape[1] == 1:
+                y = y[:, 0]
+        return y
+
+    def on_outputs(self) -> BaseEstimator:
+        """The estimator reading linear outputs u in place of X: its own ``predict``."""
+        reader = self._reader()
+        for wrapper in reversed(self.target_transformers):
+            reader = with_attributes(copy.copy(wrapper), regressor_=reader)
+        return reader
+
+    def theta(self, objective: Objective, fitted: Any = None) -> Any:
+        """Theta of the estimator, or of another fit of it, (G, D) for an objective."""
+        return objective.layout.pack(self.working(objective.design, fitted))
+
+    def objective(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray,
+        offset: np.ndarray | None = None,
+        *,
+        centred: bool = True,
+    ) -> tuple[Objective, Any]:
+        """The objective on these (transformed) rows, and theta of the fitted estimator.
+
+        It is that of the active set of the fit; hopeless fits are refused. ``offset``
+        (n, K) is added to the linear outputs.
+        """
+        wide = self._objective(X, y, sample_weight, centred)
+        if offset is not None:
+            every = np.zeros((wide.n_rows, wide.layout.n_outputs))
+            every[:, : offset.shape[1]] = offset  # a fitted scale has none
+            wide = replace(wide, offset=every)
+        wide = _beside_rows(wide, wide.design)
+        theta = self.theta(wide)
+        _refuse_nothing_active(wide, theta)
+        _refuse_outside_domain(wide, theta)
+        return wide.narrowed(theta)
 
 
 @final
 @dataclass(frozen=True)
-class Model:
-    """A fitted linear model, and what transforms its input."""
-
-    estimator: Any  # the last step, fitted
-    transformer: Any = None  # fitted, held; None if the model reads X itself
-    target_transformers: tuple[
-        Any, ...
-    ] = ()  # TransformedTargetRegressors, outer first
+class Model(AbstractModel):
+    """One fitted linear model, and what transforms its input and targets."""
 
     @property
     def row(self) -> SupportRow:
@@ -37,53 +131,43 @@ class Model:
         assert row is not None  # refused at the door
         return row
 
-    def transformed(self, X: Any) -> Any:
-        """X as the linear model reads it."""
-        return X if self.transformer is None else transformed_by(self.transformer, X)
-
-    def refitted(self, X: Any, y: Any, weight: Any) -> Any:
-        """Another fit of the model, to transformed rows, hyper-parameters held."""
-        held = self.row.held(self.estimator)
-        return held.fit(X, self.own_targets(y), sample_weight=weight)
-
-    def own_targets(self, y: Any) -> Any:
-        """The targets on the scale that the linear model itself is fitted to."""
-        return transformed_targets(self.target_transformers, y)
+    @property
+    def extra(self) -> dict[str, float]:
+        """Further fitted numbers by name, which are outputs of the loss."""
+        return self.row.extra(self.estimator)
 
     @property
     def n_outputs(self) -> int:
         """Linear outputs K."""
-        coef = to_numpy(self.estimator.coef_)
-        return coef.shape[0] if coef.ndim == 2 else 1
+        return len(np.atleast_2d(to_numpy(self.estimator.coef_)))
 
     @property
-    def parameters(self) -> tuple[Any, Any]:
+    def parameters(self) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (K, p) and intercepts (K,), in float64, on the host."""
         return _parameters(self.estimator)
 
-    def shaped(self, coef: Any, intercept: Any) -> dict[str, Any]:
-        """``(b, K, p)`` and ``(b, K)`` in the estimator's own shapes, rows leading.
-
-        ``coef``, ``intercept``, and by its name whatever else the estimator has fitted.
-        """
-        xp, rows, K = array_namespace(coef), coef.shape[0], self.n_outputs
+    def shaped(self, coef: Array, intercept: Array) -> dict[str, Any]:
+        """``(b, K, p)`` and ``(b, K)`` in the estimator's own shapes, rows leading."""
+        xp, b, K = array_namespace(coef), coef.shape[0], self.n_outputs
         own_coef = to_numpy(self.estimator.coef_).shape
         own_intercept = to_numpy(self.estimator.intercept_).shape
-        extra = self.row.extra(self.estimator)
+        if has_intercept(self.estimator):
+            own = xp.reshape(intercept[:, :K], (b, *own_intercept))
+        else:
+            own = like(np.zeros((b, *own_intercept)), coef)
         return {
-            "coef": xp.reshape(coef[:, :K, :], (rows, *own_coef)),
-            "intercept": xp.reshape(intercept[:, :K], (rows, *own_intercept))
-            if has_intercept(self.estimator)
-            else like(np.zeros((rows, *own_intercept)), coef),
-            **{name: intercept[:, K + k] for k, name in enumerate(extra)},
+            "coef": xp.reshape(coef[:, :K, :], (b, *own_coef)),
+            "intercept": own,
+            **{name: intercept[:, K + k] for k, name in enumerate(self.extra)},
         }
 
-    def theta(self, objective: Objective, fitted: Any = None) -> Any:
-        """Theta of the estimator, or of another fit of it, (G, D) for an objective."""
-        return objective.layout.pack(self.working(objective.design, fitted))
+    def refitted(self, X: Any, y: Any, weight: Any) -> BaseEstimator:
+        """Another fit of the model, to transformed rows, hyper-parameters held."""
+        held = self.row.held(self.estimator)
+        return held.fit(X, self.own_targets(y), sample_weight=weight)
 
     def working(self, design: Design, fitted: Any = None) -> Any:
-        """The same as parameters in the coordinates of a design, (q, K)."""
+        """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
         fitted = self.estimator if fitted is None else fitted
         coef, intercept = _parameters(fitted)
         extra = np.array(list(self.row.extra(fitted).values()), dtype=float)
@@ -93,12 +177,7 @@ class Model:
             like(coef, design.centre), like(intercept, design.centre)
         )
 
-    @property
-    def n_extra(self) -> int:
-        """Further fitted numbers that are outputs of the loss."""
-        return len(self.row.extra(self.estimator))
-
-    def targets(self, y: Any) -> Any:
+    def targets(self, y: Any) -> np.ndarray:
         """Targets as the loss reads them, (n, K_y), on the host; unknown labels refused."""
         y = self.own_targets(y)
         if is_classifier(self.estimator) and np.ndim(y) == 1:
@@ -112,16 +191,14 @@ class Model:
                     "refit the model with them."
                 )
         targets = self.row.targets(self.estimator, y)
-        if targets.shape[1] != self.n_outputs:
-            raise InvalidDataError(
-                f"y has {targets.shape[1]} outputs, but the model was fitted with "
-                f"{self.n_outputs}. Give one column per output."
-            )
+        refuse_other_outputs(targets.shape[1], self.n_outputs)
         if self.row.output_weight(self.estimator) is None:
             return targets
         return np.concatenate([targets, np.ones_like(targets)], axis=1)
 
-    def _loss_and_targets(self, y: Any, sample_weight: Any) -> tuple[AbstractLoss, Any]:
+    def _loss_and_targets(
+        self, y: Any, sample_weight: np.ndarray
+    ) -> tuple[AbstractLoss, np.ndarray]:
         """The loss, and the targets of training rows, their output weights included."""
         loss, targets = self.row.loss(self.estimator), self.targets(y)
         output_weight = self.row.output_weight(self.estimator)
@@ -130,51 +207,38 @@ class Model:
         targets[:, self.n_outputs :] = output_weight(y, sample_weight)  # no regressor
         return Repeated(loss, self.n_outputs), targets
 
-    def on_outputs(self) -> Any:
-        """The estimator reading linear outputs u in place of X: its own ``predict``."""
-        stand_in = self.on_some_outputs(slice(None), self.n_outputs)
-        return with_targets_back(self.target_transformers, stand_in)
+    def _reader(self) -> BaseEstimator:
+        return self.on_some_outputs(slice(None), self.n_outputs)
 
-    def on_some_outputs(self, own: slice, K: int) -> Any:
+    def on_some_outputs(self, own: slice, K: int) -> BaseEstimator:
         """The linear model alone, reading its own outputs among K."""
-        stand_in = self.row.reader(self.estimator)
         coef = np.eye(K)[own]
-        stand_in.coef_ = coef if to_numpy(self.estimator.coef_).ndim == 2 else coef[0]
-        stand_in.intercept_ = np.zeros(to_numpy(self.estimator.intercept_).shape)
+        learnt = {
+            "coef_": coef if to_numpy(self.estimator.coef_).ndim == 2 else coef[0],
+            "intercept_": np.zeros(to_numpy(self.estimator.intercept_).shape),
+            "n_features_in_": K,
+        }
         if hasattr(self.estimator, "classes_"):
-            stand_in.classes_ = classes_of(self.estimator)
-        stand_in.n_features_in_ = K
-        if hasattr(stand_in, "feature_names_in_"):
-            del stand_in.feature_names_in_
-        return stand_in
-
-    def objective(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: np.ndarray,
-        offset: np.ndarray | None = None,
-        *,
-        centred: bool = True,
-    ) -> tuple[Objective, Any]:
-        """The objective on these (transformed) rows, and theta of the fitted estimator.
-
-        ``offset`` (n, K) is added to the linear outputs.
-        """
-        reason = self.row.degenerate(self.estimator, self.own_targets(y))
-        if reason is not None:
-            raise InvalidDataError(reason[0].upper() + reason[1:])
-        design = self.design(X, y, sample_weight, self.active, centred=centred)
-        wide = with_offset(self.on_design(design, y, sample_weight), offset)
-        return started(wide, self.theta(wide))
+            learnt["classes_"] = classes_of(self.estimator)
+        return with_attributes(self.row.reader(self.estimator), **learnt)
 
     @property
-    def active(self) -> Any:
+    def active(self) -> np.ndarray | None:
         """Coefficients that may move, (K, p) bool, or None for all."""
         return self.row.active(self.estimator)
 
+    def _objective(
+        self, X: Any, y: Any, weight: np.ndarray, centred: bool
+    ) -> Objective:
+        reason = self.row.degenerate(self.estimator, self.own_targets(y))
+        if reason is not None:
+            raise InvalidDataError(reason[0].upper() + reason[1:])
+        effective = self.row.weight(self.estimator, y, weight)
+        design = self.design(X, effective, self.active, centred)
+        return self.on_design(design, y, weight)
+
     def design(
-        self, X: Any, y: Any, sample_weight: Any, active: Any, *, centred: bool
+        self, X: Any, weight: np.ndarray, active: np.ndarray | None, centred: bool
     ) -> Design:
         """Rows in the coordinates of the objective."""
         estimator, row = self.estimator, self.row
@@ -185,127 +249,128 @@ class Model:
             source = source.with_columns(like(kept, place, xp.int64))
         fits_intercept = has_intercept(estimator)
         centre = like(np.zeros(source.width), place)
-        design = Design(source, centre, fits_intercept or self.n_extra > 0)
+        design = Design(source, centre, fits_intercept or bool(self.extra))
         pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
         if not centred or not fits_intercept or pinned:
             return design
-        weight = row.weight(estimator, y, sample_weight)
         return design.centred_by(like(weight, centre))
 
-    def on_design(self, design: Design, y: Any, sample_weight: Any) -> Objective:
+    def on_design(self, design: Design, y: Any, sample_weight: np.ndarray) -> Objective:
         """The objective on all features of a design, corners included.
 
-        All but the design is on the host yet: ``started`` brings it there.
+        All but the design is on the host yet.
         """
         estimator, row = self.estimator, self.row
         coef, _ = self.parameters
         loss, targets = self._loss_and_targets(y, sample_weight)
         weight = np.asarray(row.weight(estimator, y, sample_weight), dtype=float)
         counts = row.counts(estimator, weight)
-        l1 = row.l1(estimator)
-        intercept_l1 = row.intercept_l1(estimator)
-        positive, active = row.positive(estimator), self.active
-        columns = None if design.columns is None else to_numpy(design.columns)
-        intercept_strength = row.intercept_strength(estimator)
-        fits_intercept, n_extra = has_intercept(estimator), self.n_extra
-        K = len(coef) + n_extra
+        active, n_own = self.active, len(coef)
+        columns = slice(None) if design.columns is None else to_numpy(design.columns)
+        fits_intercept, n_extra = has_intercept(estimator), len(self.extra)
+        K = n_own + n_extra
         groups = loss.n_groups(K)
         layout = Layout(design.width, groups, K // groups)
         total = weight if counts is None else counts
         form = float(total.sum()) if row.mean_form else 1.0
 
-        def packed(of_coef: Any, of_intercept: Any, of_extra: Any = 0.0) -> Any:
+        def packed(of_coef: Any, of_intercept: float, of_extra: float = 0.0) -> Any:
             """Values per coefficient and intercept as a vector like theta."""
             table = np.zeros((K, design.width))
-            features = np.broadcast_to(of_coef, coef.shape)
-            picked = features if columns is None else features[:, columns]
-            table[: len(coef), : picked.shape[1]] = picked
+            of_features = np.broadcast_to(of_coef, coef.shape)[:, columns]
+            table[:n_own, : of_features.shape[1]] = of_features
             if design.has_intercept:
-                table[: len(coef), -1] = of_intercept
-                table[len(coef) :, -1] = of_extra
+                table[:n_own, -1], table[n_own:, -1] = of_intercept, of_extra
             return layout.pack(table.T)
 
         strength = form * to_numpy(row.strength(estimator)).astype(float)
         per_coef = strength[:, None] if strength.ndim == 1 else strength
-        strengths = packed(per_coef, form * intercept_strength)
-        if np.all(strengths == strengths[:1]):
-            strengths = strengths[:1]  # one factor may serve all groups
+        strengths = packed(per_coef, form * row.intercept_strength(estimator))
+        l1, positive = row.l1(estimator), row.positive(estimator)
         corners = None
         if l1 or positive:
-            up = packed(form * l1, form * intercept_l1)
-            down = packed(np.inf, 0.0) if positive else up
-            corners = Corners(up, down)
+            up = packed(form * l1, form * row.intercept_l1(estimator))
+            corners = Corners(up, packed(np.inf, 0.0) if positive else up)
         share = 1 / form if row.mean_form else 0.0
-        penalty = Penalty(strengths, share=share, corners=corners)
         free = None
         if n_extra or (active is not None and not np.all(active[:, columns])):
-            moving = np.ones(coef.shape) if active is None else active
+            moving = True if active is None else active
             free = packed(moving, float(fits_intercept), 1.0) > 0
         return Objective(
-            loss, design, targets, weight, penalty, layout, free, counts=counts
+            loss,
+            design,
+            targets,
+            weight,
+            Penalty(one_for_all(strengths), share=share, corners=corners),
+            layout,
+            free,
+            counts=counts,
         )
 
 
-def with_offset(objective: Objective, offset: np.ndarray | None) -> Objective:
-    """The objective with an offset (n, K) of its first K outputs."""
-    if offset is None:
-        return objective
-    whole = np.zeros((objective.n_rows, objective.layout.n_outputs))
-    whole[:, : offset.shape[1]] = offset  # a fitted scale has none
-    return replace(objective, offset=whole)
+def one_for_all(strengths: np.ndarray) -> np.ndarray:
+    """Strengths (G, D), or (1, D) of groups that are alike: they may share a factor."""
+    return strengths[:1] if np.all(strengths == strengths[:1]) else strengths
 
 
-def started(objective: Objective, theta: Any) -> tuple[Objective, Any]:
-    """The objective on the active set of a fit, and theta there; hopeless fits refused.
+def refuse_other_outputs(n_given: int, n_fitted: int) -> None:
+    """Refuse targets of another number of outputs than the model has."""
+    if n_given != n_fitted:
+        raise InvalidDataError(
+            f"y has {n_given} outputs, but the model was fitted with {n_fitted}. Give "
+            "one column per output."
+        )
 
-    Everything goes where the rows of the design are.
-    """
-    objective = _beside(objective.design, objective)
-    _refuse_nothing_active(objective, theta)
-    _refuse_outside_domain(objective, theta)
-    return objective.narrowed(theta)
+
+def with_attributes(estimator: BaseEstimator, **attributes: Any) -> BaseEstimator:
+    """The estimator (a copy) with other attributes, and without names of features."""
+    for name, value in attributes.items():
+        setattr(estimator, name, value)
+    if hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+    return estimator
 
 
 def on_host(objective: Objective) -> Objective:
     """The same objective in NumPy, for what only the host can do: refits."""
     wider, design = objective.wider, objective.design.on_host()
-    return replace(
-        _beside(design, objective),
-        design=design,
-        wider=None if wider is None else on_host(wider),
-    )
+    wider = None if wider is None else on_host(wider)
+    return replace(_beside_rows(objective, design), wider=wider)
 
 
-def _beside(design: Design, objective: Objective) -> Objective:
+def _beside_rows(objective: Objective, design: Design) -> Objective:
     """The objective with its arrays in the namespace and on the device of its rows."""
-    here, penalty = design.centre, objective.penalty
-    free, counts, corners = objective.free, objective.counts, penalty.corners
-    offset = objective.offset
-    slope = penalty.slope
-    slope = slope if isinstance(slope, float) else like(slope, here)
+    here, penalty, corners = design.centre, objective.penalty, objective.penalty.corners
+
+    def there(values: Any) -> Any:
+        return values if values is None else like(values, here)
+
     if corners is not None:
-        corners = Corners(like(corners.up, here), like(corners.down, here))
+        corners = Corners(there(corners.up), there(corners.down))
+    slope = penalty.slope if isinstance(penalty.slope, float) else there(penalty.slope)
+    free = objective.free
     return replace(
         objective,
-        targets=like(objective.targets, here),
-        weight=like(objective.weight, here),
+        design=design,
+        targets=there(objective.targets),
+        weight=there(objective.weight),
         penalty=replace(
-            penalty, strength=like(penalty.strength, here), slope=slope, corners=corners
+            penalty, strength=there(penalty.strength), slope=slope, corners=corners
         ),
         free=None if free is None else moved(free, here),
-        counts=None if counts is None else like(counts, here),
-        offset=None if offset is None else like(offset, here),
+        counts=there(objective.counts),
+        offset=there(objective.offset),
     )
 
 
-def _parameters(estimator: Any) -> tuple[Any, Any]:
+def _parameters(estimator: BaseEstimator) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (K, p) and intercepts (K,), in float64."""
     coef = np.atleast_2d(to_numpy(estimator.coef_).astype(float))
     intercept = to_numpy(estimator.intercept_).astype(float)
     return coef, np.broadcast_to(np.atleast_1d(intercept), coef.shape[:1])
 
 
-def has_intercept(estimator: Any) -> bool:
+def has_intercept(estimator: BaseEstimator) -> bool:
     """Whether the estimator fits an intercept; one that cannot say so does."""
     return bool(getattr(estimator, "fit_intercept", True))
 
@@ -333,25 +398,3 @@ def _refuse_nothing_active(objective: Objective, theta: Any) -> None:
             "All coefficients of the model are zero, and it has no intercept: no row "
             "has any influence on it. Penalise it less (a smaller alpha, a larger C)."
         )
-
-
-def transformed_targets(transformers: tuple[Any, ...], y: Any) -> Any:
-    """Targets through fitted TransformedTargetRegressors, the outer one first."""
-    for wrapper in transformers:
-        flat = np.ndim(y) == 1
-        y = np.asarray(y, dtype=float)
-        y = wrapper.transformer_.transform(y[:, None] if flat else y)
-        if flat and np.ndim(y) == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-    return y
-
-
-def with_targets_back(transformers: tuple[Any, ...], reader: Any) -> Any:
-    """A regressor whose predictions come back through the same transformers."""
-    for wrapper in reversed(transformers):
-        outer = copy.copy(wrapper)
-        outer.regressor_ = reader
-        if hasattr(outer, "feature_names_in_"):
-            del outer.feature_names_in_
-        reader = outer
-    return reader

@@ -1,33 +1,37 @@
 """From an estimator of any kind to the linear model inside it."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from sklearn import get_config
+from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence.exceptions import UnsupportedEstimatorError
-from skinfluence.support._model import Model
+from skinfluence.support._model import AbstractModel, Model
 from skinfluence.support._refusals import reason_against
 from skinfluence.support._table import SupportRow, row_of, supported_estimators
 from skinfluence.support._wrappers import Stacked, is_wrapper, reason_against_members
 
-AnyModel = Model | Stacked
 
-
-def unwrapped(estimator: Any) -> Any:
-    """The linear model inside pipelines, searches and other holders, fitted or not."""
-    if isinstance(estimator, Pipeline):
-        return unwrapped(estimator.steps[-1][1])
+def _layers(estimator: BaseEstimator) -> Iterator[BaseEstimator]:
+    """The estimator, what it holds, what that holds, down to the linear model."""
+    yield estimator
     inner = _held_in(estimator)
-    return estimator if inner is None else unwrapped(inner)
+    if inner is not None:
+        yield from _layers(inner)
 
 
-def _held_in(estimator: Any) -> Any:
-    """What a search, a frozen estimator or transformed targets hold; else None."""
+def _held_in(estimator: BaseEstimator) -> BaseEstimator | None:
+    """What a pipeline, a search or another holder holds, fitted if it is; else None."""
+    if isinstance(estimator, Pipeline):
+        return estimator.steps[-1][1]
     if isinstance(estimator, TransformedTargetRegressor):
         given = estimator.regressor
         given = LinearRegression() if given is None else given
@@ -37,7 +41,56 @@ def _held_in(estimator: Any) -> Any:
     return None
 
 
-def required_row(estimator: Any) -> SupportRow:
+def _is_search(estimator: BaseEstimator) -> bool:
+    """Whether this is GridSearchCV or something that promises the same attributes."""
+    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+
+
+def _pipelines(estimator: BaseEstimator) -> list[Pipeline]:
+    return [layer for layer in _layers(estimator) if isinstance(layer, Pipeline)]
+
+
+def unwrapped(estimator: BaseEstimator) -> Any:
+    """The linear model inside pipelines, searches and other holders, fitted or not."""
+    return list(_layers(estimator))[-1]
+
+
+def reads_features(estimator: BaseEstimator) -> bool:
+    """Whether the linear model reads X itself, with no transformers before it."""
+    return not _pipelines(estimator)
+
+
+def fit_params(estimator: BaseEstimator, **metadata: Any) -> dict[str, Any]:
+    """Metadata by the names under which ``fit`` hands them to the linear model inside.
+
+    What is None is left out.
+    """
+    steps = [pipeline.steps[-1][0] for pipeline in _pipelines(estimator)]
+    return {
+        "__".join([*steps, name]): value
+        for name, value in metadata.items()
+        if value is not None
+    }
+
+
+def routed_to_fit(owner: Any, params: dict[str, Any], **by_row: Any) -> dict[str, Any]:
+    """Metadata for the ``fit`` of the owner's estimator, routed where routing is on."""
+    if get_config()["enable_metadata_routing"]:
+        given = {name: value for name, value in by_row.items() if value is not None}
+        return dict(process_routing(owner, "fit", **given, **params).estimator.fit)
+    return {**params, **fit_params(owner.estimator, **by_row)}
+
+
+def is_fitted(estimator: BaseEstimator) -> bool:
+    """Whether an estimator of any kind says that it is fitted."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def required_row(estimator: BaseEstimator) -> SupportRow:
     """The support row of the linear model inside, or a reasoned refusal."""
     model = unwrapped(estimator)
     if is_wrapper(model):
@@ -84,70 +137,22 @@ def _required_row_of_members(wrapper: Any) -> SupportRow:
     return row
 
 
-def read(estimator: Any) -> AnyModel:
+def read(estimator: BaseEstimator) -> AbstractModel:
     """A fitted estimator as the linear model inside it and what stands before that."""
-    transformers, inner = [], estimator
-    targets: tuple[Any, ...] = ()
-    while row_of(inner) is None and not is_wrapper(inner):
-        if isinstance(inner, Pipeline):
-            transformers.append(inner[:-1])
-            inner = inner.steps[-1][1]
-        elif _is_search(inner):
-            inner = _best(inner)
-        elif (held := _held_in(inner)) is not None:
-            if isinstance(inner, TransformedTargetRegressor):
-                targets = (*targets, inner)
-            inner = held
-        else:
-            break
-    required_row(inner)
-    check_is_fitted(inner)
-    steps = [part for part in transformers if len(part)]
-    before = None
-    if steps:
-        before = steps[0] if len(steps) == 1 else make_pipeline(*steps)
-    return (Stacked if is_wrapper(inner) else Model)(inner, before, targets)
-
-
-def _is_search(estimator: Any) -> bool:
-    """Whether this is GridSearchCV or something that promises the same attributes."""
-    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
-
-
-def _best(search: Any) -> Any:
-    if not hasattr(search, "best_estimator_"):
-        raise UnsupportedEstimatorError(
-            f"This {type(search).__name__} has no best_estimator_: there is no single "
-            "fitted model to explain. Fit it with refit=True."
-        )
-    return search.best_estimator_
-
-
-def reads_features(estimator: Any) -> bool:
-    """Whether the linear model reads X itself, with no transformers before it."""
-    return unwrapped(estimator) is _without_holders(estimator)
-
-
-def _without_holders(estimator: Any) -> Any:
-    """The estimator behind frozen ones and searches, pipelines left as they are."""
-    while (inner := _held_in(estimator)) is not None:
-        estimator = inner
-    return estimator
-
-
-def fit_name(estimator: Any, name: str = "sample_weight") -> str:
-    """The name under which ``fit`` hands metadata to the linear model inside."""
-    inner = _without_holders(estimator)
-    if not hasattr(inner, "steps"):
-        return name
-    step, last = inner.steps[-1]
-    return f"{step}__{fit_name(last, name)}"
-
-
-def is_fitted(estimator: Any) -> bool:
-    """Whether an estimator of any kind says that it is fitted."""
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
+    layers = list(_layers(estimator))
+    for layer in layers:
+        if _is_search(layer) and not hasattr(layer, "best_estimator_"):
+            raise UnsupportedEstimatorError(
+                f"This {type(layer).__name__} has no best_estimator_: there is no single "
+                "fitted model to explain. Fit it with refit=True."
+            )
+    model = layers[-1]
+    required_row(model)
+    check_is_fitted(model)
+    before = [pipeline[:-1] for pipeline in _pipelines(estimator)]
+    before = [steps for steps in before if len(steps)]
+    transformer = (
+        make_pipeline(*before) if len(before) > 1 else next(iter(before), None)
+    )
+    targets = [part for part in layers if isinstance(part, TransformedTargetRegressor)]
+    return (Stacked if is_wrapper(model) else Model)(model, transformer, tuple(targets))

@@ -15,13 +15,8 @@ from skinfluence.losses import (
     HalfTweedieLoss,
     SquaredHinge,
 )
-from skinfluence.support._table import (
-    checked,
-    indicator,
-    numbers,
-    register,
-    signs,
-)
+from skinfluence.support import checks
+from skinfluence.support._table import checked, indicator, numbers, register, signs
 
 Coding: TypeAlias = Callable[[Any, Any], Any]
 Strength: TypeAlias = float | Array | Callable[[Any], Any]
@@ -191,8 +186,5 @@ def _coding_of(targets: str | Coding | None, loss: object) -> Coding:
 
 
 def _known(name: str, value: str, choices: dict[str, Choice]) -> Choice:
-    if value not in choices:
-        raise InvalidParameterError(
-            f"{name} must be one of {sorted(choices)}; got {value!r}."
-        )
+    checks.one_of(name, value, tuple(sorted(choices)))
     return choices[value]

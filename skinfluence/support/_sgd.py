@@ -28,14 +28,12 @@ from skinfluence.support._table import (
 )
 
 _LOSSES = {
-    "log_loss": lambda estimator: HalfBinomialLoss(),
-    "modified_huber": lambda estimator: ModifiedHuber(),
-    "squared_hinge": lambda estimator: SquaredHinge(),
-    "squared_error": lambda estimator: HalfSquaredError(),
-    "huber": lambda estimator: HuberLoss(float(estimator.epsilon)),
-    "squared_epsilon_insensitive": lambda estimator: SquaredEpsilonInsensitive(
-        float(estimator.epsilon)
-    ),
+    "log_loss": lambda epsilon: HalfBinomialLoss(),
+    "modified_huber": lambda epsilon: ModifiedHuber(),
+    "squared_hinge": lambda epsilon: SquaredHinge(),
+    "squared_error": lambda epsilon: HalfSquaredError(),
+    "huber": HuberLoss,
+    "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
 }
 _SMOOTH = {
     "hinge": "squared_hinge",
@@ -46,7 +44,7 @@ _CONVERGED = {"tol": 1e-6, "max_iter": 2000, "early_stopping": False}
 
 
 def _loss(estimator: Any) -> AbstractLoss:
-    return _LOSSES[estimator.loss](estimator)
+    return _LOSSES[estimator.loss](float(estimator.epsilon))
 
 
 def _labels(estimator: Any, y: Any) -> Any:
@@ -95,25 +93,19 @@ def _held_regressor(estimator: Any) -> Any:
     return clone(estimator).set_params(**_CONVERGED)
 
 
+_SHARED: dict[str, Any] = {
+    "strength": _strength,
+    "mean_form": True,
+    "counts": lambda estimator, weight: np.ones_like(weight),
+    "refusal": _refusal,
+}
 register(
     SGDClassifier,
     _loss,
     _labels,
-    strength=_strength,
-    mean_form=True,
-    counts=lambda estimator, weight: np.ones_like(weight),
     weight=_weight,
     output_weight=_output_weight,
     held=_held_classifier,
-    refusal=_refusal,
+    **_SHARED,
 )
-register(
-    SGDRegressor,
-    _loss,
-    numbers,
-    strength=_strength,
-    mean_form=True,
-    counts=lambda estimator, weight: np.ones_like(weight),
-    held=_held_regressor,
-    refusal=_refusal,
-)
+register(SGDRegressor, _loss, numbers, held=_held_regressor, **_SHARED)

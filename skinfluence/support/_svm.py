@@ -6,12 +6,7 @@ from sklearn.base import clone
 from sklearn.svm import LinearSVC, LinearSVR
 
 from skinfluence.losses import AbstractLoss, SquaredEpsilonInsensitive, SquaredHinge
-from skinfluence.support._table import (
-    class_weights,
-    numbers,
-    register,
-    signs,
-)
+from skinfluence.support._table import class_weights, numbers, register, signs
 
 
 def _insensitive(estimator: Any) -> AbstractLoss:

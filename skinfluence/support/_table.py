@@ -191,36 +191,38 @@ def checked(
 # --- class weights -------------------------------------------------------------------
 
 
-def class_weights(*, by_weight: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``weight`` and ``output_weight`` of classifiers that may fit one class to the rest.
+def class_weights(
+    *, by_weight: bool, one_against_rest: bool = True
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``weight`` and ``output_weight`` of classifiers with class weights.
 
-    With more than two classes, a class is weighed only where it is the one. "balanced"
-    counts the sums of sample weights, or rows.
+    Those that fit each of more than two classes to the rest weigh a class only where it
+    is the one. "balanced" counts the sums of sample weights, or rows.
     """
 
     def of_classes(estimator: Any, y: Any, sample_weight: Any) -> Any:
-        given = {"sample_weight": sample_weight} if by_weight else {}
         return compute_class_weight(
-            estimator.class_weight, classes=estimator.classes_, y=y, **given
+            estimator.class_weight,
+            classes=classes_of(estimator),
+            y=y,
+            sample_weight=sample_weight if by_weight else None,
         )
 
     def differs(estimator: Any) -> bool:
-        return estimator.class_weight is not None and len(estimator.classes_) > 2
+        many = one_against_rest and len(estimator.classes_) > 2
+        return many and estimator.class_weight is not None
 
     def weight(estimator: Any, y: Any, sample_weight: Any) -> Any:
         if estimator.class_weight is None or differs(estimator):
             return sample_weight
         values = of_classes(estimator, y, sample_weight)
-        return sample_weight * values[np.searchsorted(estimator.classes_, y)]
+        return sample_weight * values[np.searchsorted(classes_of(estimator), y)]
 
     def output_weight(estimator: Any) -> Callable[[Any, Any], Any] | None:
-        if not differs(estimator):
-            return None
-
         def weights(y: Any, sample_weight: Any) -> Any:
             own = np.asarray(y)[:, None] == estimator.classes_
             return np.where(own, of_classes(estimator, y, sample_weight), 1.0)
 
-        return weights
+        return weights if differs(estimator) else None
 
     return weight, output_weight

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.model_selection import check_cv
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -240,8 +241,20 @@ def offsets(offset: Any, n_rows: int, n_outputs: int) -> np.ndarray | None:
     return table
 
 
-def indices(rows: Any, n_train: int) -> Any:
-    """Row numbers of the training set, 1-D and within range (negative from the end)."""
+def folds(
+    cv: Any, X: Any, y: np.ndarray, groups: Any, *, classifier: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Indices of the training and test rows of each fold."""
+    try:
+        splitter = check_cv(cv, y, classifier=classifier)
+    except ValueError as error:
+        raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
+    with data_errors():
+        return list(splitter.split(X, y, groups))
+
+
+def indices(rows: Any, n_train: int) -> np.ndarray:
+    """Indices of training rows, 1-D and within range (negative from the end)."""
     found = to_numpy(rows)
     if found.dtype == bool and found.shape == (n_train,):
         found = np.flatnonzero(found)

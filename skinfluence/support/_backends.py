@@ -24,9 +24,9 @@ _RESIDENT = 0.7
 def fitted_place(estimator: Any) -> Any:
     """An array of another library that the estimator has learnt, or None."""
     for _, step in getattr(estimator, "steps", ()):
-        found = fitted_place(step) if hasattr(step, "__dict__") else None
-        if found is not None:
-            return found
+        place = fitted_place(step) if hasattr(step, "__dict__") else None
+        if place is not None:
+            return place
     # cuML makes coef_ when asked: it is not among the attributes that are stored.
     coef = getattr(estimator, "coef_", None)
     learnt = (value for name, value in vars(estimator).items() if name.endswith("_"))
@@ -85,8 +85,8 @@ def placed(X: Any, model: Any, backend: str) -> AbstractSource:
 
 
 @contextmanager
-def room_on_device(X: Any, advice: Callable[[float], str]) -> Iterator[None]:
-    """An error with advice, by the bytes that are free, where a device's memory is full."""
+def room_on_device(X: Any, advice: Callable[..., str], *sizes: int) -> Iterator[None]:
+    """An error with advice, by sizes and free bytes, where a device's memory is full."""
     kernel = kernels(X)
     try:
         yield
@@ -94,35 +94,27 @@ def room_on_device(X: Any, advice: Callable[[float], str]) -> Iterator[None]:
         free = kernel.free_bytes(X)
         raise DeviceMemoryError(
             f"The device has no memory left; {free / 2**20:.0f} MiB are free. "
-            f"{advice(free)}"
+            f"{advice(*sizes, free)}"
         ) from error
 
 
-def fewer_rows(n_rows: int, n_numbers: int) -> Callable[[float], str]:
-    """Advice for answers of so many numbers on each row of X."""
-
-    def advice(free: float) -> str:
-        fitting = int(min(free / 2 // (8 * n_numbers), n_rows))
-        return (
-            f"The answer holds {n_numbers:,} numbers for each of {n_rows:,} rows; about "
-            f"{fitting:,} rows would fit. Ask about so many at a time, use "
-            "top_influences or aggregate='mean', which keep little, or backend='numpy'."
-        )
-
-    return advice
+def fewer_rows(n_rows: int, n_entries: int, free: float) -> str:
+    """Advice for an answer of ``n_entries`` on each row of X."""
+    fitting = int(min(free / 2 // (8 * n_entries), n_rows))
+    return (
+        f"The answer holds {n_entries:,} numbers for each of {n_rows:,} rows; about "
+        f"{fitting:,} rows would fit. Ask about so many at a time, use "
+        "top_influences or aggregate='mean', which keep little, or backend='numpy'."
+    )
 
 
-def smaller_model(n_columns: int) -> Callable[[float], str]:
-    """Advice for the fit of a model whose Hessian has so many columns."""
-
-    def advice(free: float) -> str:
-        return (
-            f"The curvature has {n_columns:,} columns: {8 * n_columns**2 / 2**20:.0f} MiB, "
-            "several times over. Use solver='cg', which needs no such matrix, free other "
-            "arrays, or backend='numpy'."
-        )
-
-    return advice
+def smaller_model(n_columns: int, free: float) -> str:
+    """Advice for the fit of a model whose Hessian has this many columns."""
+    return (
+        f"The curvature has {n_columns:,} columns: {8 * n_columns**2 / 2**20:.0f} MiB, "
+        "several times over. Use solver='cg', which needs no such matrix, free other "
+        "arrays, or backend='numpy'."
+    )
 
 
 def host_rows(X: Any) -> Any:
