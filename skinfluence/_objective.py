@@ -4,7 +4,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-from skinfluence._array import Array, array_namespace, device_of, like
+import numpy as np
+
+from skinfluence._array import (
+    Array,
+    array_namespace,
+    device_of,
+    like,
+    take_rows,
+    to_numpy,
+)
 from skinfluence._design import Design
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
@@ -95,15 +104,33 @@ class Objective:
         """What each row counts for in a mean loss and in its share of the penalty, (n,)."""
         return self.weight if self.counts is None else self.counts
 
-    def without(self, row: int) -> "Objective":
-        """The objective without one row and its share of the penalty."""
-        xp = array_namespace(self.weight)
-        keep = xp.arange(self.n_rows, device=device_of(self.weight)) != row
+    def without(self, rows: int | Array) -> "Objective":
+        """The objective without rows and their share of the penalty."""
+        xp, kept = array_namespace(self.weight), np.ones(self.n_rows, dtype=bool)
+        kept[to_numpy(rows)] = False
+        keep = xp.asarray(kept, device=device_of(self.weight))
+        zero = xp.zeros_like(self.weight)
+        leaving = float(xp.sum(xp.where(keep, zero, self.counted)))
         return replace(
             self,
-            weight=xp.where(keep, self.weight, 0.0 * self.weight),
-            penalty=self.penalty.without(float(self.counted[row])),
-            wider=None if self.wider is None else self.wider.without(row),
+            weight=xp.where(keep, self.weight, zero),
+            penalty=self.penalty.without(leaving),
+            wider=None if self.wider is None else self.wider.without(rows),
+        )
+
+    def only(self, rows: Array) -> "Objective":
+        """What leaves with rows: their losses, and their share of the penalty."""
+        xp, penalty = array_namespace(self.weight), self.penalty
+        share = penalty.share * float(xp.sum(take_rows(self.counted, rows)))
+        return replace(
+            self,
+            design=self.design.take(rows),
+            targets=take_rows(self.targets, rows),
+            weight=take_rows(self.weight, rows),
+            penalty=Penalty(share * penalty.strength, share * penalty.slope),
+            wider=None,
+            counts=None,
+            offset=None if self.offset is None else take_rows(self.offset, rows),
         )
 
     def narrowed(self, theta: Array) -> tuple["Objective", Any]:
@@ -113,8 +140,8 @@ class Objective:
         xp, p = array_namespace(theta), self.design.n_features
         free = (theta != 0) | ~self.penalty.corners.present  # (G, D)
         used = xp.any(self.layout.unpack(free), axis=0)  # (q,)
-        numbers = xp.arange(self.layout.width, device=device_of(theta))
-        columns = xp.nonzero(used | (numbers >= p))[0]
+        every = xp.arange(self.layout.width, device=device_of(theta))
+        columns = xp.nonzero(used | (every >= p))[0]
         selection = Selection(self.layout, columns)
         penalty = self.penalty.held(theta)
         strength, slope = (

@@ -55,15 +55,15 @@ class Corners:
 class Penalty:
     """``sum_j slope_j theta_j + 1/2 strength_j theta_j**2``, and corners.
 
-    ``strength`` is (G, D), or (1, D) if all groups are penalised alike, 0 where nothing
-    is penalised. ``slope`` stands for the corners where the signs of theta are held:
-    then there are no corners.
+    ``strength``, the second derivative, has one row if all groups are penalised alike,
+    and is 0 where nothing is penalised. ``slope`` stands for the corners where the signs
+    of theta are held: then there are no corners.
 
     An estimator that minimises a *mean* loss ties its penalty to the weight sum, so each
     row carries the part ``share * s_i`` of it, which leaves with the row.
     """
 
-    strength: Any
+    strength: Any  # (G or 1, D)
     slope: Any = 0.0
     share: float = 0.0  # per unit of weight: 1 / S in mean form, 0 in sum form
     corners: Corners | None = None
@@ -81,11 +81,6 @@ class Penalty:
         if self.corners is None:
             return smooth
         return smooth + self.corners.slope(array_namespace(theta).sign(theta))
-
-    @property
-    def hessian_diagonal(self) -> Any:
-        """Second derivative, (G or 1, D)."""
-        return self.strength
 
     @property
     def keeps_bounded(self) -> Any:

@@ -50,11 +50,11 @@ class RowwiseCurvature(AbstractCurvature):
     @cached_property
     def diagonal_part(self) -> Any:
         damped = self.damping * self.objective.weight_sum if self.damping else 0.0
-        return self._where_moving(self.objective.penalty.hessian_diagonal + damped)
+        return self._where_moving(self.objective.penalty.strength + damped)
 
     @cached_property
     def shared_penalty(self) -> Any:
-        return self._where_moving(self.objective.penalty.hessian_diagonal)
+        return self._where_moving(self.objective.penalty.strength)
 
     def _where_moving(self, diagonal: Array) -> Any:
         return self.on_moving(diagonal[..., None])[..., 0]

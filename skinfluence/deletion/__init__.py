@@ -8,5 +8,4 @@ from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._choose import DELETIONS, deletion_for
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
-from skinfluence.deletion._leaving import without_rows
 from skinfluence.deletion._one_step import Jackknife, Newton

@@ -15,7 +15,7 @@ from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._exact import Exact
-from skinfluence.deletion._leaving import product, without_rows
+from skinfluence.deletion._leaving import product
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -182,7 +182,7 @@ class ActiveSetFollower(AbstractDeletion):
         """Proximal Newton steps with the curvature of all rows, downdated."""
         point, model = self.point, self._test.without(row)
         xp, quadratic = array_namespace(point.theta), point.objective.loss.quadratic
-        objective = without_rows(point.objective, row)
+        objective = point.objective.without(row)
         x = start = xp.reshape(point.theta, (-1,))
         gradient, before, n_steps, enough = model.gradient, float("inf"), 0, 0.0
         while n_steps < self.exact.max_iter:
@@ -204,7 +204,7 @@ class ActiveSetFollower(AbstractDeletion):
 
     def _start_without(self, rows: Array) -> Point:
         """The minimum of all rows, on its active set, in the objective without some."""
-        objective = without_rows(self.point.objective, rows)
+        objective = self.point.objective.without(rows)
         return expand(*objective.narrowed(self.point.theta), self.exact.solver)
 
     def _settled(self, start: Point, enough: float, n_steps: int) -> Deltas:
@@ -251,7 +251,7 @@ class _Test:
 
     def group_changes(self, rows: Array, theta: Array) -> Any:
         """Whether the delta (1, G, D) of a group breaks a condition, (1,)."""
-        objective = without_rows(self.point.objective, rows)
+        objective = self.point.objective.without(rows)
         gradient = objective.first_order(self.point.theta + theta[0, ...]).gradient
         share, counted = (
             self.point.objective.penalty.share,

@@ -16,7 +16,7 @@ from skinfluence._array import array_namespace, device_of, take_rows, to_numpy
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
-from skinfluence.deletion._leaving import pair_blocks, without_rows
+from skinfluence.deletion._leaving import pair_blocks
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._row_pool import Pool
 from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms
@@ -163,14 +163,10 @@ class SetSearch:
 
     def _state(self, removed: np.ndarray) -> "_State":
         """The model without rows; of infinite value where there is none."""
-        xp = array_namespace(self.point.theta)
         removed = np.unique(removed)
         if len(removed) == 0:
             return self._start()
-        objective = without_rows(
-            self.point.objective,
-            xp.asarray(removed, device=device_of(self.point.theta)),
-        )
+        objective = self.point.objective.without(removed)
         damping = self.point.curvature.damping
         point = expand(objective, self.point.theta, self.solver, damping)
         if point.factor.rank_deficient and not self.point.factor.rank_deficient:

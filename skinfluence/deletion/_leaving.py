@@ -2,11 +2,9 @@
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, final
-
-import numpy as np
 
 from skinfluence._array import (
     Array,
@@ -15,11 +13,9 @@ from skinfluence._array import (
     device_of,
     masked,
     take_rows,
-    to_numpy,
 )
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
-from skinfluence._penalty import Penalty
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers import (
@@ -34,42 +30,6 @@ from skinfluence.solvers import (
 
 # Slopes of a fit that is not quite at its minimum do not add up to zero to all digits.
 _NEARLY_HALF = 0.49
-
-
-def without_rows(objective: Objective, rows: Array) -> Objective:
-    """The objective when rows, and their share of the penalty, have left."""
-    xp, kept = array_namespace(objective.weight), np.ones(objective.n_rows, dtype=bool)
-    kept[to_numpy(rows)] = False
-    keep = xp.asarray(kept, device=device_of(objective.weight))
-    wider = objective.wider
-    return replace(
-        objective,
-        weight=xp.where(keep, objective.weight, 0.0 * objective.weight),
-        penalty=objective.penalty.without(_counted(objective, rows)),
-        wider=None if wider is None else without_rows(wider, rows),
-    )
-
-
-def only_rows(objective: Objective, rows: Array) -> Objective:
-    """What leaves with rows: the sum of their losses, and their share of the penalty."""
-    penalty, share = objective.penalty, objective.penalty.share
-    share *= _counted(objective, rows)
-    offset = objective.offset
-    return replace(
-        objective,
-        design=objective.design.take(rows),
-        targets=take_rows(objective.targets, rows),
-        weight=take_rows(objective.weight, rows),
-        penalty=Penalty(share * penalty.strength, share * penalty.slope),
-        wider=None,
-        counts=None,
-        offset=None if offset is None else take_rows(offset, rows),
-    )
-
-
-def _counted(objective: Objective, rows: Array) -> float:
-    xp = array_namespace(objective.weight)
-    return float(xp.sum(take_rows(objective.counted, rows)))
 
 
 class Step(NamedTuple):
@@ -217,7 +177,7 @@ class OneByOne(AbstractLeaving):
         return self._downdated(vectors, lambda inner: product(self.inverse, inner))
 
     def objective_without(self, i: int) -> Objective:
-        return without_rows(self.point.objective, self.rows[i : i + 1])
+        return self.point.objective.without(self.rows[i : i + 1])
 
     def at(self, mask: Array) -> "OneByOne":
         columns = self.rows, self.share, self.unidentified, self.block, self.inverse
@@ -242,7 +202,7 @@ class AbstractGroup(AbstractLeaving):
         return xp.permute_dims(lifted, (2, 0, 1))
 
     def objective_without(self, i: int) -> Objective:
-        return without_rows(self.point.objective, self.rows)
+        return self.point.objective.without(self.rows)
 
     def at(self, mask: Array) -> "AbstractGroup":
         return self
@@ -272,7 +232,7 @@ class SmallGroup(AbstractGroup):
         eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
         inverse, lost = inverse_of(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
         lost = xp.any(lost, axis=0, keepdims=True)
-        return cls(point, rows, share, lost, only_rows(point.objective, rows), inverse)
+        return cls(point, rows, share, lost, point.objective.only(rows), inverse)
 
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, self._within)
@@ -297,7 +257,7 @@ class LargeGroup(AbstractGroup):
     ) -> "LargeGroup":
         """By ``H - H_G``, of which H is known. Cost: ``m d**2 + d**3``."""
         objective, damping = point.objective, point.curvature.damping
-        rest, gone = without_rows(objective, rows), only_rows(objective, rows)
+        rest, gone = objective.without(rows), objective.only(rows)
         curvature = RowwiseCurvature(rest, point.theta, damping)
         if solver.reads_matrix:  # all folds together read the rows once
             own = RowwiseCurvature(gone, point.theta, damping)
@@ -348,7 +308,7 @@ def needed_rows(point: Point) -> Any:
     needed = [
         tried[i : i + 1]
         for i in range(tried.shape[0])
-        if has_no_minimum(without_rows(objective, tried[i : i + 1]), u)
+        if has_no_minimum(objective.without(tried[i : i + 1]), u)
     ]
     return xp.concat([none, *needed])
 

@@ -19,7 +19,6 @@ from skinfluence.deletion._leaving import (
     SmallGroup,
     downdated_inverse,
     needed_rows,
-    only_rows,
     product,
 )
 from skinfluence.solvers import (
@@ -123,7 +122,7 @@ class Jackknife(AbstractOneStep):
         return Deltas.of(theta, array_namespace(theta).full_like(theta, inf), 0)
 
     def group_delta(self, rows: Array) -> Deltas:
-        gone = only_rows(self.point.objective, rows)
+        gone = self.point.objective.only(rows)
         gradient = gone.first_order(self.point.theta).gradient
         return self.certified(self.point.factor.steps(gradient[None, ...]))
 

@@ -211,7 +211,7 @@ def _deviance_traded(
     penalty, layout = point.objective.penalty, point.objective.layout
     xp = array_namespace(delta)
     slope = xp.sum(penalty.gradient(point.theta) * delta, axis=-1)
-    change = slope + 0.5 * xp.sum(penalty.hessian_diagonal * delta**2, axis=-1)
+    change = slope + 0.5 * xp.sum(penalty.strength * delta**2, axis=-1)
     if terms.share is None:
         return 2 * change
     share = terms.share[:, None]

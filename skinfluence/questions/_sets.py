@@ -13,7 +13,6 @@ from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._penalty import Penalty
 from skinfluence._warn import warn
-from skinfluence.deletion import without_rows
 from skinfluence.deletion._influential_sets import (
     AbstractTarget,
     LinearTarget,
@@ -244,7 +243,7 @@ def _refitted(
 ) -> float:
     """The target by a refit without rows, polished; NaN where there is none."""
     point = host_point(study.point)
-    objective = without_rows(point.objective, rows)
+    objective = point.objective.without(rows)
     y = study.y[np.flatnonzero(objective.weight > 0)]
     if study.picks_class and np.all(y == y[0]):
         return float("nan")

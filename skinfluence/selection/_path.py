@@ -41,7 +41,7 @@ class StrengthPath:
         root = point.factor.inverse_root  # inv(H) = root root'
         if root is None or point.factor.condition > MOST_CONDITION:
             return None
-        P = objective.penalty.hessian_diagonal
+        P = objective.penalty.strength
         if len(root) != 1 or len(P) != 1 or root.shape[1] != root.shape[2]:
             return None
         g, turn = np.linalg.eigh(root[0].T @ (P[0][:, None] * root[0]))

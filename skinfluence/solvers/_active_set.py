@@ -21,11 +21,11 @@ from skinfluence.solvers._corners import AbstractSquare, corner_minimum
 from skinfluence.solvers._point import Point, expand
 from skinfluence.solvers._polish import Polished, polish
 
-# Pulls below this are rounding, against the largest that Cauchy-Schwarz allows; slopes
-# of entries that move, below so many times the same floor.
+# Pulls below this are rounding, against the largest that Cauchy-Schwarz allows. Slopes
+# of entries that move are rounding up to ten times that.
 _PULL_NOISE, _STEEP = 1e-10, 10
-# Of the root of its largest, an entry of the diagonal of H below this is a column that is
-# constant: nothing but rounding pulls at it.
+# A root of the diagonal of H that is this small, against the largest, is that of a
+# constant column: nothing but rounding pulls at it.
 _LEAST_SCALE = 1e-10
 # F may rise by the first, relatively, by rounding; steps end at a gain of the second.
 _RISE, _LEAST_GAIN = 1e-13, 1e-12
@@ -106,7 +106,7 @@ def on_active_set(point: Point) -> Point:
 
 @final
 class CurvatureRows(AbstractSquare):
-    """Rows of the curvature of all entries (N, N), computed when first asked for.
+    """Rows of the curvature of all entries (N, N), computed when first needed.
 
     Cost of each: that of one product with the curvature; it stays in memory.
     """
@@ -115,7 +115,7 @@ class CurvatureRows(AbstractSquare):
         self.curvature = curvature
         xp, (G, D) = array_namespace(curvature.theta), curvature.theta.shape
         dtype, device = curvature.theta.dtype, device_of(curvature.theta)
-        # Entries, in order of asking.
+        # Entries whose rows are known, in the order in which they were needed.
         self._known = xp.zeros((0,), dtype=xp.int64, device=device)
         self._rows = xp.zeros((0, G * D), dtype=dtype, device=device)
 
@@ -123,8 +123,8 @@ class CurvatureRows(AbstractSquare):
         xp = array_namespace(entries)
         first = self._positions(entries) * self._rows.shape[1]
         flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 entries, not of m N
-        asked = xp.reshape(first[:, None] + entries, (-1,))
-        return xp.reshape(xp.take(flat, asked), (entries.shape[0], -1))
+        wanted = xp.reshape(first[:, None] + entries, (-1,))
+        return xp.reshape(xp.take(flat, wanted), (entries.shape[0], -1))
 
     def product(self, entries: Array, vectors: Array) -> Any:
         xp = array_namespace(vectors)

@@ -77,8 +77,8 @@ class AbstractFactor(abc.ABC):
     def solve(self, rhs: Array) -> Solution:
         """``inv(H) @ rhs`` for right-hand sides (G, D, m).
 
-        What the curvature does not see, ``rhs`` may be taken not to have; what the
-        solution has of it is dropped by the methods below.
+        Parts of ``rhs`` along the gauge and in entries at rest may be ignored. The
+        methods below drop such parts of the solution.
         """
 
     def _within(self, rhs: Array) -> Any:
@@ -231,7 +231,8 @@ def negative_direction(seen: str) -> IndefiniteCurvatureError:
 class AbstractSolver(abc.ABC):
     """Solver in two halves, so that one factorisation serves many solves.
 
-    The class attributes say what a solver does and needs; nobody asks for its class.
+    The class attributes say what a solver does and needs, so that no caller has to test
+    its class.
     """
 
     name: ClassVar[str]

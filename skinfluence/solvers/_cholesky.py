@@ -35,11 +35,11 @@ from skinfluence.solvers._pair_forms import PairForms
 _RANK_TOLERANCE = 1e-13
 # Entries of the product of a block of sparse rows with the root.
 _PRODUCT_ENTRIES = 2**23
-# Pairs of outputs are formed from inv(H), which loses twice as many digits as the root:
-# beyond this condition number the root is used.
+# The blocks of inv(H) for pairs of outputs lose digits with the condition number, the
+# root with its square root: beyond this condition number the root is used.
 _MOST_FORM_CONDITION = 1e4
-# They are formed for at most so many entries of a group (16 MiB a block), and once a
-# block of rows has at least one row for so many of these.
+# The blocks are formed for groups of at most this many entries (16 MiB each), when this
+# many times the rows of a block are more than those entries.
 _MOST_FORM_SIZE, _ROWS_TO_FORM = 2048, 4
 # Multiplications to spend on an estimate from some of the rows.
 _SPENT_ON_ESTIMATES = 10**8

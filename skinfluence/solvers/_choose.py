@@ -1,4 +1,4 @@
-"""Which solver: one table, from sizes, sparsity and memory."""
+"""Which solver: one table, from sizes and memory."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Sizes(NamedTuple):
     rows: int  # n Kb of one group of coupled outputs
     entries: int  # D of one group
     factors: int  # groups that need a factor of their own
-    unpenalised: int  # free entries of a group without a penalty
+    unpenalised: int  # entries of a group that move and have no penalty
 
     @property
     def direct_bytes(self) -> int:
@@ -56,22 +56,16 @@ class Rule(NamedTuple):
 
     solver: str
     suits: Callable[[Sizes], bool]
-    why: str
 
 
-# Read from top to bottom: the first that suits is taken.
+# The first rule that suits is used.
 TABLE = (
-    Rule(
-        "dual",
-        lambda s: s.has_dual and s.dual_bytes <= _MEMORY,
-        "fewer rows than columns: factor the matrix of the rows",
-    ),
-    Rule(
-        "direct",
-        lambda s: s.direct_bytes <= _MEMORY,
-        "the Hessian and its factor fit in memory: every solve is exact and cheap",
-    ),
-    Rule("cg", lambda s: True, "only products with the Hessian fit in memory"),
+    # Fewer rows than columns: factor the matrix of the rows.
+    Rule("dual", lambda s: s.has_dual and s.dual_bytes <= _MEMORY),
+    # The Hessian and its factor fit in memory: every solve is exact and cheap.
+    Rule("direct", lambda s: s.direct_bytes <= _MEMORY),
+    # Only products with the Hessian fit in memory.
+    Rule("cg", lambda s: True),
 )
 
 

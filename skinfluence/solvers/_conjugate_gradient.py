@@ -111,7 +111,7 @@ class ConjugateGradientFactor(AbstractFactor):
     def row_blocks_of_inverse(
         self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
-        self._asked[0] += block.shape[0]
+        self._n_leverages[0] += block.shape[0]
         if share is None and self._dual_pays:
             return self._dual.row_blocks_of_inverse(block, rows=rows)
         if self.layout.group_size > 1 or share is not None:
@@ -153,14 +153,14 @@ class ConjugateGradientFactor(AbstractFactor):
     # --- leverages of many rows ---------------------------------------------------
 
     @cached_property
-    def _asked(self) -> list[int]:
-        """Rows whose leverages were asked for so far."""
+    def _n_leverages(self) -> list[int]:
+        """Rows whose leverages were computed so far."""
         return [0]
 
     @property
     def _dual_pays(self) -> bool:
         layout, n = self.layout, self.curvature.objective.n_rows
-        few = self._asked[0] <= _SHARE_OF_ROWS * n
+        few = self._n_leverages[0] <= _SHARE_OF_ROWS * n
         entries = (n * layout.group_size) ** 2 * layout.n_groups
         strength = self.curvature.diagonal_part
         xp = array_namespace(strength)

@@ -16,10 +16,13 @@ from typing import Any, NamedTuple
 from skinfluence._array import Array, array_namespace, device_of, masked, placed
 from skinfluence._kernels import kernels
 from skinfluence._penalty import Corners
+from skinfluence.solvers._base import negative_direction
 
 # With unit diagonal, a matrix of a smaller reciprocal condition number is solved by its
 # eigenvalues, and those below the second, per entry, are rounding.
 _LEAST_RCOND, _RANK_TOLERANCE = 1e-13, 1e-14
+# An eigenvalue below minus this, against the largest, is no rounding.
+_CURVATURE_NOISE = 1e-8
 # Rounds of a search, and more for each entry. Searches with ever more entries.
 _ROUNDS, _ROUNDS_PER_ENTRY, _MOST_SEARCHES = 50, 4, 100
 
@@ -40,7 +43,6 @@ class CornerMinimum(NamedTuple):
     """Where the search ended."""
 
     x: Any  # (N,)
-    n_rounds: int
     converged: bool
 
 
@@ -59,7 +61,7 @@ def corner_minimum(
     """
     xp = array_namespace(start)
     watched = (start != 0) | ~corners.present
-    x, g, n_rounds = start, gradient, 0  # g: at x, of all but the corners
+    x, g = start, gradient  # g: at x, of all but the corners
     for _ in range(_MOST_SEARCHES):
         W = xp.nonzero(watched)[0]
         inner = _search(
@@ -69,14 +71,13 @@ def corner_minimum(
             Corners(xp.take(corners.up, W), xp.take(corners.down, W)),
             xp.take(floor, W),
         )
-        n_rounds += inner.n_rounds
         x = placed(inner.x, watched)
         g = gradient + hessian.product(W, x - start)
         pulled = ~watched & (xp.abs(corners.pull(g)) > floor)
         if not inner.converged or not bool(xp.any(pulled)):
-            return CornerMinimum(x, n_rounds, inner.converged)
+            return CornerMinimum(x, inner.converged)
         watched = watched | pulled
-    return CornerMinimum(x, n_rounds, False)
+    return CornerMinimum(x, False)
 
 
 def _search(
@@ -89,7 +90,7 @@ def _search(
     entries = xp.arange(x.shape[0], device=device_of(x))
     zero = xp.zeros_like(x)
     most = _ROUNDS + _ROUNDS_PER_ENTRY * x.shape[0]
-    for n_rounds in range(1, most + 1):
+    for _ in range(most):
         active = xp.nonzero(free)[0]
         slope = g + corners.slope(xp.where(cornered, sign, zero))
         step = zero
@@ -112,10 +113,10 @@ def _search(
         pull = corners.pull(g)
         pull = xp.where(free | (xp.abs(pull) <= floor), zero, pull)
         if not bool(xp.any(pull != 0)):
-            return CornerMinimum(x, n_rounds, True)
+            return CornerMinimum(x, True)
         joins = entries == int(xp.argmax(xp.abs(pull)))
         free, sign = free | joins, xp.where(joins, xp.sign(pull), sign)
-    return CornerMinimum(x, most, False)
+    return CornerMinimum(x, False)
 
 
 def _solved(H: Array, rhs: Array, floor: Array) -> Any:
@@ -133,6 +134,8 @@ def _solved(H: Array, rhs: Array, floor: Array) -> Any:
         return root @ (root.T @ rhs) / scale
     values, vectors = xp.linalg.eigh(scaled)
     least = _RANK_TOLERANCE * values.shape[0] * float(values[-1])
+    if float(values[0]) < -_CURVATURE_NOISE * float(values[-1]):
+        raise negative_direction("least eigenvalue of active entries below zero")
     parts = vectors.T @ rhs
     noise = xp.max(xp.where(xp.isfinite(floor), floor / scale, 0.0))
     seen = (values > least) | (xp.abs(parts) > values.shape[0] ** 0.5 * noise)
