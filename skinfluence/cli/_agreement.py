@@ -1,19 +1,18 @@
 """The agreement of the estimates with real refits, and when it is good enough."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils import Bunch
 
-from skinfluence import check_leave_one_out
+from skinfluence import InfluenceExplainer, check_leave_one_out
 from skinfluence.cli._subject import Subject
-
-GOOD_PEARSON, GOOD_SLOPE = 0.99, 0.05
+from skinfluence.report._health import GOOD_PEARSON, GOOD_SLOPE
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of predicted changes of a loss with those of real refits.
+    """Agreement of predicted changes of a loss with those of real refits.
 
     Parameters
     ----------
@@ -47,18 +46,16 @@ class Agreement:
         return self.pearson >= GOOD_PEARSON and abs(self.slope - 1) <= GOOD_SLOPE
 
     @classmethod
-    def of(cls, found: Any) -> "Agreement":
+    def of(cls, result: Bunch) -> "Agreement":
         """From the result of ``check_leave_one_out``."""
-        names = {field.name for field in fields(cls)} & set(found)
-        return cls(
-            n_rows=len(found.rows),
-            max_abs_change=float(np.max(np.abs(found.refit), initial=0.0)),
-            **{name: found[name] for name in names},
-        )
+        change = float(np.max(np.abs(result.refit), initial=0.0))
+        values = {"n_rows": len(result.rows), "max_abs_change": change, **result}
+        return cls(**{name: values[name] for name in cls.__annotations__})
 
 
-def refitted(explainer: Any, subject: Subject, rows: int) -> Any:
-    """Refit without ``rows`` rows, drawn at random: the result of the judge."""
-    data, test = subject.data, subject.test
-    on = {} if test is None else {"X_test": test.X, "y_test": test.y}
-    return check_leave_one_out(explainer, data.X, data.y, rows=rows, **on)
+def check_rows(explainer: InfluenceExplainer, subject: Subject, n_rows: int) -> Bunch:
+    """Refit without ``n_rows`` rows drawn at random: see ``check_leave_one_out``."""
+    data = subject.data
+    return check_leave_one_out(
+        explainer, data.X, data.y, rows=n_rows, **subject.test_rows
+    )

@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 
 from skinfluence import InfluenceExplainer, InfluenceReport
-from skinfluence.cli._agreement import Agreement, refitted
+from skinfluence.cli._agreement import Agreement, check_rows
 from skinfluence.cli._console import ACTIVE_SET, QUIET, Console
 from skinfluence.cli._errors import UsageError, listed, plural
 from skinfluence.cli._model import Wording, wording
 from skinfluence.cli._subject import Subject
+from skinfluence.cli._table import Table
+from skinfluence.report._chosen import top as most_negative
 
-# The library names rows by position in these; the audit says it in rows of the file.
+# The library names rows by position in notes with these words; the audit says it in rows
+# of the file.
 ROWS_BY_POSITION = ("without", "deleting")
 FIRST = ("row", "influence", "loo_delta", "group")
 
@@ -33,7 +36,7 @@ class Audit:
         Names of the loss and the score.
     scores : dict of str to dict
         ``training``, ``leave_one_out`` and perhaps ``test``, each with ``score`` and
-        ``mean_loss``.
+        ``mean_loss``, None where they are not known.
     effect : dict
         What the ranking is measured on.
     groups : list of dict
@@ -42,11 +45,11 @@ class Audit:
         With refits; None if none were made.
     """
 
-    explainer: Any
+    explainer: InfluenceExplainer
     report: InfluenceReport
-    rows: Any
+    rows: Table
     words: Wording
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, float | None]]
     effect: dict[str, Any]
     groups: list[dict[str, Any]]
     agreement: Agreement | None
@@ -56,25 +59,22 @@ class Audit:
         """Positions of all rows, most harmful first, unknown ones last."""
         return np.argsort(self.rows["loo_delta"], kind="stable")  # NaN comes last
 
-    def row(self, i: int) -> dict[str, Any]:
-        """Numbers of the row at a position, each of its column's own type."""
-        return {name: self.rows[name].iloc[i] for name in self.rows}
+    def records(self, positions: np.ndarray) -> list[dict[str, Any]]:
+        """Values of the rows at these positions, by column."""
+        return self.rows.iloc[positions].to_dict("records")
 
     def most_harmful(self, k: int) -> np.ndarray:
         """Positions of the rows whose deletion lowers the loss most, at most ``k``."""
-        return self._top(self.rows["loo_delta"].to_numpy(), k)
+        return most_negative(self.rows["loo_delta"].to_numpy(), k)
 
     def most_helpful(self, k: int) -> np.ndarray:
         """Positions of the rows whose deletion raises the loss most, at most ``k``."""
-        return self._top(-self.rows["loo_delta"].to_numpy(), k)
-
-    @staticmethod
-    def _top(delta: np.ndarray, k: int) -> np.ndarray:
-        order = np.argsort(delta, kind="stable")[:k]
-        return order[delta[order] < 0]
+        return most_negative(-self.rows["loo_delta"].to_numpy(), k)
 
 
-def explained(subject: Subject, deletion: str, console: Console) -> InfluenceExplainer:
+def fit_explainer(
+    subject: Subject, deletion: str, console: Console
+) -> InfluenceExplainer:
     """Fit the model, unless it came fitted, and its explainer."""
     data = subject.data
     doing = "Reading" if subject.fitted else "Fitting to"
@@ -103,22 +103,21 @@ def audit(
     top : int
         Rows at either end of the report.
     console : Console
-        Hears about slow steps and warnings.
+        Is told about slow steps and warnings.
     """
-    data, test = subject.data, subject.test
-    explainer = explained(subject, deletion, console)
-    found = None
+    data, result = subject.data, None
+    explainer = fit_explainer(subject, deletion, console)
     if check:
         rows_out = plural(min(check, len(data)), "row")
         with console.step("check", f"Refitting without each of {rows_out}"):
-            found = refitted(explainer, subject, check)
+            result = check_rows(explainer, subject, check)
     with console.step("effect", "Measuring the effect of each row"):
         report = InfluenceReport(
             explainer,
-            **({} if test is None else {"X_test": test.X, "y_test": test.y}),
+            **subject.test_rows,
             X_train=data.X,
             groups=data.groups,
-            agreement=found,
+            agreement=result,
             names=data.rows,
             top=max(top, 1),
             title=f"What each row of {data.source} did to the model",
@@ -131,7 +130,7 @@ def audit(
         elif not any(word in note.lower() for word in ROWS_BY_POSITION):
             console.note(note)
     rows = _rows(report.rows, data.rows)
-    _tell_lost(subject, rows["loo_loss"].isna().to_numpy(), console)
+    _note_lost(subject, rows["loo_loss"].isna().to_numpy(), console)
     return Audit(
         explainer,
         report,
@@ -140,21 +139,21 @@ def audit(
         scores,
         content["effect"],
         content["groups"],
-        None if found is None else Agreement.of(found),
+        None if result is None else Agreement.of(result),
     )
 
 
-def _rows(rows: Any, names: np.ndarray) -> Any:
+def _rows(rows: Table, names: np.ndarray) -> Table:
     """Rows of the file instead of positions, and no labels for rows that are lost."""
     rows = rows.assign(row=names).drop(columns="name", errors="ignore")
     for name in rows.columns:
         if name.startswith("loo_prediction"):
             rows[name] = rows[name].where(rows["loo_loss"].notna())
     first = [name for name in FIRST if name in rows]
-    return rows[[*first, *(name for name in rows if name not in first)]]
+    return rows[[*first, *rows.columns.difference(first, sort=False)]]
 
 
-def _tell_lost(subject: Subject, is_lost: np.ndarray, console: Console) -> None:
+def _note_lost(subject: Subject, is_lost: np.ndarray, console: Console) -> None:
     data = subject.data
     lost = data.rows[is_lost]
     if len(lost) == len(data):
@@ -167,29 +166,19 @@ def _tell_lost(subject: Subject, is_lost: np.ndarray, console: Console) -> None:
         console.note(
             f"{plural(len(lost), 'row')} cannot be left out, because without one the "
             f"others do not determine the model: {listed(lost)}. Their leave-one-out "
-            "values are empty, and left out of the means"
+            "values are empty, and not part of the means"
         )
 
 
 def _scores(
-    content: dict[str, Any], explainer: Any, subject: Subject
-) -> dict[str, dict[str, float]]:
-    found = content["scores"]
+    content: dict[str, Any], explainer: InfluenceExplainer, subject: Subject
+) -> dict[str, dict[str, float | None]]:
+    known, test = content["scores"], subject.test
     scores = {
-        name: {
-            "score": _number(found[name]),
-            "mean_loss": _number(found[f"{name}_loss"]),
-        }
+        name: {"score": known[name], "mean_loss": known[f"{name}_loss"]}
         for name in ("training", "leave_one_out")
     }
-    test = subject.test
     if test is not None:
-        scores["test"] = {
-            "score": float(explainer.score(test.X, test.y)),
-            "mean_loss": content["effect"]["mean_loss"],
-        }
+        score = float(explainer.score(test.X, test.y))
+        scores["test"] = {"score": score, "mean_loss": content["effect"]["mean_loss"]}
     return scores
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

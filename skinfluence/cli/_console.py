@@ -26,7 +26,7 @@ NOT_FOR_USERS = (
 )
 
 ACTIVE_SET = (
-    "without some rows a coefficient would become zero, or cease to be, which these "
+    "without some rows a coefficient would become zero, or stop being zero, which these "
     "estimates do not see; --deletion exact follows the change"
 )
 
@@ -35,7 +35,7 @@ PATIENCE = 2.0
 
 
 class Console:
-    """Speaks to the user, and remembers notes and times for the summary.
+    """Prints to the user, and keeps notes and times for the summary.
 
     Parameters
     ----------

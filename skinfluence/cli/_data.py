@@ -1,13 +1,13 @@
 """A table divided into features and target, its rows numbered as in the file."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from skinfluence.cli._console import Console
 from skinfluence.cli._errors import UsageError, missing_column, plural
 from skinfluence.cli._features import texts
+from skinfluence.cli._table import Column, Table
 from skinfluence.cli._task import is_number
 
 FEWEST_ROWS = 3
@@ -38,8 +38,8 @@ class Data:
 
     source: str
     n_read: int
-    table: Any
-    X: Any
+    table: Table
+    X: Table
     y: np.ndarray
     weight: np.ndarray | None = None
     groups: np.ndarray | None = None
@@ -53,7 +53,7 @@ class Data:
         return len(self.y)
 
 
-def with_target(table: Any, source: str, target: str, console: Console) -> Any:
+def with_target(table: Table, source: str, target: str, console: Console) -> Table:
     """Rows that have a target; the others are counted in a note.
 
     Raises
@@ -78,13 +78,13 @@ def with_target(table: Any, source: str, target: str, console: Console) -> Any:
     return table[~missing]
 
 
-def weights_of(column: Any, source: str) -> np.ndarray:
+def weights_of(column: Column, source: str) -> np.ndarray:
     """Weights of the rows: numbers, none below 0.
 
     Raises
     ------
     UsageError
-        If a cell is none.
+        If a cell is not such a number.
     """
     import pandas as pd
 
@@ -99,12 +99,12 @@ def weights_of(column: Any, source: str) -> np.ndarray:
     return values.to_numpy(dtype=float)
 
 
-def groups_of(column: Any) -> np.ndarray:
+def groups_of(column: Column) -> np.ndarray:
     """Group of each row as text; rows without one are a group of their own kind."""
     return texts(column).fillna("(none)").to_numpy(dtype=str)
 
 
-def truths_of(column: Any, source: str) -> np.ndarray:
+def truths_of(column: Column, source: str) -> np.ndarray:
     """Truth values: 1, true, yes, y, t; 0, false, no, n, f and empty.
 
     Raises

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from skinfluence.cli._console import Console
 from skinfluence.cli._errors import UsageError, listed, missing_column, plural
+from skinfluence.cli._table import Column, Table
 
 # Text that is different in more than half of the rows names them: nothing that a model
 # could learn from one row for another. Few different values are always allowed.
@@ -37,7 +37,7 @@ class Features:
 
     @classmethod
     def of(
-        cls, table: Any, *, without: Collection[str], console: Console
+        cls, table: Table, *, without: Collection[str], console: Console
     ) -> "Features":
         """Choose the columns of a training table; say which are left out and why.
 
@@ -48,7 +48,7 @@ class Features:
         without : collection of str
             The target, and columns that the user does not want.
         console : Console
-            Hears about columns that are left out.
+            Is told about columns that are left out.
         """
         numeric, categorical, left_out = [], [], []
         for name in table.columns:
@@ -66,12 +66,12 @@ class Features:
             console.note(f"left out {columns}: {listed(left_out)}")
         if not numeric and not categorical:
             raise UsageError(
-                "No usable column is left beside the target; the table needs a column "
+                "No usable column is left besides the target; the table needs a column "
                 "that takes several values."
             )
         return cls(tuple(numeric), tuple(categorical))
 
-    def frame(self, table: Any, source: str, console: Console) -> Any:
+    def frame(self, table: Table, source: str, console: Console) -> Table:
         """Return these columns of a table: float64, or str with NaN where missing."""
         import pandas as pd
 
@@ -83,7 +83,7 @@ class Features:
         return pd.DataFrame(columns, index=table.index)
 
 
-def is_numeric(column: Any) -> bool:
+def is_numeric(column: Column) -> bool:
     """Whether a column holds numbers, truth values, dates or durations.
 
     A few cells of text do not make it categorical, if the others are many numbers.
@@ -101,7 +101,7 @@ def is_numeric(column: Any) -> bool:
     return bool(few and parsed.nunique() > NAMES_FROM)
 
 
-def texts(column: Any) -> Any:
+def texts(column: Column) -> Column:
     """Values as str, NaN where missing; 1 and 1.0 are both ``1``."""
     values = column.astype(object)
     filled = values.map(text_of, na_action="ignore").astype(object)
@@ -115,7 +115,7 @@ def text_of(value: object) -> str:
     return str(value)
 
 
-def stray_text(column: Any) -> str:
+def stray_text(column: Column) -> str:
     """Name the first cell of a column that is no number, if other cells are."""
     import pandas as pd
 
@@ -127,7 +127,7 @@ def stray_text(column: Any) -> str:
     return f"{cells} (row {column.index[first]} holds '{column.iloc[first]}')"
 
 
-def _is_time(column: Any) -> bool:
+def _is_time(column: Column) -> bool:
     import pandas as pd
 
     types = pd.api.types
@@ -135,7 +135,7 @@ def _is_time(column: Any) -> bool:
     return is_date or types.is_timedelta64_dtype(column)
 
 
-def _useless(column: Any) -> str:
+def _useless(column: Column) -> str:
     values = column.dropna()
     if not len(values):
         return "no values"
@@ -147,7 +147,7 @@ def _useless(column: Any) -> str:
     return ""
 
 
-def _floats(column: Any, source: str, console: Console) -> np.ndarray:
+def _floats(column: Column, source: str, console: Console) -> np.ndarray:
     if _is_time(column):
         values = _seconds(column)
     else:
@@ -155,11 +155,11 @@ def _floats(column: Any, source: str, console: Console) -> np.ndarray:
     infinite = np.isinf(values)
     if infinite.any():
         count = plural(int(infinite.sum()), "infinite value")
-        console.note(f"{count} of '{column.name}' in {source} taken as missing")
+        console.note(f"{source}, column '{column.name}': {count}, taken as missing")
     return np.where(infinite, np.nan, values)
 
 
-def _seconds(column: Any) -> np.ndarray:
+def _seconds(column: Column) -> np.ndarray:
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -167,14 +167,14 @@ def _seconds(column: Any) -> np.ndarray:
     return column.dt.total_seconds().to_numpy(dtype=float, na_value=np.nan)
 
 
-def _parsed(column: Any, source: str, console: Console) -> np.ndarray:
+def _parsed(column: Column, source: str, console: Console) -> np.ndarray:
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     values = pd.to_numeric(column, errors="coerce")
     if stray := stray_text(column.dropna()):
-        console.note(f"in '{column.name}' of {source} {stray}, taken as missing")
+        console.note(f"{source}, column '{column.name}': {stray}, taken as missing")
     elif values.isna().all() and column.notna().any():
         raise UsageError(
             f"'{column.name}' holds numbers in the training data, but {source} holds "

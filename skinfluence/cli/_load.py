@@ -2,16 +2,16 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from skinfluence._optional import require
 from skinfluence.cli._errors import UsageError, listed, plural
 from skinfluence.cli._features import Features
+from skinfluence.cli._table import Table
 from skinfluence.cli._task import AbstractTask, Classes, Numbers
-from skinfluence.exceptions import MissingDependencyError
 
 SKOPS, PICKLES = (".skops",), (".joblib", ".pkl", ".pickle")
 
@@ -21,7 +21,7 @@ def is_file(model: str) -> bool:
     return Path(model).suffix.lower() in (*SKOPS, *PICKLES)
 
 
-def load(path: str, *, trust: bool, trusted: Collection[str]) -> Any:
+def load(path: str, *, trust: bool, trusted: Collection[str]) -> BaseEstimator:
     """Read a fitted estimator.
 
     Parameters
@@ -31,7 +31,7 @@ def load(path: str, *, trust: bool, trusted: Collection[str]) -> Any:
     trust : bool
         Whether pickles may be read, which runs whatever program they hold.
     trusted : collection of str
-        Types, beside those of NumPy, SciPy and scikit-learn, that a skops file may hold.
+        Types that a skops file may hold besides those of NumPy, SciPy and scikit-learn.
 
     Raises
     ------
@@ -60,14 +60,8 @@ def load(path: str, *, trust: bool, trusted: Collection[str]) -> Any:
     return model
 
 
-def _skops(path: str, trusted: set[str]) -> Any:
-    try:
-        from skops import io
-    except ImportError:
-        raise MissingDependencyError(
-            "Models are read from skops files by skops, which is not installed: "
-            "pip install skinfluence[cli]"
-        ) from None
+def _skops(path: str, trusted: set[str]) -> BaseEstimator:
+    io = require("skops.io", "Reading skops files", "cli")
     try:
         unknown = set(io.get_untrusted_types(file=path))
         if unknown <= trusted:
@@ -82,7 +76,7 @@ def _skops(path: str, trusted: set[str]) -> Any:
     )
 
 
-def _pickle(path: str, trust: bool) -> Any:
+def _pickle(path: str, trust: bool) -> BaseEstimator:
     if not trust:
         raise UsageError(
             f"Reading {path} executes whatever code it holds. If you know where it "
@@ -96,7 +90,7 @@ def _pickle(path: str, trust: bool) -> Any:
         raise UsageError(f"{path} cannot be read by joblib: {error}") from None
 
 
-def task_of(model: Any) -> AbstractTask:
+def task_of(model: BaseEstimator) -> AbstractTask:
     """What a fitted model predicts."""
     if not is_classifier(model):
         return Numbers()
@@ -104,7 +98,7 @@ def task_of(model: Any) -> AbstractTask:
 
 
 def features_of(
-    model: Any, table: Any, source: str, held: Collection[str]
+    model: BaseEstimator, table: Table, source: str, held: Collection[str]
 ) -> tuple[Features, bool]:
     """Columns that a fitted model reads, and whether by their names.
 
@@ -114,7 +108,7 @@ def features_of(
     Raises
     ------
     UsageError
-        If the table lacks one, or has another number of them.
+        If the table lacks one, or has a different number of columns.
     """
     import pandas as pd
 
@@ -129,7 +123,7 @@ def features_of(
         if len(numbers) != size:
             raise UsageError(
                 f"The model was fitted to {plural(size, 'column')} without names, but "
-                f"{source} has {len(numbers)} of numbers beside the target: "
+                f"{source} has {len(numbers)} numeric ones besides the target: "
                 f"{listed(numbers)}. Leave columns out with --drop."
             )
         return Features(tuple(numbers), ()), False

@@ -4,11 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from skinfluence import __version__
 from skinfluence.cli import _commands, _console
 from skinfluence.cli._console import NORMAL, QUIET, VERBOSE, Console
+from skinfluence.cli._help import help_of
 from skinfluence.exceptions import SkinfluenceError
 
 DESCRIPTION = """\
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
-        return args.run(args, Console(_level(args))) or FINE
+        return args.run(args, Console(args.level)) or FINE
     except SystemExit as request:  # argparse: --help, --version and bad options
         return int(request.code or FINE)
     except SkinfluenceError as problem:
@@ -60,38 +61,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _level(args: argparse.Namespace) -> int:
-    if args.quiet:
-        return QUIET
-    return VERBOSE if args.verbose else NORMAL
-
-
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        plain = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=plain, allow_abbrev=False, **options)
+
     def error(self, message: str) -> NoReturn:
         _console.error(f"{message}. See: {self.prog} --help")
         raise SystemExit(USER_ERROR)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="skinfluence",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _Parser(prog="skinfluence", description=DESCRIPTION, epilog=EPILOG)
     version = f"skinfluence {__version__}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _commands.COMMANDS:
-        child = commands.add_parser(
-            command.NAME,
-            help=command.SUMMARY,
-            description=command.DESCRIPTION,
-            epilog=command.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        child = commands.add_parser(command.NAME, **help_of(command)._asdict())
         command.add_arguments(child)
         _add_verbosity(child)
         child.set_defaults(run=command.run)
@@ -105,7 +91,11 @@ def _add_verbosity(parser: argparse.ArgumentParser) -> None:
         help="print JSON for machines, and nothing else, on stdout",
     )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--verbose", action="store_true", help="print every step with its time"
-    )
-    group.add_argument("--quiet", action="store_true", help="print errors only")
+    for option, level, help_text in (
+        ("--verbose", VERBOSE, "print every step with its time"),
+        ("--quiet", QUIET, "print errors only"),
+    ):
+        group.add_argument(
+            option, dest="level", action="store_const", const=level, help=help_text
+        )
+    parser.set_defaults(level=NORMAL)

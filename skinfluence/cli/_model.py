@@ -1,10 +1,10 @@
 """A plain scikit-learn pipeline for a table, and the rule that chooses its model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
@@ -22,12 +22,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from skinfluence.cli._features import Features
+from skinfluence.cli._table import Column, Table
 from skinfluence.cli._task import (
+    COUNTS,
+    POSITIVE,
     AbstractTask,
     Classes,
-    Counts,
     Numbers,
-    Positive,
     is_number,
     is_whole,
 )
@@ -37,13 +38,14 @@ ROWS_PER_VALUE = 3
 MAX_CATEGORIES = 50
 # Columns have unit variance, so this spans from no shrinkage to shrinkage to the mean.
 ALPHAS = np.geomspace(1e-3, 1e6, 37)
-# Of the mean deviance: enough that all categories of a column may have a coefficient.
+# Of the mean deviance: small enough that all categories of a column may have a
+# coefficient.
 GLM_ALPHA = 1e-3
 
 RULE = (
-    "auto is logistic if the target is text, boolean or categorical, or holds at\n"
-    f"  most {FEW_VALUES} different whole numbers, {ROWS_PER_VALUE} rows or more each on "
-    "average; else ridge"
+    "auto is logistic if the target is text, boolean or categorical, or has at most\n"
+    f"  {FEW_VALUES} distinct whole numbers, with {ROWS_PER_VALUE} rows or more each on "
+    "average; otherwise\n  it is ridge"
 )
 
 
@@ -53,94 +55,80 @@ class Model:
 
     Parameters
     ----------
-    task : type
+    task : AbstractTask
         What it predicts.
-    estimator : callable
-        Makes the unfitted estimator. Solvers and tolerances are those that get closest
-        to the minimum, which all numbers are about.
+    estimator : BaseEstimator
+        Unfitted. Solvers and tolerances are those that get closest to the minimum,
+        which all numbers are about.
+    words : str
+        What it is, with attributes of the fitted estimator in braces.
+    help : str
+        What it is, for the help.
     drop : {"first", None}
         Category left out of each column. An unpenalised model needs one: the columns
         of all categories add up to its intercept.
-    describe : callable
-        Fitted estimator to words.
-    help : str
-        What it is, for the help.
     """
 
-    task: type[AbstractTask]
-    estimator: Callable[[], Any]
-    drop: str | None
-    describe: Callable[[Any], str]
+    task: AbstractTask
+    estimator: BaseEstimator
+    words: str
     help: str
+    drop: str | None = None
 
 
 MODELS = {
     "linear": Model(
-        Numbers,
-        LinearRegression,
-        "first",
-        lambda fitted: "linear regression",
-        "LinearRegression",
+        Numbers(), LinearRegression(), "linear regression", "LinearRegression", "first"
     ),
     "ridge": Model(
-        Numbers,
-        lambda: RidgeCV(alphas=ALPHAS),
-        None,
-        lambda fitted: f"ridge regression, alpha={fitted.alpha_:.4g} by leave-one-out",
+        Numbers(),
+        RidgeCV(alphas=ALPHAS),
+        "ridge regression, alpha={alpha_:.4g} by leave-one-out",
         "RidgeCV, its alpha then held",
     ),
     "lasso": Model(
-        Numbers,
-        lambda: LassoCV(tol=1e-8, max_iter=100_000),
-        None,
-        lambda fitted: f"lasso, alpha={fitted.alpha_:.4g} by 5-fold cross-validation",
+        Numbers(),
+        LassoCV(tol=1e-8, max_iter=100_000),
+        "lasso, alpha={alpha_:.4g} by 5-fold cross-validation",
         "LassoCV, its alpha then held",
     ),
     "elasticnet": Model(
-        Numbers,
-        lambda: ElasticNetCV(tol=1e-8, max_iter=100_000),
-        None,
-        lambda fitted: (
-            f"elastic net, alpha={fitted.alpha_:.4g} by 5-fold "
-            "cross-validation, l1_ratio=0.5"
-        ),
+        Numbers(),
+        ElasticNetCV(tol=1e-8, max_iter=100_000),
+        "elastic net, alpha={alpha_:.4g} by 5-fold cross-validation, l1_ratio=0.5",
         "ElasticNetCV with l1_ratio=0.5, its alpha then held",
     ),
     "huber": Model(
-        Numbers,
-        lambda: HuberRegressor(tol=1e-8, max_iter=10_000),
-        "first",
-        lambda fitted: f"Huber regression, epsilon={fitted.epsilon:g}",
+        Numbers(),
+        HuberRegressor(tol=1e-8, max_iter=10_000),
+        "Huber regression, epsilon={epsilon:g}",
         "HuberRegressor with epsilon=1.35, for targets with outliers",
+        "first",
     ),
     "poisson": Model(
-        Counts,
-        lambda: PoissonRegressor(alpha=GLM_ALPHA, solver="newton-cholesky", tol=1e-8),
-        None,
-        lambda fitted: f"Poisson regression, alpha={fitted.alpha:g}",
+        COUNTS,
+        PoissonRegressor(alpha=GLM_ALPHA, solver="newton-cholesky", tol=1e-8),
+        "Poisson regression, alpha={alpha:g}",
         f"PoissonRegressor with alpha={GLM_ALPHA:g}, for counts",
     ),
     "gamma": Model(
-        Positive,
-        lambda: GammaRegressor(
+        POSITIVE,
+        GammaRegressor(
             alpha=GLM_ALPHA, solver="newton-cholesky", tol=1e-8, max_iter=1000
         ),
-        None,
-        lambda fitted: f"gamma regression, alpha={fitted.alpha:g}",
+        "gamma regression, alpha={alpha:g}",
         f"GammaRegressor with alpha={GLM_ALPHA:g}, for amounts above 0",
     ),
     "logistic": Model(
-        Classes,
-        lambda: LogisticRegression(tol=1e-8, max_iter=1000, solver="newton-cholesky"),
-        None,
-        lambda fitted: f"logistic regression, C={fitted.C:g}",
+        Classes(),
+        LogisticRegression(tol=1e-8, max_iter=1000, solver="newton-cholesky"),
+        "logistic regression, C={C:g}",
         "LogisticRegression with C=1",
     ),
     "svm": Model(
-        Classes,
-        lambda: LinearSVC(tol=1e-8, max_iter=100_000, dual=False),
-        None,
-        lambda fitted: f"linear SVM with squared hinge, C={fitted.C:g}",
+        Classes(),
+        LinearSVC(tol=1e-8, max_iter=100_000, dual=False),
+        "linear SVM with squared hinge, C={C:g}",
         "LinearSVC with C=1 (squared hinge)",
     ),
 }
@@ -149,7 +137,7 @@ MODELS = {
 class Wording(NamedTuple):
     """What a loss and the score that goes with it are called.
 
-    A deviance is known up to a constant, so that percentages of it say nothing.
+    A deviance is known up to a constant, so percentages of it mean nothing.
     """
 
     loss: str
@@ -174,7 +162,7 @@ def wording(loss: str) -> Wording:
     return OF_LOSS.get(loss, Wording("loss", "score", has_zero=False))
 
 
-def choose(column: Any) -> tuple[str, str]:
+def choose(column: Column) -> tuple[str, str]:
     """Name the model for a target without missing values, and the reason."""
     if not is_number(column):
         return "logistic", "the target is not a number"
@@ -204,10 +192,10 @@ def pipeline(model: Model, features: Features) -> Pipeline:
             ("categories", categories, list(features.categorical)),
         ]
     )
-    return Pipeline([("encode", encoder), ("model", model.estimator())])
+    return Pipeline([("encode", encoder), ("model", clone(model.estimator))])
 
 
-def by_weight(fitted: Pipeline, X: Any) -> list[str]:
+def by_weight(fitted: Pipeline, X: Table) -> list[str]:
     """Column names, those that move the prediction most first.
 
     The weight of a column is the largest ``|coefficient| * standard deviation`` among
@@ -218,11 +206,12 @@ def by_weight(fitted: Pipeline, X: Any) -> list[str]:
     weights = np.abs(np.atleast_2d(fitted[-1].coef_)).max(axis=0) * spread
     largest: dict[str, float] = {}
     for name, weight in zip(names, weights, strict=True):
-        column = name.split("__", 1)[1].split("\0", 1)[0]
+        name = name.partition("__")[2]
+        own = [c for c in X.columns if name == c or name.startswith(f"{c}=")]
+        column = max(own, key=len)
         largest[column] = max(largest.get(column, 0.0), weight)
     return sorted(largest, key=lambda column: -largest[column])
 
 
 def _column_first(feature: str, category: object) -> str:
-    # No column name holds a NUL, so the column can be told from the category.
-    return f"{feature}\0{category}"
+    return f"{feature}={category}"

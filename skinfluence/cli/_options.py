@@ -9,24 +9,6 @@ from skinfluence.cli._subject import Columns, Source, Subject, choose_subject
 from skinfluence.cli._table import read_table
 
 DELETIONS = ("jackknife", "newton", "halley", "exact")
-KINDS = "\n".join(f"  {name:<11} {model.help}" for name, model in _model.MODELS.items())
-MODEL_HELP = f"""\
-model
-  {_model.RULE}.
-{KINDS}
-  Numbers are scaled, and missing ones replaced by the median. Text is one-hot
-  encoded, missing text replaced by the most frequent one, and the rarest put
-  together in a column of more than {_model.MAX_CATEGORIES}.
-  Left out, with a note: rows without a target, columns with one value, and
-  columns of text that differs in most rows (names, not categories).
-  MODEL.skops is a fitted scikit-learn model, a pipeline say, saved by
-  skops.io.dump; DATA must be the rows it was fitted to. It gets the columns it
-  was fitted to, by name. A skops file is data: types that are not of NumPy,
-  SciPy or scikit-learn are refused, unless named by --trust-type. MODEL.joblib
-  and MODEL.pkl are programs: reading one executes whatever code it holds, so
-  it takes --trust."""
-EXIT = """\
-  2 if you have something to put right, told in one line; 130 if interrupted"""
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +36,8 @@ def add_deletion(parser: argparse.ArgumentParser) -> None:
         "--deletion",
         choices=DELETIONS,
         default="newton",
-        help="how rows are left out: linear estimate, one Newton step (default), that "
-        "step corrected, or to convergence",
+        help="how rows are left out: by a linear estimate (jackknife), one Newton step "
+        "(default), a corrected one (halley), or steps to convergence (exact)",
     )
 
 
@@ -76,7 +58,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="leave a column out; may be repeated",
     )
-    add("--weight", metavar="COLUMN", help="column of weights of the rows, 0 or more")
+    add(
+        "--weight",
+        metavar="COLUMN",
+        help="column with the weights of the rows, 0 or more",
+    )
     add(
         "--sep",
         type=_separator,
@@ -90,7 +76,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="decimal mark, . or , (default: the comma if columns between semicolons, "
         "tabs or bars look like it)",
     )
-    add("--encoding", default="utf-8", help="of CSV files (default: %(default)s)")
+    add(
+        "--encoding",
+        default="utf-8",
+        help="encoding of CSV files (default: %(default)s)",
+    )
     add(
         "--trust-type",
         action="append",
@@ -101,19 +91,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add(
         "--trust",
         action="store_true",
-        help="read MODEL.joblib or MODEL.pkl, which executes the code it holds",
+        help="read MODEL.joblib or MODEL.pkl, which runs the code it holds",
     )
 
 
 def subject_of(args: argparse.Namespace, console: Console) -> Subject:
     """Read the tables and the model, and choose what was left open."""
     with console.step("read", f"Reading {args.data}"):
-        source = _source(args.data, args, console)
         test = getattr(args, "test", None)
-        tested = None if test is None else _source(test, args, console)
         return choose_subject(
-            source,
-            tested,
+            _source(args.data, args, console),
+            None if test is None else _source(test, args, console),
             columns=Columns(
                 args.target,
                 weight=args.weight,
@@ -127,20 +115,23 @@ def subject_of(args: argparse.Namespace, console: Console) -> Subject:
         )
 
 
-def count(text: str) -> int:
-    """Whole number, 0 or more."""
+def add_count(
+    parser: argparse.ArgumentParser, option: str, default: int, what: str
+) -> None:
+    """Add a number of rows, 0 or more."""
+    text = f"{what} (default: %(default)s)"
+    parser.add_argument(option, type=_count, default=default, metavar="N", help=text)
+
+
+def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number, 0 or more")
     return int(text)
 
 
 def _source(path: str, args: argparse.Namespace, console: Console) -> Source:
-    return Source(
-        path,
-        read_table(
-            path, console, sep=args.sep, encoding=args.encoding, decimal=args.decimal
-        ),
-    )
+    how = {"sep": args.sep, "encoding": args.encoding, "decimal": args.decimal}
+    return Source(path, read_table(path, console, **how))
 
 
 def _model_name(text: str) -> str:

@@ -22,12 +22,17 @@ OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 class AbstractOriginal(abc.ABC):
     """The rows of a file, in the order in which they were read."""
 
-    #: Names of the columns, as the table has them.
+    #: Names of the columns, as the table has them, and that of the target.
     names: list[str]
+    target: str
 
     @abc.abstractmethod
     def cells(self, row: int) -> list[str]:
         """Cells of one row as text."""
+
+    def target_of(self, row: int) -> str:
+        """Target of one row as text."""
+        return self.cells(row)[self.names.index(self.target)]
 
     @abc.abstractmethod
     def write(self, path: Path, kept: np.ndarray, like: dict[int, int]) -> None:
@@ -60,20 +65,20 @@ def read_original(
     sep : str or None
         Separator of a CSV file; None finds it, as for the table.
     encoding : str
-        Of a CSV file.
+        Encoding of a CSV file.
 
     Raises
     ------
     UsageError
-        If its lines cannot be told to be the rows of the table.
+        If its lines cannot be matched to the rows of the table.
     """
     if Path(path).suffix.lower() in PARQUET:
         return ParquetOriginal.of(path, target)
     original = CsvOriginal.of(path, target, sep or separator(path, encoding), encoding)
-    if len(original.records) != n_rows or not original.agrees(path, target):
+    if len(original.records) != n_rows or not original.agrees(path):
         raise UsageError(
-            f"The lines of {path} cannot be told apart as its {n_rows} rows, so none can "
-            "be taken out safely. Save it anew as CSV, or as Parquet."
+            f"The lines of {path} cannot be matched to its {n_rows} rows, so no row can "
+            "be taken out safely. Save the file again as CSV, or as Parquet."
         )
     return original
 
@@ -95,17 +100,17 @@ class CsvOriginal(AbstractOriginal):
     records : list of str
         Rows, which may have several lines.
     names : list of str
-        Of the columns.
-    position : int
-        Of the target among them.
+        Names of the columns.
+    target : str
+        Name of the target.
     sep, encoding : str
-        Of the file.
+        Separator and encoding of the file.
     """
 
     head: str
     records: list[str]
     names: list[str]
-    position: int
+    target: str
     sep: str
     encoding: str
 
@@ -130,10 +135,10 @@ class CsvOriginal(AbstractOriginal):
             raise UsageError(f"{path}, line {reader.line_num}: {error}.") from None
         names = [name.removeprefix("\ufeff") for name in names or []]
         if target not in names:
-            raise UsageError(f"The header of {path} does not name '{target}' plainly.")
-        return cls(head, records, names, names.index(target), sep, encoding)
+            raise UsageError(f"The header of {path} does not hold the name '{target}'.")
+        return cls(head, records, names, target, sep, encoding)
 
-    def agrees(self, path: str, target: str) -> bool:
+    def agrees(self, path: str) -> bool:
         """Whether pandas finds the same text in the target of every row."""
         import pandas as pd
 
@@ -141,12 +146,12 @@ class CsvOriginal(AbstractOriginal):
             path,
             sep=self.sep,
             encoding=self.encoding,
-            usecols=[target],
+            usecols=[self.target],
             dtype=str,
             keep_default_na=False,
         )
-        rows = range(len(self.records))
-        return read[target].tolist() == [self.cells(i)[self.position] for i in rows]
+        targets = [self.target_of(row) for row in range(len(self.records))]
+        return read[self.target].tolist() == targets
 
     def cells(self, row):
         """Cells of one row, their quotes removed; as many as there are names."""
@@ -159,25 +164,19 @@ class CsvOriginal(AbstractOriginal):
         """Write the records as they were; of one with a new target, only the cells."""
         text = self.head + "".join(self._record(int(row), like) for row in kept)
         # The byte-order mark was decoded as a character, and is written as one.
-        data = text.encode(self.encoding)
-        with _opened(path) as file:
-            file.write(data)
+        with OPENERS.get(path.suffix.lower(), open)(path, "wb") as file:
+            file.write(text.encode(self.encoding))
 
     def _record(self, row: int, like: dict[int, int]) -> str:
         record = self.records[row]
-        ended = record.endswith(("\n", "\r"))
-        end = record[len(record.rstrip("\r\n")) :] if ended else self._line_end
+        end = _line_end(record) or _line_end(self.head)
         if row not in like:
-            return record if ended else record + end
+            return record.removesuffix(end) + end
         cells = self.cells(row)
-        cells[self.position] = self.cells(like[row])[self.position]
+        cells[self.names.index(self.target)] = self.target_of(like[row])
         text = io.StringIO()
         csv.writer(text, delimiter=self.sep, lineterminator=end).writerow(cells)
         return text.getvalue()
-
-    @property
-    def _line_end(self) -> str:
-        return self.head[len(self.head.rstrip("\r\n")) :]
 
 
 @final
@@ -190,9 +189,9 @@ class ParquetOriginal(AbstractOriginal):
     table : pyarrow.Table
         As it was read.
     names : list of str
-        Of the columns.
+        Names of the columns.
     target : str
-        One of them.
+        Name of the target.
     """
 
     table: Any
@@ -227,6 +226,10 @@ class ParquetOriginal(AbstractOriginal):
         pyarrow.parquet.write_table(table, path)
 
 
+def _line_end(text: str) -> str:
+    return text[len(text.rstrip("\r\n")) :]
+
+
 def _is_blank(record: str, sep: str) -> bool:
     """Whether pandas passes over a line: nothing but white space that is no separator."""
     return not record.replace(sep, "x").strip()
@@ -241,7 +244,3 @@ def _decompressed(path: str) -> bytes:
         raise UsageError(f"{path}: .zst files are not cleaned; decompress it first.")
     with OPENERS.get(suffix, open)(path, "rb") as file:
         return file.read()
-
-
-def _opened(path: Path) -> Any:
-    return OPENERS.get(path.suffix.lower(), open)(path, "wb")

@@ -3,11 +3,11 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from skinfluence import InfluenceExplainer
 from skinfluence.cli._agreement import Agreement
 from skinfluence.cli._audit import Audit
 from skinfluence.cli._errors import plural
@@ -21,47 +21,44 @@ TITLES = {"training": "training", "leave_one_out": "leave-one-out", "test": "tes
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, within reason; 80 where there is none."""
+    """Columns of the terminal, between 60 and 160; 80 without a terminal."""
     return int(np.clip(shutil.get_terminal_size((80, 24)).columns, *WIDTHS))
 
 
 def show(
-    found: Audit, subject: Subject, *, top: int, files: dict[str, str], width: int
+    audit: Audit, subject: Subject, *, top: int, files: dict[str, str], width: int
 ) -> str:
     """Return the whole report.
 
     Parameters
     ----------
-    found, subject
-        What to tell, and of what.
+    audit, subject
+        The results, and what they are about.
     top : int
         Number of rows at either end.
     files : dict of str to str
         Path of each file, and what it holds.
     width : int
-        Of the terminal.
+        Width of the terminal.
     """
-    sections = [subject_lines(found.explainer, subject, width), _scores(found)]
+    sections = [subject_lines(audit.explainer, subject, width), _scores(audit)]
     if top:
-        features = subject.by_weight(found.explainer.estimator_)
-        for title, positions in (
-            (HARMFUL, found.most_harmful(top)),
-            (HELPFUL, found.most_helpful(top)),
-        ):
-            rows = _rows(found, subject, positions, features, width)
-            sections.append([title, *rows])
-        sections.append(_legend(found, subject, width))
-    if found.groups:
-        sections.append(_groups(found, subject, top, width))
-    if found.agreement is not None:
-        on = "each row's own loss" if subject.test is None else "the mean test loss"
-        deletion = found.explainer.deletion
-        sections.append(agreement(found.agreement, on, deletion, width))
-    sections.append(written(files, width))
+        ends = {HARMFUL: audit.most_harmful(top), HELPFUL: audit.most_helpful(top)}
+        for title, positions in ends.items():
+            sections.append([title, *_rows(audit, subject, positions, width)])
+        sections.append(_legend(audit, subject, width))
+    if audit.groups:
+        sections.append(_groups(audit, subject, top, width))
+    if audit.agreement is not None:
+        deletion = audit.explainer.deletion
+        sections.append(agreement_lines(audit.agreement, subject, deletion, width))
+    sections.append(_written(files, width))
     return "\n\n".join("\n".join(section) for section in sections)
 
 
-def subject_lines(explainer: Any, subject: Subject, width: int) -> list[str]:
+def subject_lines(
+    explainer: InfluenceExplainer, subject: Subject, width: int
+) -> list[str]:
     """Lay out the data, the target and the model."""
     data, test, features = subject.data, subject.test, subject.features
     kinds = {"numeric": features.numeric, "categorical": features.categorical}
@@ -79,37 +76,36 @@ def subject_lines(explainer: Any, subject: Subject, width: int) -> list[str]:
     return definitions(entries, width)
 
 
-def _scores(found: Audit) -> list[str]:
-    columns = [("", [found.words.score, f"mean {found.words.loss}"])]
-    for name, values in found.scores.items():
-        score, mean_loss = values["score"], values["mean_loss"]
-        cells = [f"{score:.4f}" if score == score else "n/a", number(mean_loss)]
+def _scores(audit: Audit) -> list[str]:
+    columns = [("", [audit.words.score, f"mean {audit.words.loss}"])]
+    for name, values in audit.scores.items():
+        score = values["score"]
+        cells = [
+            "n/a" if score is None else f"{score:.4f}",
+            number(values["mean_loss"]),
+        ]
         columns.append((TITLES[name], cells))
     return render(columns, sys.maxsize)
 
 
 def _rows(
-    found: Audit,
-    subject: Subject,
-    positions: np.ndarray,
-    features: Sequence[str],
-    width: int,
+    audit: Audit, subject: Subject, positions: np.ndarray, width: int
 ) -> list[str]:
     if not len(positions):
         return ["  none"]
-    table = subject.data.table.iloc[positions]
-    rows = [found.row(i) for i in positions]
+    table, rows = subject.data.table.iloc[positions], audit.records(positions)
     columns = [
         ("row", [str(row["row"]) for row in rows]),
-        ("effect", _effects(found, [row["loo_delta"] for row in rows])),
+        ("effect", _effects(audit, [row["loo_delta"] for row in rows])),
         (clip(subject.target), [_value(row["target"]) for row in rows]),
         ("left out", [_wording(subject, row["loo_prediction"]) for row in rows]),
     ]
-    if "loo_p_target" in found.rows:
+    if "loo_p_target" in audit.rows:
         columns.append(("P", [number(row["loo_p_target"], 2) for row in rows]))
     needed = len(columns)
     columns += [
-        (clip(name), [_value(cell) for cell in table[name]]) for name in features
+        (clip(name), [_value(cell) for cell in table[name]])
+        for name in subject.by_weight(audit.explainer.estimator_)
     ]
     return render(columns, width, needed=needed)
 
@@ -118,22 +114,22 @@ def _wording(subject: Subject, prediction: Any) -> str:
     return clip(subject.task.wording(prediction), 2 * WIDEST)
 
 
-def _effects(found: Audit, deltas: list[float]) -> list[str]:
+def _effects(audit: Audit, deltas: list[float]) -> list[str]:
     """In percent of the mean loss, where that means something."""
-    if found.words.has_zero:
-        return percentages([delta / found.effect["mean_loss"] for delta in deltas])
+    if audit.words.has_zero:
+        return percentages([delta / audit.effect["mean_loss"] for delta in deltas])
     return [f"{delta:+.2e}" for delta in deltas]
 
 
-def _groups(found: Audit, subject: Subject, top: int, width: int) -> list[str]:
+def _groups(audit: Audit, subject: Subject, top: int, width: int) -> list[str]:
     """Groups at either end, most harmful first."""
-    groups = [group for group in found.groups if group["loo_delta"] is not None]
+    groups = [group for group in audit.groups if group["loo_delta"] is not None]
     most = max(top, 1)
     shown = groups if len(groups) <= 2 * most else [*groups[:most], *groups[-most:]]
     columns = [
         (clip(subject.columns.group), [clip(group["group"]) for group in shown]),
         ("rows", [str(group["n_rows"]) for group in shown]),
-        ("effect", _effects(found, [group["loo_delta"] for group in shown])),
+        ("effect", _effects(audit, [group["loo_delta"] for group in shown])),
     ]
     title = "Groups: effect of leaving out all of their rows, most harmful first"
     left = len(groups) - len(shown)
@@ -142,46 +138,48 @@ def _groups(found: Audit, subject: Subject, top: int, width: int) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else number(value)
     text = str(value).removesuffix(" 00:00:00")  # of a date
     return "" if text in {"<NA>", "NaT", "None"} else clip(text)
 
 
-def _legend(found: Audit, subject: Subject, width: int) -> list[str]:
+def _legend(audit: Audit, subject: Subject, width: int) -> list[str]:
+    share = ", in percent of it" if audit.words.has_zero else ""
     entries = {
         "row": "counted from 0 in the data",
-        "effect": f"of leaving the row out, on the mean {found.words.loss} of "
-        f"{found.effect['on']}{', in percent of it' if found.words.has_zero else ''}",
+        "effect": f"of leaving the row out, on the mean {audit.words.loss} of "
+        f"{audit.effect['on']}{share}",
         "left out": "prediction for the row by a model without it",
-        **(
-            {"P": f"probability of its own {subject.target} by a model without it"}
-            if "loo_p_target" in found.rows
-            else {}
-        ),
+        "P": f"probability of its own {subject.target} by a model without it",
         "the rest": "values of the row, as many as fit, those with most weight first",
     }
+    if "loo_p_target" not in audit.rows:
+        del entries["P"]
     return definitions(entries, width, indent=2)
 
 
-def agreement(found: Agreement, on: str, deletion: str, width: int) -> list[str]:
+def agreement_lines(
+    agreement: Agreement, subject: Subject, deletion: str, width: int
+) -> list[str]:
     """Lay out the agreement with refits, and what to do if it is bad."""
     entries = {
-        "correlation": f"{found.pearson:.6f}, slope {found.slope:.6f}",
-        "largest error": f"{number(found.max_abs_error, 2)}, largest change "
-        f"{number(found.max_abs_change, 2)}",
-        "time": f"{found.seconds_predicted:.2g} s for the estimates, "
-        f"{found.seconds_refit:.2g} s for the refits",
+        "correlation": f"{agreement.pearson:.6f}, slope {agreement.slope:.6f}",
+        "largest error": f"{number(agreement.max_abs_error, 2)}, largest change "
+        f"{number(agreement.max_abs_change, 2)}",
+        "time": f"{agreement.seconds_predicted:.2g} s for the estimates, "
+        f"{agreement.seconds_refit:.2g} s for the refits",
     }
-    refits = plural(found.n_rows, "real refit")
+    refits = plural(agreement.n_rows, "real refit")
+    on = "each row's own loss" if subject.test is None else "the mean test loss"
     lines = textwrap.wrap(f"Checked against {refits}: change of {on}", width)
     lines += definitions(entries, width, indent=2)
-    if not found.is_good and deletion != "exact":
+    if not agreement.is_good and deletion != "exact":
         lines.append("  These estimates are rough; try --deletion exact.")
     return lines
 
 
-def written(files: dict[str, str], width: int) -> list[str]:
+def _written(files: dict[str, str], width: int) -> list[str]:
     """Name the files and what they hold."""
     size = max(len(path) for path in files)
     lines = [f"  {path:<{size}}  {what}" for path, what in files.items()]

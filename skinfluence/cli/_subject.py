@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfluence.cli import _load, _model
@@ -12,15 +13,15 @@ from skinfluence.cli._console import Console
 from skinfluence.cli._data import Data, groups_of, weights_of, with_target
 from skinfluence.cli._errors import UsageError, listed, missing_column, plural
 from skinfluence.cli._features import Features, texts
+from skinfluence.cli._table import Table
 from skinfluence.cli._task import AbstractTask
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A table and the path it came from."""
 
     path: str
-    table: Any
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ class Columns:
     @property
     def parts(self) -> dict[str, str]:
         """Names by option, those that were given."""
-        parts = {name: getattr(self, name) for name in PARTS}
-        return {option: name for option, name in parts.items() if name is not None}
+        return {
+            option: name
+            for option, name in vars(self).items()
+            if option != "drop" and name is not None
+        }
 
     @property
     def held(self) -> set[str]:
@@ -56,29 +60,23 @@ class Columns:
 
     def check(self, source: Source) -> None:
         """Refuse names that are missing, and a column with two parts."""
-        if self.target is None:
-            columns = listed(source.table.columns, 40)
+        path, target = source.path, self.target
+        names = source.table.columns
+        if target is None:
             raise UsageError(
-                f"Name the column to predict with --target. {source.path} has: "
-                f"{columns}."
+                f"Name the column to predict with --target. {path} has: "
+                f"{listed(names, 40)}."
             )
-        if self.target in self.drop:
-            raise UsageError(
-                f"'{self.target}' is the target; it cannot be left out by --drop."
-            )
+        if target in self.drop:
+            raise UsageError(f"'{target}' is the target; it cannot be --drop too.")
         for option, name in self.parts.items():
-            if option != "target" and name == self.target:
+            if option != "target" and name == target:
                 raise UsageError(
-                    f"'{name}' is the target; it cannot be --{option} too."
+                    f"'{target}' is the target; it cannot be --{option} too."
                 )
         for name in (*self.parts.values(), *self.drop):
-            if name not in source.table.columns:
-                raise UsageError(
-                    missing_column(source.path, name, source.table.columns)
-                )
-
-
-PARTS = ("target", "weight", "group", "trusted")
+            if name not in names:
+                raise UsageError(missing_column(path, name, names))
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Subject:
         What the target asks for.
     features : Features
         Columns to predict from.
-    estimator : estimator
+    estimator : BaseEstimator
         Unfitted pipeline from the columns to the target, or a fitted model.
     data, test : Data
         Training rows; rows to measure harm on, or None.
@@ -108,7 +106,7 @@ class Subject:
     reason: str | None
     task: AbstractTask
     features: Features
-    estimator: Any
+    estimator: BaseEstimator
     data: Data
     test: Data | None
 
@@ -119,19 +117,25 @@ class Subject:
         return self.columns.target
 
     @property
+    def test_rows(self) -> dict[str, Any]:
+        """Rows to measure harm on as arguments; none without a test table."""
+        test = self.test
+        return {} if test is None else {"X_test": test.X, "y_test": test.y}
+
+    @property
     def fitted(self) -> bool:
         """Whether the model came fitted, from a file."""
         return self.model not in _model.MODELS
 
-    def describe_model(self, fitted: Any) -> str:
+    def describe_model(self, fitted: BaseEstimator) -> str:
         """Name the fitted model in words, and why it was chosen."""
+        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
         if self.fitted:
-            last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
             return f"{type(last).__name__} from {self.model}, as it was fitted"
-        name = _model.MODELS[self.model].describe(fitted[-1])
-        return f"{name} (auto: {self.reason})" if self.reason else name
+        words = _model.MODELS[self.model].words.format_map(vars(last))
+        return f"{words} (auto: {self.reason})" if self.reason else words
 
-    def by_weight(self, fitted: Any) -> list[str]:
+    def by_weight(self, fitted: BaseEstimator) -> list[str]:
         """Names of the features, those that move the prediction most first."""
         if self.fitted:
             return list(self.features.names)
@@ -145,7 +149,7 @@ def choose_subject(
     columns: Columns,
     model: str,
     console: Console,
-    load: Callable[[str], Any] = lambda path: None,
+    load: Callable[[str], BaseEstimator],
 ) -> Subject:
     """Choose target, model and features, and divide the tables by them.
 
@@ -158,9 +162,9 @@ def choose_subject(
     model : str
         "auto", a key of ``MODELS``, or the path of a fitted model.
     console : Console
-        Hears what was decided unasked.
+        Is told what was decided without being asked.
     load : callable
-        Path to fitted estimator.
+        Reads a fitted estimator from a path.
 
     Raises
     ------
@@ -170,9 +174,8 @@ def choose_subject(
     columns.check(source)
     target = columns.target or ""
     table = with_target(source.table, source.path, target, console)
-    reason = None
-    by_name = True
-    if _load.is_file(model):
+    reason, by_name, is_fitted = None, True, _load.is_file(model)
+    if is_fitted:
         estimator = load(model)
         task = _load.task_of(estimator)
         features, by_name = _load.features_of(
@@ -182,40 +185,32 @@ def choose_subject(
         if model == "auto":
             model, reason = _model.choose(table[target])
         chosen = _model.MODELS[model]
-        task = chosen.task.of(table[target], source.path)
+        task = chosen.task.fitted(table[target], source.path)
         features = Features.of(table, without=columns.held, console=console)
         estimator = _model.pipeline(chosen, features)
 
-    def divided(of: Source) -> Data:
+    def divided(of: Source, columns: Columns) -> Data:
         used = with_target(of.table, of.path, target, console)
         y = task.code(used[target], of.path)
-        if _load.is_file(model):
-            X = _as_fitted(estimator, features, used, of.path, by_name)
-        else:
+        if not is_fitted:
             X = features.frame(used, of.path, console)
-        if of is test:
-            return Data(of.path, len(of.table), used, X, y)
+        else:
+            X = _as_fitted(estimator, features, used, of.path, by_name)
         weight, group = columns.weight, columns.group
-        return Data(
-            of.path,
-            len(of.table),
-            used,
-            X,
-            y,
-            None if weight is None else weights_of(used[weight], of.path),
-            None if group is None else groups_of(used[group]),
-        )
+        weights = None if weight is None else weights_of(used[weight], of.path)
+        groups = None if group is None else groups_of(used[group])
+        return Data(of.path, len(of.table), used, X, y, weights, groups)
 
-    data = divided(source)
-    tested = None if test is None else divided(test)
-    if tested is not None and not _load.is_file(model):
+    data = divided(source, columns)
+    tested = None if test is None else divided(test, Columns(target))
+    if tested is not None and not is_fitted:
         _note_unknown(features, data, tested, console)
     return Subject(columns, model, reason, task, features, estimator, data, tested)
 
 
 def _as_fitted(
-    model: Any, features: Features, table: Any, source: str, by_name: bool
-) -> Any:
+    model: BaseEstimator, features: Features, table: Table, source: str, by_name: bool
+) -> Table | np.ndarray:
     """The columns that a fitted model reads, as they stand in the table."""
     for name in features.names:
         if name not in table.columns:
@@ -233,5 +228,5 @@ def _note_unknown(features: Features, data: Data, test: Data, console: Console) 
             values = plural(len(unknown), "value")
             console.note(
                 f"'{name}' in {test.source} has {values} that the training data lack "
-                f"({listed(sorted(unknown), 3)}); they count as a rare or no category"
+                f"({listed(sorted(unknown), 3)}); treated as a rare category or as none"
             )

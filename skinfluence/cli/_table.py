@@ -2,11 +2,15 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from skinfluence._optional import require
 from skinfluence.cli._console import Console
 from skinfluence.cli._errors import UsageError
-from skinfluence.exceptions import MissingDependencyError
+
+# Of pandas, which is optional.
+Table: TypeAlias = Any
+Column: TypeAlias = Any
 
 PARQUET = {".parquet", ".pq"}
 FOREIGN = {".xlsx", ".xls", ".xlsm", ".ods", ".json", ".feather", ".sas7bdat", ".sav"}
@@ -20,7 +24,7 @@ def read_table(
     sep: str | None = None,
     encoding: str = "utf-8",
     decimal: str | None = None,
-) -> Any:
+) -> Table:
     """Read a table; its rows are numbered from 0 in the order of the file.
 
     Parameters
@@ -29,7 +33,7 @@ def read_table(
         A CSV file, possibly compressed (``.gz``, ``.bz2``, ``.xz``, ``.zip``,
         ``.zst``), or a Parquet file (``.parquet``, ``.pq``).
     console : Console
-        Hears about columns that are left out.
+        Is told about columns that are left out.
     sep : str, optional
         Separator of a CSV file. By default that of ``, ; tab |`` which splits the
         header into most columns.
@@ -51,12 +55,12 @@ def read_table(
     UsageError
         If there is no such file, or it is empty or unreadable.
     """
-    _require_pandas()
+    require("pandas", "The command line", "cli")
     file = Path(path)
     if file.is_dir():
         raise UsageError(f"{path} is a directory; name a CSV or Parquet file.")
     if not file.exists():
-        raise UsageError(f"There is no file {path}.{_beside(file)}")
+        raise UsageError(f"There is no file {path}.{_hint(file)}")
     if file.suffix.lower() in FOREIGN:
         raise UsageError(
             f"{path}: {file.suffix} files are not read; save it as CSV or Parquet."
@@ -73,17 +77,7 @@ def read_table(
     return table.reset_index(drop=True).apply(_typed)
 
 
-def _require_pandas() -> None:
-    try:
-        import pandas  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError(
-            "The command line reads tables through pandas, which is not installed: "
-            "pip install skinfluence[cli]"
-        ) from None
-
-
-def _beside(file: Path) -> str:
+def _hint(file: Path) -> str:
     if not file.parent.is_dir():
         return f" There is no directory {file.parent} either."
     names = [other.name for other in file.parent.iterdir()]
@@ -91,25 +85,22 @@ def _beside(file: Path) -> str:
     return "".join(f" Did you mean {file.with_name(name)}?" for name in close)
 
 
-def _read_parquet(path: str) -> Any:
+def _read_parquet(path: str) -> Table:
     import pandas as pd
 
+    require("pyarrow", "Reading Parquet files", "cli")
     try:
         return pd.read_parquet(path)
-    except ImportError:
-        raise MissingDependencyError(
-            "Parquet files need pyarrow: pip install skinfluence[cli]"
-        ) from None
     except Exception as error:  # pyarrow raises of its own kinds
         raise UsageError(f"{path} cannot be read as Parquet: {error}") from None
 
 
 def _read_csv(
     path: str, console: Console, sep: str | None, encoding: str, decimal: str | None
-) -> Any:
+) -> Table:
     import pandas as pd
 
-    def read(sep: str, decimal: str) -> Any:
+    def read(sep: str, decimal: str) -> Table:
         # low_memory=False: one type a column, whatever the size of the file.
         return pd.read_csv(
             path, sep=sep, encoding=encoding, decimal=decimal, low_memory=False
@@ -136,16 +127,12 @@ def _read_csv(
     return _without_row_names(table, path, console)
 
 
-def _decimal_commas(table: Any) -> str | None:
+def _decimal_commas(table: Table) -> str | None:
     """First column of text that is all numbers once its commas are points."""
-    for name in table.columns:
-        if table[name].dtype.kind in "OT" or str(table[name].dtype) in (
-            "str",
-            "string",
-        ):
-            cells = table[name].dropna().astype(str)
-            if len(cells) and cells.str.fullmatch(r"\s*[-+]?\d+(,\d+)?\s*").all():
-                return str(name)
+    for name in table.select_dtypes(["object", "string"]):
+        cells = table[name].dropna().astype(str)
+        if len(cells) and cells.str.fullmatch(r"\s*[-+]?\d+(,\d+)?\s*").all():
+            return str(name)
     return None
 
 
@@ -159,7 +146,7 @@ def separator(path: str, encoding: str) -> str:
     return max(SEPARATORS, key=columns)  # the first of equals
 
 
-def _without_row_names(table: Any, path: str, console: Console) -> Any:
+def _without_row_names(table: Table, path: str, console: Console) -> Table:
     import pandas as pd
 
     if not isinstance(table.index, pd.RangeIndex):
@@ -175,12 +162,12 @@ def _without_row_names(table: Any, path: str, console: Console) -> Any:
     return table
 
 
-def _counts(column: Any) -> bool:
+def _counts(column: Column) -> bool:
     values = list(column)
     return values in (list(range(len(values))), list(range(1, len(values) + 1)))
 
 
-def _typed(column: Any) -> Any:
+def _typed(column: Column) -> Column:
     """Give Python objects of one kind their column type; leave other columns alone."""
     import pandas as pd
 

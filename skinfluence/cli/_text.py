@@ -4,21 +4,19 @@ import math
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+
+import numpy as np
+
+from skinfluence import _plain
 
 GAP, WIDEST = 2, 16
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """Print a number for a reader: whole ones whole, others to ``digits`` digits."""
-    value = float(value)
-    if not math.isfinite(value):
+def number(value: float | np.floating | None, digits: int = 4) -> str:
+    """A number for a reader, ``n/a`` where it is not known."""
+    if value is None or not math.isfinite(value):
         return "n/a"
-    if value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if 10**digits <= abs(value) < 1e9:
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}"
+    return _plain.number(float(value), digits)
 
 
 def percentages(shares: Sequence[float]) -> list[str]:
@@ -60,7 +58,7 @@ def render(
     limit : int
         Width of the terminal.
     needed : int, default=0
-        The first so many columns are shown even if they do not fit.
+        This many columns are shown even if they do not fit.
 
     Returns
     -------
@@ -75,17 +73,15 @@ def render(
             break
         shown += 1
     rows = zip(*([head, *cells] for head, cells in columns[:shown]), strict=True)
-    return [
-        "".join(
-            " " * (GAP + size - width(cell)) + cell
-            for size, cell in zip(widths, row, strict=False)
-        )
-        for row in rows
-    ]
+    return ["".join(map(_right, widths, row)) for row in rows]
+
+
+def _right(size: int, cell: str) -> str:
+    return " " * (GAP + size - width(cell)) + cell
 
 
 def definitions(entries: dict[str, str], limit: int, *, indent: int = 0) -> list[str]:
-    """Lay out labels and, beside them, texts broken to the width of the terminal."""
+    """Lay out labels, and to their right texts wrapped to the width of the terminal."""
     size = max(map(len, entries)) + GAP
     return [
         line

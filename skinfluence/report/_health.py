@@ -3,133 +3,92 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import Bunch
 
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.questions import LeftOut, score_of
 from skinfluence.study import Study
 
 GOOD, LOOK, BAD = "good", "look", "bad"
-
-
-def verdict(value: float, good: float, look: float) -> str:
-    """``good`` up to the first bound, ``look`` up to the second, else ``bad``."""
-    if not np.isfinite(value):
-        return BAD
-    return GOOD if value <= good else LOOK if value <= look else BAD
+# Agreement with refits: the least correlation, and how far the slope may be from 1.
+GOOD_PEARSON, GOOD_SLOPE = 0.99, 0.05
+_SCORE_GAP = (
+    "How much of the score on the training rows the model owes to having seen them."
+)
+_CONDITION = (
+    "How nearly dependent the features are, after scaling. If it is large, the "
+    "coefficients of dependent features are not determined separately."
+)
+_RESIDUAL = "How exactly the iterative solver has solved its equations."
+_LOST = (
+    "Without such a row the others do not determine the model, so its leave-one-out "
+    "numbers are empty."
+)
 
 
 def health(
-    study: Study, columns: dict[str, Any], lost: Any, gap: float
+    study: Study, columns: dict[str, np.ndarray], lost: np.ndarray, gap: float
 ) -> list[dict[str, Any]]:
     """One entry per number: value, verdict, thresholds, and what it means."""
+    label = "training score minus leave-one-out score"
+    condition = study.point.factor.condition
     items = [
-        _score_gap(gap),
+        _up_to((0.02, 0.1), "score_gap", label, gap, _SCORE_GAP),
         _stationarity(study),
-        _condition(study),
+        _up_to((1e6, 1e10), "condition", "condition number", condition, _CONDITION),
         _effective_dof(study),
     ]
     if "leverage" in columns:
         items.append(_leverage(columns["leverage"]))
-    items.append(_lost(lost))
-    if study.solver.residuals is not None:
-        items.append(_residual(study))
+    label, n_lost = "rows that cannot be left out", int(np.sum(lost))
+    graded = LOOK if n_lost else GOOD, "good if none, else look"
+    items.append(_item("lost_rows", label, n_lost, *graded, _LOST))
+    if (residuals := study.solver.residuals) is not None:
+        label = "relative residual of the solver"
+        item = _up_to((1e-6, 1e-3), "residual", label, residuals.largest, _RESIDUAL)
+        items.append(item)
     return items
-
-
-def _score_gap(gap: float) -> dict[str, Any]:
-    return _item(
-        "score_gap",
-        "training score minus leave-one-out score",
-        gap,
-        verdict(gap, 0.02, 0.1),
-        "good up to 0.02, look up to 0.1",
-        "How much of the score on the training rows the model owes to having seen them.",
-    )
 
 
 def _stationarity(study: Study) -> dict[str, Any]:
     meaning = (
         "Distance of the fitted coefficients from the minimum of their objective, in "
-        "median effects of deleting one row. "
+        "median effects of deleting one row. The numbers here are computed at the "
     )
     if study.options.polish:
-        look, threshold = 100.0, "good up to 1, look up to 100"
+        look = 100.0
         meaning += (
-            "The numbers here are computed at the minimum itself; a large value means "
-            "that the optimiser stopped early: lower its tol."
+            "minimum itself; a large value means that the optimiser stopped early: lower "
+            "its tol."
         )
     else:
-        look, threshold = 1.0, "good up to 1"
+        look = 1.0
         meaning += (
-            "The numbers here are computed at the coefficients as they are: with "
-            "polish=True they would be at the minimum."
+            "coefficients as they are: with polish=True they would be at the minimum."
         )
     value = study.minimum.stationarity
-    found = verdict(value, 1.0, look)
-    return _item("stationarity", "stationarity", value, found, threshold, meaning)
-
-
-def _condition(study: Study) -> dict[str, Any]:
-    condition = study.point.factor.condition
-    return _item(
-        "condition",
-        "condition number",
-        condition,
-        verdict(condition, 1e6, 1e10),
-        "good up to 1e6, look up to 1e10",
-        "How nearly dependent the features are, after scaling. Large: coefficients of "
-        "the dependent features cannot be told apart.",
-    )
+    return _up_to((1.0, look), "stationarity", "stationarity", value, meaning)
 
 
 def _effective_dof(study: Study) -> dict[str, Any]:
     n, dof = study.y.size, study.point.factor.effective_dof
-    return _item(
-        "effective_dof",
-        "effective degrees of freedom",
-        dof,
-        verdict(dof / n, 0.1, 0.5),
-        f"good up to n / 10 = {n / 10:g}, look up to n / 2 = {n / 2:g}",
+    label = "effective degrees of freedom"
+    meaning = (
         f"How many of the {n:,} targets the model can follow freely: the sum of the "
-        "leverages.",
+        "leverages."
     )
+    item = _up_to((n / 10, n / 2), "effective_dof", label, dof, meaning)
+    threshold = f"good up to n / 10 = {n / 10:g}, look up to n / 2 = {n / 2:g}"
+    return {**item, "threshold": threshold}
 
 
-def _lost(lost: Any) -> dict[str, Any]:
-    return _item(
-        "lost_rows",
-        "rows that cannot be left out",
-        int(np.sum(lost)),
-        LOOK if np.any(lost) else GOOD,
-        "good if none, else look",
-        "Without such a row the others do not determine the model, so its "
-        "leave-one-out numbers are empty.",
-    )
-
-
-def _residual(study: Study) -> dict[str, Any]:
-    largest = study.solver.residuals.largest if study.solver.residuals else 0.0
-    return _item(
-        "residual",
-        "relative residual of the solver",
-        largest,
-        verdict(largest, 1e-6, 1e-3),
-        "good up to 1e-6, look up to 1e-3",
-        "How exactly the iterative solver has solved its equations.",
-    )
-
-
-def _leverage(leverage: Any) -> dict[str, Any]:
+def _leverage(leverage: np.ndarray) -> dict[str, Any]:
     largest = float(np.nanmax(leverage))
-    return _item(
-        "largest_leverage",
-        "largest leverage",
-        largest,
-        verdict(largest, 0.5, 0.99),
-        "good up to 0.5, look up to 0.99",
+    meaning = (
         f"Row {int(np.nanargmax(leverage))}: the share of its prediction that its own "
-        "target decides. Near 1 the model passes through the row.",
+        "target decides. Near 1 the model passes through the row."
     )
+    return _up_to((0.5, 0.99), "largest_leverage", "largest leverage", largest, meaning)
 
 
 def scores(without: LeftOut) -> tuple[float, float]:
@@ -142,10 +101,10 @@ def scores(without: LeftOut) -> tuple[float, float]:
         return training, np.nan
 
 
-def agreement_item(agreement: Any) -> dict[str, Any]:
+def agreement_item(agreement: Bunch) -> dict[str, Any]:
     """The verdict on estimates against refits."""
     pearson, slope = float(agreement.pearson), float(agreement.slope)
-    good = pearson >= 0.99 and abs(slope - 1) <= 0.05
+    good = pearson >= GOOD_PEARSON and abs(slope - 1) <= GOOD_SLOPE
     fair = pearson >= 0.9 and abs(slope - 1) <= 0.25
     return _item(
         "agreement",
@@ -159,14 +118,25 @@ def agreement_item(agreement: Any) -> dict[str, Any]:
     )
 
 
-def _item(
-    name: str, label: str, value: Any, found: str, threshold: str, meaning: str
+def _up_to(
+    bounds: tuple[float, float], name: str, label: str, value: float, meaning: str
 ) -> dict[str, Any]:
-    return dict(
-        name=name,
-        label=label,
-        value=value,
-        verdict=found,
-        threshold=threshold,
-        meaning=meaning,
-    )
+    """``good`` up to the first bound, ``look`` up to the second, else ``bad``."""
+    good, look = bounds
+    verdict = GOOD if value <= good else LOOK if value <= look else BAD  # NaN is bad
+    threshold = f"good up to {_bound(good)}"
+    threshold += f", look up to {_bound(look)}" if look > good else ""
+    return _item(name, label, value, verdict, threshold, meaning)
+
+
+def _bound(value: float) -> str:
+    """1e6, where Python writes 1e+06."""
+    return f"{value:g}".replace("e+", "e").replace("e0", "e").replace("e-0", "e-")
+
+
+def _item(
+    name: str, label: str, value: float, verdict: str, threshold: str, meaning: str
+) -> dict[str, Any]:
+    keys = ("name", "label", "value", "verdict", "threshold", "meaning")
+    values = (name, label, value, verdict, threshold, meaning)
+    return dict(zip(keys, values, strict=True))

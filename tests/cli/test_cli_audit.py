@@ -20,7 +20,7 @@ from skinfluence import InfluenceExplainer
 from skinfluence.cli import main
 from skinfluence.cli._console import Console
 from skinfluence.cli._features import Features
-from skinfluence.cli._model import MODELS, pipeline
+from skinfluence.cli._model import MODELS, by_weight, pipeline
 from skinfluence.cli._text import clip, number, percentages, render, width
 from skinfluence.report._page import _environment
 
@@ -629,11 +629,37 @@ def test_german_numbers_are_read_and_said_so(pd, diabetes, capsys):
     assert "decimal" not in capsys.readouterr().err
 
 
+def test_one_hot_columns_are_named_by_column_and_category(pd, here):
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=40).round(3), rng.integers(0, 2, 40), np.arange(40) % 3]
+    table = pd.DataFrame(X, columns=["x", "a", "a=b"])
+    table = table.assign(
+        **{name: table[name].map("c{:g}".format) for name in ("a", "a=b")}
+    )
+    table.assign(y=rng.normal(size=40) + 9 * X[:, 2]).to_csv("few.csv", index=False)
+    audit("few.csv", "--target", "y", "--model", "linear", "--check", 3)
+    names = pd.read_csv("skinfluence-audit/diagnostics.csv").columns
+    shown = [name for name in names if name.startswith("dfbetas_categories")]
+    assert shown == [
+        "dfbetas_categories__a=c1",
+        "dfbetas_categories__a=b=c1",
+        "dfbetas_categories__a=b=c2",
+    ]
+
+
+def test_columns_with_most_weight_come_first(pd):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 60)
+    table = pd.DataFrame({"x": rng.normal(size=60), "x=y": kind}).astype({"x=y": str})
+    model = pipeline(MODELS["linear"], Features(("x",), ("x=y",)))
+    assert by_weight(model.fit(table, 9.0 * kind), table) == ["x=y", "x"]
+
+
 def test_without_pandas_the_extra_is_named(here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pandas", None)
     (here / "good.csv").write_text(TABLES["good.csv"])
     assert main(["audit", "good.csv", "--target", "kind"]) == 2
-    assert "pip install skinfluence[cli]" in capsys.readouterr().err
+    assert "pip install 'skinfluence[cli]'" in capsys.readouterr().err
 
 
 def test_an_interrupt_is_no_traceback(pd, diabetes, monkeypatch, capsys):

@@ -166,7 +166,7 @@ def test_nothing_is_ever_replaced_unasked(pd, here, capsys):
         "--out there.csv": "add --force",
         "--out kept.csv --removed there.csv": "add --force",
         "--out kept.csv --removed kept.csv": "are one file",
-        "--out kept.parquet": "is CSV; so must the copy be",
+        "--out kept.parquet": "is CSV, so the copy must be too",
         "--out kept.zip": ".csv.gz",
         "--out kept.csv --contamination 0.6": "'0.6' is not auto or a share",
         "--out kept.csv --trusted said": "must say yes or no",
@@ -191,5 +191,5 @@ def test_lines_that_cannot_be_matched_with_rows_are_refused(
     monkeypatch.setattr(CsvOriginal, "agrees", lambda *args: False)
     command = ["clean", "data.csv", "--target", "bought", "--out", "kept.csv"]
     assert main(command) == 2
-    assert "cannot be told apart" in capsys.readouterr().err
+    assert "cannot be matched to its" in capsys.readouterr().err
     assert files_in(".") == {"data.csv"}

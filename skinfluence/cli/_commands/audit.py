@@ -1,43 +1,12 @@
-"""``skinfluence audit``: fit a model to a table and rank its rows."""
+"""Rank the rows of a table by what they did to a model.
 
-import argparse
-from pathlib import Path
-
-from skinfluence.cli._audit import Audit, audit
-from skinfluence.cli._console import Console
-from skinfluence.cli._options import (
-    EXIT,
-    MODEL_HELP,
-    add_data,
-    add_deletion,
-    add_reading,
-    add_test,
-    count,
-    subject_of,
-)
-from skinfluence.cli._show import show, terminal_width
-from skinfluence.cli._subject import Subject
-from skinfluence.cli._summary import summary
-from skinfluence.cli._write import (
-    as_json,
-    check_directory,
-    together,
-    write_json,
-    write_table,
-)
-from skinfluence.exceptions import MissingDependencyError, UnsupportedEstimatorError
-
-NAME = "audit"
-SUMMARY = "rank the rows of a table by what they did to a model"
-DESCRIPTION = """\
 Fit a linear, logistic or generalized linear model to a table. Say which rows
 help it and which harm it, how well it predicts each row from the others, and
 how well these estimates agree with really refitting the model without a row.
 
   skinfluence audit DATA.csv --target COLUMN
-"""
-EPILOG = f"""\
-{MODEL_HELP}
+
+{model}
 
 harm and help
   A row is harmful if the mean loss falls when the model is fitted without it,
@@ -46,7 +15,7 @@ harm and help
   leave-one-out loss: with these, a wrong row would seem to help others like it.
   The loss is what the model minimises: half the squared error, the log loss,
   half the deviance, and so on. What was learned before the model (medians,
-  scales, categories, alpha) is held.
+  scales, categories, alpha) is held fixed.
 
 files in DIR
   report.html: the report to open in a browser (needs jinja2; figures:
@@ -73,47 +42,61 @@ files in DIR
 
 exit code
   0 if all went well
-{EXIT}
+{exit}
 """
-# Numbers in diagnostics.csv, a gigabyte of text.
-MOST_NUMBERS = 5e7
+
+import argparse
+from pathlib import Path
+
+from skinfluence.cli import _options
+from skinfluence.cli._audit import Audit, audit
+from skinfluence.cli._console import Console
+from skinfluence.cli._show import show, terminal_width
+from skinfluence.cli._subject import Subject
+from skinfluence.cli._summary import summary
+from skinfluence.cli._table import Table
+from skinfluence.cli._write import (
+    as_json,
+    check_directory,
+    together,
+    write_json,
+    write_table,
+)
+from skinfluence.exceptions import MissingDependencyError, UnsupportedEstimatorError
+
+NAME = "audit"
+FILES = {
+    "report.html": "the report, for a browser",
+    "influence.csv": "one line per training row, most harmful first",
+    "diagnostics.csv": "textbook diagnostics of each row",
+    "summary.json": "all of the above, settings and times",
+}
+# Cells of diagnostics.csv: a gigabyte of text.
+MOST_CELLS = 5e7
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    add_data(parser)
-    add = parser.add_argument
-    add(
+    _options.add_data(parser)
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("skinfluence-audit"),
         metavar="DIR",
-        help="where the files go (default: %(default)s)",
+        help="directory for the files (default: %(default)s)",
     )
-    add_test(parser)
-    add(
+    _options.add_test(parser)
+    parser.add_argument(
         "--group",
         metavar="COLUMN",
-        help="also say what leaving out all rows with one value of COLUMN does; it is "
-        "no feature then",
+        help="also say what leaving out all rows with one value of COLUMN does; the "
+        "column is then no feature",
     )
-    add_deletion(parser)
-    add(
-        "--top",
-        type=count,
-        default=10,
-        metavar="N",
-        help="rows to print at either end (default: %(default)s)",
-    )
-    add(
-        "--check",
-        type=count,
-        default=50,
-        metavar="N",
-        help="rows to refit without, to check the estimates (default: %(default)s; "
-        "0: none)",
-    )
-    add_reading(parser)
+    _options.add_deletion(parser)
+    _options.add_count(parser, "--top", 10, "rows to print at either end")
+    refits = "rows to refit without, to check the estimates; 0 for none"
+    _options.add_count(parser, "--check", 50, refits)
+    _options.add_reading(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -122,61 +105,51 @@ def run(args: argparse.Namespace, console: Console) -> None:
     Parameters
     ----------
     args : Namespace
-        Of ``add_arguments``.
+        Parsed options of the command.
     console : Console
-        Where words go.
+        Prints results and notes.
     """
-    subject = subject_of(args, console)
+    subject = _options.subject_of(args, console)
     check_directory(args.out)
-    found = audit(
-        subject, deletion=args.deletion, check=args.check, top=args.top, console=console
+    top = args.top
+    audited = audit(
+        subject, deletion=args.deletion, check=args.check, top=top, console=console
     )
     with together(args.out, FILES) as place:
-        _write(found, subject, place, console)
+        _write(audited, subject, place, console)
         names = [name for name in FILES if (place / name).exists()]
         files = {str(args.out / name): FILES[name] for name in [*names, "summary.json"]}
-        content = summary(
-            found, subject, top=args.top, files=list(files), console=console
-        )
+        content = summary(audited, subject, top=top, files=list(files), console=console)
         write_json(place / "summary.json", content)
     if args.json:
         console.json(as_json(content))
     else:
         width = terminal_width()
-        console.result(show(found, subject, top=args.top, files=files, width=width))
+        console.result(show(audited, subject, top=top, files=files, width=width))
 
 
-FILES = {
-    "report.html": "the report, for a browser",
-    "influence.csv": "one line per training row, most harmful first",
-    "diagnostics.csv": "textbook diagnostics of each row",
-    "summary.json": "all of the above, settings and times",
-}
-
-
-def _write(found: Audit, subject: Subject, place: Path, console: Console) -> None:
+def _write(audited: Audit, subject: Subject, place: Path, console: Console) -> None:
     with console.step("report", "Writing the report"):
         try:
-            found.report.write_html(place / "report.html")
+            audited.report.write_html(place / "report.html")
         except MissingDependencyError as missing:
             console.note(f"no report.html: {missing}")
     with console.step("write", "Writing the tables"):
-        write_table(place / "influence.csv", found.rows.iloc[found.order])
-        table = _diagnostics(found, subject, console)
+        write_table(place / "influence.csv", audited.rows.iloc[audited.order])
+        table = _diagnostics(audited, subject, console)
         if table is not None:
             write_table(place / "diagnostics.csv", table)
 
 
-def _diagnostics(found: Audit, subject: Subject, console: Console) -> object:
+def _diagnostics(audited: Audit, subject: Subject, console: Console) -> Table | None:
     """Textbook columns by row of the file, or None where the model has none."""
-    explainer = found.explainer
-    n_numbers = explainer.n_train_ * (explainer.effective_dof_ + 13)
-    if n_numbers > MOST_NUMBERS:
+    explainer = audited.explainer
+    if explainer.n_train_ * (explainer.effective_dof_ + 13) > MOST_CELLS:
         console.note("no diagnostics.csv: it would be more than a gigabyte of text")
         return None
     try:
         table = explainer.diagnostics()
     except UnsupportedEstimatorError:
-        return None  # said by a note of the report
+        return None  # a note of the report says so
     table.insert(0, "row", subject.data.rows)
     return table

@@ -1,56 +1,22 @@
-"""``skinfluence clean``: a table without the rows that look wrong."""
+"""Write the table without the rows that look wrong.
 
-import argparse
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from sklearn.base import clone
-
-from skinfluence import InfluenceCleaner
-from skinfluence.cli._console import QUIET, Console
-from skinfluence.cli._data import truths_of
-from skinfluence.cli._errors import UsageError, plural
-from skinfluence.cli._options import (
-    EXIT,
-    MODEL_HELP,
-    add_data,
-    add_reading,
-    count,
-    subject_of,
-)
-from skinfluence.cli._original import AbstractOriginal, read_original, same_kind
-from skinfluence.cli._show import terminal_width
-from skinfluence.cli._subject import Subject
-from skinfluence.cli._summary import plain, versions
-from skinfluence.cli._table import PARQUET
-from skinfluence.cli._text import WIDEST, clip, definitions, number, render
-from skinfluence.cli._write import as_json, check_directory, together, write_table
-
-NAME = "clean"
-SUMMARY = "write the table without the rows that look wrong"
-DESCRIPTION = """\
 Write a copy of a table without the rows that look wrong to a model, and a list
 of the rows taken out. DATA itself is never changed.
 
   skinfluence clean DATA.csv --target COLUMN --out CLEANED.csv
-"""
-CRITERIA = ("loo_loss", "self_influence", "influence")
-ACTIONS = ("drop", "relabel")
-EPILOG = f"""\
-{MODEL_HELP}
-  A fitted model is fitted anew, to all rows and to those kept.
+
+{model}
+  A fitted model is fitted again, to all rows and to those kept.
 
 which rows
   --contamination auto takes out rows whose label a model without them
-  contradicts, or whose residual is larger than chance allows among so many rows
+  contradicts, or whose residual is too large to be chance among all the rows
   (Bonferroni at 5 %). A share takes out that share, worst first. Worst by
     loo_loss        the row's own loss by a model without it
     self_influence  how hard the row pulls the model towards itself
     influence       how much the row raises the mean loss of the --trusted rows,
-                    or without them of held-out folds; for systematic errors,
-                    given some hundreds of trusted rows
+                    or without them of held-out folds; for systematic errors;
+                    needs some hundreds of trusted rows
   Rows without a target are not judged, and stay. A class is never emptied.
   Look at the list before you believe it: a rare row is not a wrong one.
 
@@ -66,13 +32,39 @@ files
 
 exit code
   0 if all went well, also if no row looks wrong
-{EXIT}
+{exit}
 """
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from skinfluence import InfluenceCleaner
+from skinfluence._plain import plain, versions
+from skinfluence.cli import _options
+from skinfluence.cli._console import QUIET, Console
+from skinfluence.cli._data import truths_of
+from skinfluence.cli._errors import UsageError, plural
+from skinfluence.cli._original import AbstractOriginal, read_original, same_kind
+from skinfluence.cli._show import terminal_width
+from skinfluence.cli._subject import Subject
+from skinfluence.cli._summary import PACKAGES
+from skinfluence.cli._table import PARQUET, Table
+from skinfluence.cli._text import clip, definitions, number, render
+from skinfluence.cli._write import as_json, check_directory, together, write_table
+
+NAME = "clean"
+CRITERIA = ("loo_loss", "self_influence", "influence")
+ACTIONS = ("drop", "relabel")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    add_data(parser)
+    _options.add_data(parser)
     add = parser.add_argument
     add(
         "--out",
@@ -113,19 +105,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="column that says yes (or true, 1) for rows known to be right: never taken "
         "out, and no feature",
     )
-    add(
-        "--top",
-        type=count,
-        default=10,
-        metavar="N",
-        help="rows to print, worst first (default: %(default)s)",
-    )
-    add_reading(parser)
+    _options.add_count(parser, "--top", 10, "rows to print, worst first")
+    _options.add_reading(parser)
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What was found.
+    """The rows that look wrong, and those to write.
 
     Parameters
     ----------
@@ -134,7 +120,7 @@ class Cleaned:
     scores : ndarray of float
         How bad each is, higher is worse.
     labels : list or None
-        Their new targets, as they stand in the file; None if rows were taken out.
+        New targets of these rows, as written in the file; None if rows were taken out.
     kept : ndarray of int
         Rows of the file to write.
     like : dict of int to int
@@ -154,28 +140,32 @@ def run(args: argparse.Namespace, console: Console) -> None:
     Parameters
     ----------
     args : Namespace
-        Of ``add_arguments``.
+        Parsed options of the command.
     console : Console
-        Where words go.
+        Prints results and notes.
     """
     out, removed = _outputs(args)
-    subject = subject_of(args, console)
-    data = subject.data
+    subject = _options.subject_of(args, console)
     original = read_original(
-        data.source, data.n_read, subject.target, sep=args.sep, encoding=args.encoding
+        args.data,
+        subject.data.n_read,
+        subject.target,
+        sep=args.sep,
+        encoding=args.encoding,
     )
-    found = _clean(subject, original, args, console)
+    cleaned = _clean(subject, original, args, console)
     with console.step("write", "Writing the rows"):
         with together(removed.parent, ()) as place:
-            write_table(place / removed.name, _list(found, original))
+            write_table(place / removed.name, _list(cleaned, original))
         with together(out.parent, ()) as place:
-            original.write(place / out.name, found.kept, found.like)
+            original.write(place / out.name, cleaned.kept, cleaned.like)
     if args.json:
-        content = _content(found, original, subject, args, console)
-        content["files"] = [str(out), str(removed)]
+        content = _content(cleaned, subject, args)
+        about = {"seconds": console.seconds, "notes": console.notes}
+        content |= about | {"files": [str(out), str(removed)]}
         console.json(as_json(plain(content)))
     else:
-        lines = _lines(found, original, subject, args)
+        lines = _lines(cleaned, original, subject, args)
         lines += ["", "Written", f"  {out}", f"  {removed}"]
         console.result("\n".join(lines))
 
@@ -189,7 +179,9 @@ def _outputs(args: argparse.Namespace) -> tuple[Path, Path]:
         raise UsageError(f"--out {out}: write .csv, .csv.gz, .csv.bz2 or .csv.xz.")
     if not same_kind(out, args.data):
         kind = "Parquet" if Path(args.data).suffix.lower() in PARQUET else "CSV"
-        raise UsageError(f"--out {out}: {args.data} is {kind}; so must the copy be.")
+        raise UsageError(
+            f"--out {out}: {args.data} is {kind}, so the copy must be too."
+        )
     removed = args.removed or out.with_name(f"{out.name.split('.')[0]}.removed.csv")
     for option, path in (("--out", out), ("--removed", removed)):
         if path.exists() and any(
@@ -214,8 +206,7 @@ def _clean(
     args: argparse.Namespace,
     console: Console,
 ) -> Cleaned:
-    data = subject.data
-    trusted = None
+    data, trusted = subject.data, None
     if args.trusted is not None:
         trusted = truths_of(data.table[args.trusted], data.source)
     with console.step("clean", f"Judging {plural(len(data), 'row')}"):
@@ -234,35 +225,32 @@ def _clean(
     everything = np.arange(data.n_read)
     if args.action == "drop":
         return Cleaned(rows, scores, None, np.setdiff1d(everything, rows), {})
-    new = [
-        int(data.rows[np.argmax(data.y == label)])
-        for label in cleaner.cleaned_labels_[order]
-    ]
-    target = original.names.index(subject.target)
-    labels = [original.cells(row)[target] for row in new]
-    like = dict(zip(rows.tolist(), new, strict=True))
-    return Cleaned(rows, scores, labels, everything, like)
+    labels = cleaner.cleaned_labels_[order]
+    models = [int(data.rows[np.argmax(data.y == label)]) for label in labels]
+    like = dict(zip(rows.tolist(), models, strict=True))
+    words = [original.target_of(row) for row in models]
+    return Cleaned(rows, scores, words, everything, like)
 
 
-def _list(found: Cleaned, original: AbstractOriginal) -> Any:
+def _list(cleaned: Cleaned, original: AbstractOriginal) -> Table:
     import pandas as pd
 
-    cells = [original.cells(int(row)) for row in found.rows]
-    first: dict[str, Any] = {"row": found.rows, "score": found.scores}
-    if found.labels is not None:
-        first["new target"] = found.labels
+    cells = [original.cells(int(row)) for row in cleaned.rows]
+    first: dict[str, Any] = {"row": cleaned.rows, "score": cleaned.scores}
+    if cleaned.labels is not None:
+        first["new target"] = cleaned.labels
     columns = pd.DataFrame(cells, columns=original.names, dtype=object)
     return pd.concat([pd.DataFrame(first), columns], axis=1)
 
 
 def _lines(
-    found: Cleaned,
+    cleaned: Cleaned,
     original: AbstractOriginal,
     subject: Subject,
     args: argparse.Namespace,
 ) -> list[str]:
-    data, width = subject.data, terminal_width()
-    n, done = len(found.rows), "relabelled" if found.labels is not None else "taken out"
+    data, width, labels = subject.data, terminal_width(), cleaned.labels
+    n, done = len(cleaned.rows), "taken out" if labels is None else "relabelled"
     entries = {
         "data": f"{data.source}: {plural(data.n_read, 'row')}",
         "target": f"{subject.target}: {subject.task.describe(data.y)}",
@@ -270,21 +258,20 @@ def _lines(
         done: f"{plural(n, 'row')} ({n / data.n_read:.2%}), by {args.criterion}",
     }
     lines = definitions(entries, width)
-    shown = range(min(n, args.top))
-    if not shown:
+    rows = cleaned.rows[: args.top].tolist()
+    if not rows:
         return lines
-    cells = [original.cells(int(found.rows[i])) for i in shown]
-    target = original.names.index(subject.target)
     columns = [
-        ("row", [str(found.rows[i]) for i in shown]),
-        ("score", [number(found.scores[i]) for i in shown]),
-        (clip(subject.target), [clip(row[target]) for row in cells]),
+        ("row", [str(row) for row in rows]),
+        ("score", [number(score) for score in cleaned.scores[: len(rows)]]),
+        (clip(subject.target), [clip(original.target_of(row)) for row in rows]),
     ]
-    if found.labels is not None:
-        columns.append(("new", [clip(found.labels[i]) for i in shown]))
+    if labels is not None:
+        columns.append(("new", [clip(label) for label in labels[: len(rows)]]))
     needed = len(columns)
+    cells = [original.cells(row) for row in rows]
     columns += [
-        (clip(name), [clip(row[j], WIDEST) for row in cells])
+        (clip(name), [clip(row[j]) for row in cells])
         for j, name in enumerate(original.names)
         if name in subject.features.names
     ]
@@ -292,15 +279,13 @@ def _lines(
 
 
 def _content(
-    found: Cleaned,
-    original: AbstractOriginal,
-    subject: Subject,
-    args: argparse.Namespace,
-    console: Console,
+    cleaned: Cleaned, subject: Subject, args: argparse.Namespace
 ) -> dict[str, Any]:
+    rows = {"row": cleaned.rows, "score": cleaned.scores}
+    labels = {} if cleaned.labels is None else {"new_target": cleaned.labels}
     return {
         "command": NAME,
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "data": subject.data.source,
         "target": subject.target,
         "model": subject.model,
@@ -308,14 +293,8 @@ def _content(
         "contamination": args.contamination,
         "action": args.action,
         "rows_read": subject.data.n_read,
-        "rows_written": len(found.kept),
-        "cleaned": {
-            "row": found.rows,
-            "score": found.scores,
-            **({} if found.labels is None else {"new_target": found.labels}),
-        },
-        "seconds": console.seconds,
-        "notes": console.notes,
+        "rows_written": len(cleaned.kept),
+        "cleaned": {**rows, **labels},
     }
 
 
