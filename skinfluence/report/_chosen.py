@@ -13,13 +13,13 @@ from skinfluence.study import Study
 _RANKED = ("loo_delta", "influence", "loo_loss", "self_influence", "cooks_distance")
 
 
-def top(delta: Any, k: int) -> Any:
+def top(delta: np.ndarray, k: int) -> np.ndarray:
     """At most ``k`` rows with the most negative deltas, lowest first."""
     order = np.argsort(delta, kind="stable")[:k]  # NaN comes last
     return order[delta[order] < 0]
 
 
-def extremes(columns: dict[str, Any], most: int) -> Any:
+def extremes(columns: dict[str, np.ndarray], most: int) -> np.ndarray:
     """All rows, or those that rank highest by any of the numbers, in their order."""
     n = len(columns["row"])
     if n <= most:
@@ -56,7 +56,7 @@ def suspects(study: Study, rows: Rows, top: int) -> dict[str, Any]:
     return {"kind": kind, "rule": rule, "count": len(chosen), "rows": chosen[:top]}
 
 
-def _outlying(rows: Rows) -> Any:
+def _outlying(rows: Rows) -> np.ndarray:
     columns = rows.columns
     if "resid_studentized_external" in columns:
         return np.abs(columns["resid_studentized_external"])

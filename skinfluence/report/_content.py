@@ -1,15 +1,16 @@
 """Everything that a report says, before it is a page."""
 
 import datetime
-import importlib
-import platform
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch
 
 from skinfluence import questions
+from skinfluence._plain import versions
 from skinfluence.refit import check_study
 from skinfluence.report._chosen import extremes, suspects, top
 from skinfluence.report._columns import COLUMNS, SIGN, Column
@@ -31,7 +32,7 @@ class Asked:
     y_test: Any
     X_train: Any
     groups: Any
-    agreement: Any  # Bunch, or a number of refits
+    agreement: Bunch | int  # or a number of refits
     names: Any
     top: int
     max_rows: int
@@ -40,21 +41,21 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What was found."""
+    """The results of a report."""
 
     title: str
     model: dict[str, Any]
     health: list[dict[str, Any]]
     scores: dict[str, Any]
     effect: Effect
-    columns: dict[str, Any]  # (n,) each
+    columns: dict[str, np.ndarray]  # (n,) each
     values: Values
-    harmful: Any  # positions
-    helpful: Any
+    harmful: np.ndarray  # positions
+    helpful: np.ndarray
     suspects: dict[str, Any]
     groups: list[dict[str, Any]]
-    agreement: Any
-    shown: Any  # positions of the rows in the table
+    agreement: Bunch | None
+    shown: np.ndarray  # positions of the rows in the table
     notes: list[str]
     created: str
 
@@ -67,22 +68,19 @@ class Content:
         """Label and sentence of a column; of several outputs, with the number."""
         if name in COLUMNS:
             return COLUMNS[name]
-        stem, _, number = name.rpartition("_")
-        found = COLUMNS[stem]
-        return Column(f"{found.label} {number}", f"{found.meaning}, output {number}")
+        stem, _, output = name.rpartition("_")
+        label, meaning = COLUMNS[stem]
+        return Column(f"{label} {output}", f"{meaning}, output {output}")
 
     @property
     def summary(self) -> dict[str, list[float]]:
         """Quantiles of the numbers over all rows."""
-        numbers = {
-            name: column
-            for name, column in self.columns.items()
-            if name not in ("row", "name", "group") and column.dtype.kind == "f"
-        }
         return {
             name: np.nanquantile(column, _QUANTILES).tolist()
-            for name, column in numbers.items()
-            if not np.isnan(column).all()
+            for name, column in self.columns.items()
+            if name not in ("row", "name", "group")
+            and column.dtype.kind == "f"
+            and not np.isnan(column).all()
         }
 
     @property
@@ -95,7 +93,7 @@ class Content:
         return {
             "title": self.title,
             "created": self.created,
-            "versions": {"python": platform.python_version(), **_versions()},
+            "versions": versions(*_PACKAGES),
             "sign": SIGN,
             "model": self.model,
             "health": self.health,
@@ -187,26 +185,26 @@ def _content_of(study: Study, asked: Asked) -> Content:
     )
 
 
-def _mean(values: Any) -> float:
+def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
 
 
 def _ordered(
-    study: Study, asked: Asked, own: dict[str, Any], effect: Effect, labels: Any
+    study: Study,
+    asked: Asked,
+    own: dict[str, Any],
+    effect: Effect,
+    labels: np.ndarray | None,
 ) -> dict[str, Any]:
     """All columns, in the order of their table of meanings."""
     n = study.n_train
     index = study.labels if asked.names is None else np.asarray(asked.names)
-    columns = {"row": np.arange(n)}
+    columns = {**own, "row": np.arange(n)}
+    columns |= {"loo_delta": effect.loo_delta, "influence": effect.influence}
     if asked.names is not None or not np.array_equal(index, np.arange(n)):
         columns["name"] = index
     if labels is not None:
         columns["group"] = labels
-    columns |= {
-        **own,
-        "loo_delta": np.asarray(effect.loo_delta),
-        "influence": effect.influence,
-    }
     order = list(COLUMNS)
 
     def place(name: str) -> int:
@@ -236,15 +234,14 @@ def _model(study: Study) -> dict[str, Any]:
     return description
 
 
-def _steps(transformer: Any) -> list[Any]:
+def _steps(transformer: BaseEstimator) -> list[BaseEstimator]:
     return [step for _, step in getattr(transformer, "steps", [("", transformer)])]
 
 
-def _parameters(estimator: Any) -> dict[str, str]:
+def _parameters(estimator: BaseEstimator) -> dict[str, str]:
     """Parameters that differ from their defaults, as text."""
-    defaults = type(estimator)
     try:
-        usual = defaults().get_params(deep=False)
+        usual = type(estimator)().get_params(deep=False)
     except TypeError:  # it has parameters without a default
         usual = {}
     given = estimator.get_params(deep=False)
@@ -275,20 +272,14 @@ def _groups(
     return table, labels.astype(str) if labels.shape == (study.n_train,) else None
 
 
-def _agreement(study: Study, asked: Asked) -> Any:
+def _agreement(study: Study, asked: Asked) -> Bunch | None:
     if not isinstance(asked.agreement, int):
         return asked.agreement
     if asked.agreement == 0:
         return None
-    given = (
-        {} if asked.X_test is None else dict(X_test=asked.X_test, y_test=asked.y_test)
-    )
+    test = dict(X_test=asked.X_test, y_test=asked.y_test)
     n = study.n_train
     # The same rows each time: a report does not change when it is made again.
     rng = np.random.default_rng(0)
     rows = rng.choice(n, min(asked.agreement, n), replace=False)
-    return check_study(study, asked.X_train, study.y, rows=rows, **given)
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.import_module(name).__version__ for name in _PACKAGES}
+    return check_study(study, asked.X_train, study.y, rows=rows, **test)

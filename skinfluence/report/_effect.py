@@ -15,9 +15,9 @@ from skinfluence.study import Asked, Study, answer
 # helpful: they make the model less sure of itself where other flips are.
 LEFT_ASIDE = 0.1
 
-# Evaluating the loss of every row under the model without every other one takes half a
-# minute for so many pairs. Beyond, the first-order change is used: it differs by a
-# share 1 / (1 - leverage), and with so many rows leverages are small.
+# For this many pairs of rows it takes half a minute to evaluate the loss of each row
+# under the model without each other one. Beyond, the first-order change is used: it
+# differs by a factor 1 / (1 - leverage), and with so many rows leverages are small.
 MOST_PAIRS = 5e8
 
 
@@ -25,10 +25,10 @@ MOST_PAIRS = 5e8
 class Effect:
     """Effect of each training row on a mean loss."""
 
-    influence: (
-        np.ndarray
-    )  # (n,) derivative of the mean loss in its weight; + is harmful
-    loo_delta: np.ndarray  # (n,) mean loss without the row minus with it; - is harmful
+    # (n,) derivative of the mean loss in the weight of the row; positive: harmful
+    influence: np.ndarray
+    # (n,) mean loss without the row minus with it; negative: harmful
+    loo_delta: np.ndarray
     mean_loss: float  # with all rows
     n_rows: int  # whose mean it is
     on: str  # the same, for a sentence

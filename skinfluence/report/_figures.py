@@ -3,10 +3,12 @@
 import base64
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from skinfluence.explainer import InfluenceExplainer
 from skinfluence.plotting import (
     DfbetasDisplay,
     InfluenceDisplay,
@@ -18,7 +20,7 @@ from skinfluence.report._content import Content
 from skinfluence.study import study_of
 
 _SIZE, _DPI = (6.6, 4.6), 150
-# Deltas of coefficients are drawn where so few numbers hold them: 400 MB.
+# Deltas of coefficients are drawn up to this many: 400 MB.
 _MOST_NUMBERS = 5e7
 
 
@@ -30,15 +32,9 @@ class Figure(NamedTuple):
     uri: str
 
 
-class _Plan(NamedTuple):
-    """What to draw on given axes."""
-
-    title: str
-    caption: str
-    draw: Callable[[Any], Any]
-
-
-def figures_of(explainer: Any, content: Content) -> tuple[list[Figure], str]:
+def figures_of(
+    explainer: InfluenceExplainer, content: Content
+) -> tuple[list[Figure], str]:
     """The figures, or a sentence that says why there are none."""
     try:
         from matplotlib.figure import Figure as Canvas
@@ -47,54 +43,58 @@ def figures_of(explainer: Any, content: Content) -> tuple[list[Figure], str]:
             "matplotlib is not installed, so no figures were drawn. Install it with: "
             "pip install 'skinfluence[plot]'."
         )
-    found = []
+    figures = []
     for title, caption, draw in _plans(explainer, content):
         canvas = Canvas(figsize=_SIZE, layout="constrained")  # unknown to pyplot
-        draw(canvas.subplots())
-        found.append(Figure(title, caption, _uri(canvas)))
-    return found, ""
+        draw(ax=canvas.subplots())
+        figures.append(Figure(title, caption, _uri(canvas)))
+    return figures, ""
 
 
-def _plans(explainer: Any, content: Content) -> Iterator[_Plan]:
-    columns = content.columns
+def _plans(
+    explainer: InfluenceExplainer, content: Content
+) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Title, caption, and what draws on given axes."""
+    columns, agreement = content.columns, content.agreement
     names = columns.get("name", columns["row"])
-    effect = InfluenceDisplay(
-        columns["loo_delta"], columns["loss"], names, quantity="loo_delta"
-    )
-    yield _Plan(
+    effects = columns["loo_delta"], columns["loss"]
+    yield (
         "Effect against loss",
         "Change of the mean loss when a row is left out, against the row's own loss; "
         "below zero the row is harmful. The most harmful rows are orange and the most "
         "helpful ones blue.",
-        lambda ax: effect.plot(ax, kind="loss", k=5),
+        partial(
+            InfluenceDisplay(*effects, names, quantity="loo_delta").plot,
+            kind="loss",
+            k=5,
+        ),
     )
-    yield _Plan(
+    yield (
         "Self-influence",
         "How hard the rows pull the model towards themselves. Lines hold nine in ten "
         "rows, bars the middle half; wrong labels and outliers are on the right.",
-        lambda ax: SelfInfluenceDisplay.from_explainer(explainer, names=names, ax=ax),
+        partial(SelfInfluenceDisplay.from_explainer, explainer, names=names),
     )
     if "leverage" in columns:
-        yield _Plan(
+        yield (
             "Residual against leverage",
             "Rows on the right can pull the model, rows far from zero are fitted badly; "
             "a row beyond the dashed lines moves the coefficients.",
-            lambda ax: LeverageDisplay.from_explainer(explainer, names=names, ax=ax),
+            partial(LeverageDisplay.from_explainer, explainer, names=names),
         )
     if content.model["n_train"] * study_of(explainer).point.theta.size < _MOST_NUMBERS:
-        yield _Plan(
+        yield (
             "Changes of the coefficients",
             "How far the rows move each coefficient, with the row minus without it. "
             "Dotted: the bound beyond which textbooks look at a row.",
-            lambda ax: DfbetasDisplay.from_explainer(explainer, names=names, ax=ax),
+            partial(DfbetasDisplay.from_explainer, explainer, names=names),
         )
-    if content.agreement is not None:
-        found = content.agreement
-        left_out = np.asarray(names)[np.asarray(found.rows)]
-        yield _Plan(
+    if agreement is not None:
+        left_out = np.asarray(names)[np.asarray(agreement.rows)]
+        yield (
             "Estimate against refit",
             "Each point is a row really left out; on the line both agree.",
-            lambda ax: LeaveOneOutDisplay.from_check(found, names=left_out, ax=ax),
+            partial(LeaveOneOutDisplay.from_check, agreement, names=left_out),
         )
 
 

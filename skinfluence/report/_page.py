@@ -7,11 +7,16 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
+from skinfluence._optional import require
+from skinfluence._plain import plain
 from skinfluence.exceptions import MissingDependencyError
 from skinfluence.report._columns import SIGN
 from skinfluence.report._content import Content
 from skinfluence.report._figures import Figure
-from skinfluence.report._text import number, plain, rounded, shown
+from skinfluence.report._health import BAD, GOOD, LOOK
+from skinfluence.report._text import number, rounded, shown
 
 # Digits of the numbers in the table of rows, and of targets and predictions.
 _DIGITS = 4
@@ -22,7 +27,7 @@ def page(content: Content, figures: list[Figure], no_figures: str) -> str:
     """The whole document."""
     script = _part("report.js")
     return _template("report.html").render(
-        **_words(content),
+        **_variables(content),
         figures=figures,
         no_figures=no_figures,
         style=_safe(_part("report.css") + _part("page.css")),
@@ -38,7 +43,7 @@ def fragment(content: Content) -> str | None:
         template = _template("fragment.html")
     except MissingDependencyError:
         return None
-    return template.render(**_words(content), style=_safe(_part("report.css")))
+    return template.render(**_variables(content), style=_safe(_part("report.css")))
 
 
 def json_in_html(value: Any) -> str:
@@ -59,7 +64,7 @@ def table_of(content: Content) -> dict[str, Any]:
     return {"columns": columns, "sort": "loo_delta"}
 
 
-def _cells(name: str, column: Any) -> dict[str, Any]:
+def _cells(name: str, column: np.ndarray) -> dict[str, Any]:
     """Values as they are, or distinct ones and their codes where that is shorter."""
     if column.dtype.kind == "f":
         short = ("target", "prediction", "loo_prediction")
@@ -75,21 +80,15 @@ def _cells(name: str, column: Any) -> dict[str, Any]:
     return {"numeric": False, "distinct": list(distinct), "values": codes}
 
 
-def _words(content: Content) -> dict[str, Any]:
-    """What both templates speak of."""
+def _variables(content: Content) -> dict[str, Any]:
+    """The variables of both templates."""
+    verdicts = [item["verdict"] for item in content.health]
+    loss = f"Without such a row, the mean loss on {content.effect.on}"
+    harmful = [content.row(i) for i in content.harmful]
+    helpful = [content.row(i) for i in content.helpful]
     lists = [
-        (
-            "harmful",
-            "Rows that hurt",
-            f"Without such a row, the mean loss on {content.effect.on} falls.",
-            [content.row(i) for i in content.harmful],
-        ),
-        (
-            "helpful",
-            "Rows that help",
-            f"Without such a row, the mean loss on {content.effect.on} rises.",
-            [content.row(i) for i in content.helpful],
-        ),
+        ("harmful", "Rows that hurt", f"{loss} falls.", harmful),
+        ("helpful", "Rows that help", f"{loss} rises.", helpful),
     ]
     return dict(
         content=content,
@@ -99,19 +98,12 @@ def _words(content: Content) -> dict[str, Any]:
         suspects=[content.row(i) for i in content.suspects["rows"]],
         columns=[(name, content.meaning(name)) for name in content.columns],
         numeric={
-            name
-            for name, column in content.columns.items()
-            if column.dtype.kind in "fiu"
+            k for k, column in content.columns.items() if column.dtype.kind in "fiu"
         },
         summary=content.summary,
         quantiles=[_quantile(q) for q in content.quantiles],
-        verdicts=_counted([item["verdict"] for item in content.health]),
+        verdicts={verdict: verdicts.count(verdict) for verdict in (GOOD, LOOK, BAD)},
     )
-
-
-def _counted(found: list[str]) -> dict[str, int]:
-    """How often each verdict was given."""
-    return {verdict: found.count(verdict) for verdict in ("good", "look", "bad")}
 
 
 def _quantile(q: float) -> str:
@@ -136,13 +128,8 @@ def _part(name: str) -> str:
 
 @cache
 def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A report as HTML needs jinja2. Install it with: pip install "
-            "'skinfluence[report]'. Without it, to_dict(), json() and rows hold the same."
-        ) from error
+    instead = " Without it, to_dict(), json() and rows hold the same."
+    jinja2 = require("jinja2", "A report as HTML", "report", instead)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
         autoescape=True,

@@ -1,20 +1,23 @@
 """``InfluenceReport``: what each training row did, on one page."""
 
 import json
+import os
 import tempfile
 import webbrowser
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from skinfluence._plain import plain
 from skinfluence.exceptions import InvalidDataError, InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.report._content import Asked, Content, content_of
 from skinfluence.report._figures import Figure, figures_of
 from skinfluence.report._page import fragment, page
-from skinfluence.report._text import plain
 from skinfluence.study import remembering, study_of
 from skinfluence.support import checks
 
@@ -107,14 +110,14 @@ class InfluenceReport:
 
     def __init__(
         self,
-        explainer: Any,
+        explainer: InfluenceExplainer,
         X_test: Any = None,
         y_test: Any = None,
         *,
         X_train: Any = None,
         groups: Any = None,
-        agreement: Any = "auto",
-        names: Any = None,
+        agreement: Bunch | int | str | None = "auto",
+        names: ArrayLike | None = None,
         top: int = 10,
         max_rows: int = 10_000,
         figures: bool = True,
@@ -231,7 +234,7 @@ class InfluenceReport:
         """
         return page(self._content, *self._drawn())
 
-    def write_html(self, path: Any) -> Path:
+    def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to a file.
 
         Parameters
@@ -324,9 +327,9 @@ def _check(
         )
     check_is_fitted(explainer)
     if (X_test is None) != (y_test is None):
-        given, missing = (
-            ("X_test", "y_test") if y_test is None else ("y_test", "X_test")
-        )
+        given, missing = "X_test", "y_test"
+        if X_test is None:
+            given, missing = missing, given
         raise InvalidDataError(
             f"{given} was given without {missing}: rows are ranked by what they do to "
             "the loss of test rows, which needs both. Give both or neither."
@@ -340,7 +343,7 @@ def _check(
     checks.at_least("max_rows", max_rows, 1, Integral)
 
 
-def _refits(agreement: Any, has_rows: bool) -> Any:
+def _refits(agreement: Any, has_rows: bool) -> Bunch | int:
     """A Bunch as given, or the number of refits to make."""
     if isinstance(agreement, str) and agreement == "auto":
         return _REFITS if has_rows else 0

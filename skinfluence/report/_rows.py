@@ -1,9 +1,9 @@
 """The numbers of every training row."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skinfluence import questions
 from skinfluence._array import to_numpy
@@ -14,7 +14,7 @@ from skinfluence.study import Study, answer
 _DIAGNOSTICS = ("leverage", "resid_studentized_external", "cooks_distance")
 # Numbers that diagnostics() may hold, dfbetas of all rows among them: 400 MB.
 _MOST_NUMBERS = 5e7
-# Of several outputs, so many are shown.
+# This many of several outputs are shown.
 _MOST_OUTPUTS = 3
 
 
@@ -22,7 +22,7 @@ _MOST_OUTPUTS = 3
 class Rows:
     """Columns (n,) by name, what the models without each row say, and what is missing."""
 
-    columns: dict[str, Any]
+    columns: dict[str, np.ndarray]
     left_out: LeftOut
     notes: list[str]
 
@@ -47,7 +47,9 @@ def measured(study: Study) -> Rows:
     return Rows({**columns, **table}, without, notes)
 
 
-def _outputs(name: str, values: Any, lost: Any = None) -> dict[str, Any]:
+def _outputs(
+    name: str, values: ArrayLike, lost: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """One column, or the first few of several outputs."""
     values = np.asarray(values)
     if lost is not None and values.dtype.kind == "f":
@@ -74,7 +76,7 @@ def _probabilities(study: Study, without: LeftOut) -> dict[str, np.ndarray]:
     }
 
 
-def _diagnostics(study: Study) -> tuple[dict[str, Any], str]:
+def _diagnostics(study: Study) -> tuple[dict[str, np.ndarray], str]:
     """Textbook columns where they are defined, else why not; the worst of the outputs."""
     design = study.objective.design
     if design.n_rows * (design.n_features + 13) > _MOST_NUMBERS:
@@ -90,12 +92,12 @@ def _diagnostics(study: Study) -> tuple[dict[str, Any], str]:
             "squares and generalized linear models of one output only; this is another "
             "model."
         )
-    found = {}
+    columns = {}
     for name in _DIAGNOSTICS:
-        parts = [np.asarray(table[key]) for key in table if _is_output(key, name)]
-        worst = np.argmax(np.abs(np.stack(parts)), axis=0)
-        found[name] = np.take_along_axis(np.stack(parts), worst[None], axis=0)[0]
-    return found, ""
+        parts = np.stack([np.asarray(table[k]) for k in table if _is_output(k, name)])
+        worst = np.argmax(np.abs(parts), axis=0)
+        columns[name] = np.take_along_axis(parts, worst[None], axis=0)[0]
+    return columns, ""
 
 
 def _is_output(key: object, name: str) -> bool:

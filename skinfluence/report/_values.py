@@ -21,7 +21,9 @@ class Values:
 
     X: Any
     names: list[str]
-    weights: Any  # (p,) size of the coefficients, or None: columns in their order
+    weights: (
+        np.ndarray | None
+    )  # (p,) size of the coefficients, or None: columns in their order
     as_given: bool
 
     def of(self, row: int) -> dict[str, Any]:
