@@ -295,7 +295,7 @@ def test_what_does_not_fit_a_device_is_an_error_with_advice(monkeypatch):
 
     monkeypatch.setattr(kernels, "free_bytes", lambda self, like: 3 * 2 * 8.0 * N)
     explainer = InfluenceExplainer(Ridge()).fit(torch.asarray(X), y)
-    monkeypatch.setattr("skinfluence.questions._effects._empty", full)
+    monkeypatch.setattr("skinfluence.questions._effects.device_of", full)
     for method in (explainer.influence, explainer.loo_delta):
         with pytest.raises(DeviceMemoryError, match="about 3 rows would fit"):
             method(X, y)

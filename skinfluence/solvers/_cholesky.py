@@ -114,7 +114,9 @@ class InverseRoot(AbstractFactor):
     def effective_dof(self) -> float:
         xp, n_groups = array_namespace(self.root), self.layout.n_groups
         penalised = self.curvature.diagonal_part * xp.sum(self.root**2, axis=-1)
-        return self.known.rank - float(xp.sum(penalised)) * n_groups / len(penalised)
+        return (
+            self.known.rank - float(xp.sum(penalised)) * n_groups / penalised.shape[0]
+        )
 
     @cached_property
     def rank_deficient(self) -> bool:
@@ -191,7 +193,7 @@ class InverseRoot(AbstractFactor):
         size = max(_PRODUCT_ENTRIES // (self.root.shape[0] * self.layout.size), 16)
         parts, forms = [], self._forms_of(None)
         assert forms is not None
-        for first in range(0, max(len(block), 1), size):
+        for first in range(0, max(block.shape[0], 1), size):
             part = slice(first, first + size)
             kept = None if share is None else share[part]
             parts.append(self._from_halves(forms.halves(block[part]), kept))
