@@ -137,14 +137,16 @@ def stream_blocks(
     design: Design,
     *,
     width: int,
-    alone: bool,
+    in_order: bool,
 ) -> Iterator[Any]:
     """``function(rows)`` of blocks of training rows, in order, as they are asked for.
 
-    Threads make the next ones meanwhile, unless ``alone``. ``width`` numbers are read or
+    Threads make the next ones meanwhile, unless ``in_order``. ``width`` entries are read or
     made for each row.
     """
-    if alone or not design.source.is_shared:  # the function may have threads of its own
+    if (
+        in_order or not design.source.is_shared
+    ):  # the function may have threads of its own
         return map(function, blocks)
     n_threads = _threads.n_runs(blocks[-1].stop * width)
     return _threads.ordered(function, blocks, n_threads)

@@ -112,7 +112,7 @@ def test_the_pool_knows_the_model_without_any_set(cars):
     direction[0, column] = 1.0
     target = _influential_sets.LinearTarget(direction)
     search = _influential_sets.SetSearch(point, cars._study.solver, target, 1.0)
-    pool = search._pool(search._start(), np.arange(32))
+    pool = search._pool(search._at(point, np.arange(0)), np.arange(32))
     X, y = np.array(CARS["X"], float)[:, 1:], np.array(CARS["y"], float)
 
     def agrees(pool):

@@ -7,7 +7,7 @@ it: the KKT conditions at the new parameters tell.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._kernels import densified
@@ -15,7 +15,7 @@ from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._exact import Exact
-from skinfluence.deletion._leaving import product
+from skinfluence.deletion._leaving import group_share, product
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -187,8 +187,7 @@ class ActiveSetFollower(AbstractDeletion):
         gradient, before, n_steps, enough = model.gradient, float("inf"), 0, 0.0
         while n_steps < self.exact.max_iter:
             n_steps += 1
-            hessian, floor = model.hessian, self._test.floor
-            end = corner_minimum(x, gradient, hessian, model.corners, floor)
+            end = corner_minimum(x, gradient, model, model.corners, self._test.floor)
             step, x = end.x - x, end.x
             length, enough = model.length(step), self._enough(model.length(x - start))
             if end.converged and (quadratic or length <= enough):
@@ -253,26 +252,19 @@ class _Test:
         """Whether the delta (1, G, D) of a group breaks a condition, (1,)."""
         objective = self.point.objective.without(rows)
         gradient = objective.first_order(self.point.theta + theta[0, ...]).gradient
-        share, counted = (
-            self.point.objective.penalty.share,
-            self.point.objective.counted,
-        )
-        xp = array_namespace(theta)
-        gone = xp.sum(xp.take(counted, rows, axis=0), axis=0, keepdims=True)
-        return self.breaks(gradient[None, ...], theta, share * gone)
+        share = group_share(self.point.objective, rows)
+        return self.breaks(gradient[None, ...], theta, share)
 
     def changes(self, rows: Rows, theta: Array) -> Any:
         """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
-        xp = array_namespace(theta)
-        n_rows = theta.shape[0]
-        indices = indices_of(rows, self.point)
+        n_rows, indices = theta.shape[0], indices_of(rows, self.point)
         size = max(_ENTRIES // self.start.shape[0], 16)
         parts = [
             self._changes(indices[first:last], theta[first:last, ...])
             for first in range(0, n_rows, size)
             for last in (min(first + size, n_rows),)
         ]
-        return xp.concat(parts, axis=0)
+        return array_namespace(theta).concat(parts, axis=0)
 
     def _changes(self, rows: Array, theta: Array) -> Any:
         terms = row_terms(self.point, rows)
@@ -307,8 +299,8 @@ class _Test:
         pulled = ~off & (xp.abs(pull) > self.floor)
         return xp.any(self.at.corners.present & (passed | pulled), axis=1)
 
-    def without(self, row: Array) -> "_Model":
-        """The quadratic model of the objective without a row (one index)."""
+    def without(self, row: Array) -> "_Without":
+        """The model of the objective without a row (one index)."""
         objective, xp = self.point.objective, array_namespace(self.start)
         terms = row_terms(self.point, row)
         layout, N = objective.layout, self.start.shape[0]
@@ -316,46 +308,31 @@ class _Test:
         eye = xp.eye(K, dtype=self.start.dtype, device=device_of(self.start))
         block = xp.broadcast_to(densified(terms.block), (K, layout.width))
         J = xp.reshape(layout.lifted(block, layout.grouped(eye)), (K, N))
-        if layout.group_size == 1:
-            bends = xp.broadcast_to(terms.bend[0, :, 0, 0], (K,))
-            M = eye * bends
-        else:
-            M = terms.bend[0, 0, :, :]
+        coupled = layout.group_size > 1
+        M = terms.bend[0, 0, :, :] if coupled else eye * terms.bend[0, :, 0, 0]
         strength = xp.broadcast_to(objective.penalty.strength, self.point.theta.shape)
         share = 0.0 if terms.share is None else float(terms.share[0])
         shared = share * xp.reshape(strength, (N,))
         slope = xp.reshape(terms.weight[:, None, None] * terms.slope, (K,))
-        return _Model(
-            self.at.gradient - J.T @ slope - shared * self.start,
-            _Downdated(self.hessian, J, M, shared),
-            self.at.corners.times(1 - share),
-        )
-
-
-class _Model(NamedTuple):
-    """A quadratic model, with corners, around the minimum of all rows."""
-
-    gradient: Any  # (N,) there
-    hessian: "_Downdated"
-    corners: Corners
-
-    def length(self, step: Array) -> float:
-        """Length of a step, measured by the curvature."""
-        xp = array_namespace(step)
-        entries = xp.nonzero(step)[0]
-        squared = step @ self.hessian.product(entries, step)
-        return max(float(squared), 0.0) ** 0.5
+        gradient = self.at.gradient - J.T @ slope - shared * self.start
+        corners = self.at.corners.times(1 - share)
+        return _Without(self.hessian, J, M, shared, gradient, corners)
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Downdated(AbstractSquare):
-    """``H - J' M J - diag(shared)``: the curvature without a row."""
+class _Without(AbstractSquare):
+    """The quadratic model without a row, around the minimum of all rows.
+
+    Its curvature is ``H - J' M J - diag(shared)``.
+    """
 
     full: CurvatureRows
     J: Any  # (K, N) derivatives of the row's outputs
     M: Any  # (K, K) weighted second derivatives of its loss
     shared: Any  # (N,) the penalty's curvature that leaves with it
+    gradient: Any  # (N,) of all but the corners
+    corners: Corners
 
     def square(self, entries: Array) -> Any:
         xp = array_namespace(self.J)
@@ -364,9 +341,10 @@ class _Downdated(AbstractSquare):
         return self.full.square(entries) - J.T @ (self.M @ J) - eye * shared
 
     def product(self, entries: Array, vectors: Array) -> Any:
-        moves = self.M @ (self.J @ vectors)
-        return (
-            self.full.product(entries, vectors)
-            - self.J.T @ moves
-            - (self.shared * vectors)
-        )
+        row = self.J.T @ (self.M @ (self.J @ vectors))
+        return self.full.product(entries, vectors) - row - self.shared * vectors
+
+    def length(self, step: Array) -> float:
+        """Length of a step, measured by the curvature."""
+        entries = array_namespace(step).nonzero(step)[0]
+        return max(float(step @ self.product(entries, step)), 0.0) ** 0.5

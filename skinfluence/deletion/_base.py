@@ -28,7 +28,6 @@ class Deltas(NamedTuple):
         theta: Array,
         last_step: Array,
         n_steps: int,
-        *,
         converged: Array | bool = True,
         unidentified: Array | bool = False,
         unbounded: Array | bool = False,
@@ -60,6 +59,11 @@ class Deltas(NamedTuple):
         """Some of the deltas, by their indices."""
         take = array_namespace(self.theta).take
         return Deltas(*(None if c is None else take(c, indices, axis=0) for c in self))
+
+    @property
+    def flags(self) -> "Deltas":
+        """The same without vectors, which take the memory."""
+        return self._replace(theta=None, last_step=None)
 
     @property
     def is_missing(self) -> Any:

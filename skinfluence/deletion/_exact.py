@@ -199,8 +199,7 @@ class Exact(AbstractDeletion):
         self, leaving: AbstractLeaving, theta: Array, *, single: bool = False
     ) -> Any:
         """``r``, gradients of the objective without each group at theta, (b, G, D)."""
-        objective, xp = self.point.objective, array_namespace(theta)
-        loss, penalty = objective.loss, objective.penalty
+        loss, xp = self.point.objective.loss, array_namespace(theta)
 
         def slopes(y: Array, u: Array, s: Array, moves: Array) -> Any:
             change = loss.curved_change if single else loss.gradient_change
@@ -208,16 +207,15 @@ class Exact(AbstractDeletion):
             changes *= xp.astype(s, changes.dtype, copy=False)[:, None, None]
             return changes
 
-        change = summed_over_rows(self.point, slopes, theta, single=single)
-        total = self.point.gradient - penalty.gradient(self.point.theta) + change
-        if single:
+        def change() -> Any:
+            rows = summed_over_rows(self.point, slopes, theta, single=single)
+            if not single:
+                return rows
             vectors = xp.permute_dims(theta, (1, 2, 0))
             linear = xp.matmul(self._rows_hessian, vectors)
-            total = total + xp.permute_dims(linear, (2, 0, 1))
-        pull = penalty.gradient(self.point.theta + theta)
-        if leaving.share is not None:
-            pull = (1 - leaving.share[:, None, None]) * pull
-        return total - leaving.loss_gradient(theta) + pull
+            return rows + xp.permute_dims(linear, (2, 0, 1))
+
+        return leaving.gradient_without(theta, change)
 
     def _refitted(
         self, at: "_Candidates", step: Array, n_steps: int

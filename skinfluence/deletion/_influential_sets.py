@@ -1,18 +1,25 @@
-"""Small sets of rows whose joint deletion moves one number most, or flips its sign.
+"""Small sets of rows whose joint deletion moves one value most, or flips its sign.
 
 The additive ranking of rows by influence (AMIP) ignores that deleting a row changes what
 the others do. Here rows are chosen one after the other with that taken into account,
-exchanged in pairs as long as it helps, and for few rows every set is tried.
+and exchanged in pairs as long as it helps; where there are few rows, every set is tried.
 """
 
 import abc
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import array_namespace, device_of, take_rows, to_numpy
+from skinfluence._array import (
+    Array,
+    array_namespace,
+    device_of,
+    take_rows,
+    to_numpy,
+)
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
@@ -25,23 +32,28 @@ from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms
 _MOST_POOLED, _MOST_CHOSEN = 2048, 512
 # Exchanges of rows; where the pool is an approximation, each costs a model.
 _MOST_SWAPS, _MOST_MODELS = 500, 20
-# Where the pool is an approximation, this share of the rows is chosen between models.
-_SHARE = 8
+# Where the pool is an approximation, a model is made each time that one part in so many
+# of the rows still to go is chosen.
+_PARTS = 8
 # Sets that are tried one by one, in all.
 _MOST_SETS = 250_000
+# Last step of the model without a set, relative to the distance that it started from.
+_TOLERANCE = 1e-9
+# A ratio, or what is left of its denominator, that differs from another by less is equal.
+_ROUNDING, _LEAST_LEFT = 1e-14, 1e-12
 
 
 class AbstractTarget(abc.ABC):
-    """A number that the parameters give."""
+    """A value that the parameters give."""
 
     linear: ClassVar[bool]
 
     @abc.abstractmethod
-    def value(self, theta: np.ndarray) -> float:
-        """The number at theta (G, D)."""
+    def value(self, theta: Array) -> float:
+        """The value at theta (G, D)."""
 
     @abc.abstractmethod
-    def gradient(self, theta: np.ndarray) -> Any:
+    def gradient(self, theta: Array) -> Any:
         """Its gradient, (G, D)."""
 
 
@@ -53,10 +65,10 @@ class LinearTarget(AbstractTarget):
     direction: Any  # (G, D)
     linear: ClassVar[bool] = True
 
-    def value(self, theta: np.ndarray) -> float:
+    def value(self, theta: Array) -> float:
         return float(array_namespace(theta).sum(self.direction * theta))
 
-    def gradient(self, theta: np.ndarray) -> Any:
+    def gradient(self, theta: Array) -> Any:
         return self.direction
 
 
@@ -68,17 +80,17 @@ class LossTarget(AbstractTarget):
     objective: Objective  # of these rows, each weighing 1 / m, without a penalty
     linear: ClassVar[bool] = False
 
-    def value(self, theta: np.ndarray) -> float:
+    def value(self, theta: Array) -> float:
         return self.objective.value(theta, self.objective.outputs(theta))
 
-    def gradient(self, theta: np.ndarray) -> Any:
+    def gradient(self, theta: Array) -> Any:
         return self.objective.first_order(theta).gradient
 
 
 class FoundSet(NamedTuple):
     """A set of rows, and how it was found."""
 
-    rows: Any  # their numbers, ascending
+    rows: np.ndarray  # indices, ascending
     method: str
     bound: float | None  # proved: no set does better, or no smaller one flips
     reached: bool  # whether the sign is flipped, or the value moved as was asked
@@ -104,37 +116,34 @@ class SetSearch:
 
     @property
     def exact(self) -> bool:
-        """Whether the number of a set follows from products of its rows."""
+        """Whether the value without a set follows from products of its rows."""
         objective = self.point.objective
         plain = objective.penalty.share == 0 and objective.wider is None
         return self.target.linear and objective.loss.quadratic and plain
 
-    @property
-    def n_present(self) -> int:
-        """Rows of positive weight."""
-        return int(np.count_nonzero(to_numpy(self.point.objective.weight)))
-
     def of_size(self, k: int) -> FoundSet:
-        """The k rows whose deletion lowers the number most."""
-        start = self._start()
+        """The k rows whose deletion lowers the value most."""
+        start = self._at(self.point, np.arange(0))
         ratio = _Ratio.of(self) if self.exact else None
         if ratio is not None:
             rows = ratio.of_size(k)
             state = self._state(rows)
             return self._ended(state, "Dinkelbach", self.sign * state.value)
         if self._pools_all:
-            pool = self._pool(start, self._everyone)
+            pool = self._pool(start, self._present)
             if pool.n_subsets(k) <= _MOST_SETS and self.exact:
                 rows, value = pool.best_subset(k)
                 state = self._state(rows)
                 return self._ended(state, "exhaustive", self.sign * value)
         state, method = self._refined(self._grown(start, k))
         other, _ = self._refined(self._additive(start, k))
-        return self._ended(min(state, other, key=_value), method, None)
+        return self._ended(
+            min(state, other, key=lambda state: state.value), method, None
+        )
 
     def flipping(self, most: int) -> FoundSet:
-        """The fewest rows, up to ``most``, without which the number is negative."""
-        start = self._start()
+        """The fewest rows, up to ``most``, without which the value is negative."""
+        start = self._at(self.point, np.arange(0))
         ratio = _Ratio.of(self) if self.exact else None
         if ratio is not None:
             rows = ratio.flipping(most)
@@ -155,9 +164,6 @@ class SetSearch:
 
     # --- models without some rows ----------------------------------------------------
 
-    def _start(self) -> "_State":
-        return self._at(self.point, np.arange(0))
-
     def _at(self, point: Point, removed: np.ndarray) -> "_State":
         return _State(point, removed, self.sign * self.target.value(point.theta))
 
@@ -165,13 +171,13 @@ class SetSearch:
         """The model without rows; of infinite value where there is none."""
         removed = np.unique(removed)
         if len(removed) == 0:
-            return self._start()
+            return self._at(self.point, removed)
         objective = self.point.objective.without(removed)
         damping = self.point.curvature.damping
         point = expand(objective, self.point.theta, self.solver, damping)
         if point.factor.rank_deficient and not self.point.factor.rank_deficient:
             return _State(point, removed, np.inf)
-        length = 1e-9 * (self.point.distance + point.distance)
+        length = _TOLERANCE * (self.point.distance + point.distance)
         end = polish(point, self.solver, length=length, max_iter=50)
         if end.unbounded:
             return _State(point, removed, np.inf)
@@ -180,14 +186,15 @@ class SetSearch:
     def _ended(
         self, state: "_State", method: str, bound: float | None, flips: bool = False
     ) -> FoundSet:
-        start = self.sign * self.target.value(self.point.theta)
-        reached = state.value < 0 if flips else state.value < start
-        return FoundSet(np.sort(state.removed), method, bound, bool(reached))
+        most = 0.0 if flips else self.sign * self.target.value(self.point.theta)
+        rows = np.sort(state.removed)
+        return FoundSet(rows, method, bound, bool(state.value < most))
 
     # --- choosing rows ---------------------------------------------------------------
 
-    @property
-    def _everyone(self) -> Any:
+    @cached_property
+    def _present(self) -> np.ndarray:
+        """Rows of positive weight."""
         return np.flatnonzero(to_numpy(self.point.objective.weight))
 
     @property
@@ -197,7 +204,7 @@ class SetSearch:
 
     @property
     def _pools_all(self) -> bool:
-        return self._pairs and self.n_present <= _MOST_POOLED
+        return self._pairs and len(self._present) <= _MOST_POOLED
 
     def _grown(self, state: "_State", k: int, flips: bool = False) -> "_State":
         """Rows taken out until there are k, or the sign has flipped."""
@@ -210,11 +217,11 @@ class SetSearch:
             rows = self._chosen(state, effects, need, left, flips)
             if len(rows) == 0:
                 break
-            grown = self._with(state, rows)
+            grown = self._state(np.concatenate([state.removed, rows]))
             enough = state.value if flips else np.inf
             while not grown.value < enough and len(rows) > 1:
                 rows = rows[: len(rows) // 2]
-                grown = self._with(state, rows)
+                grown = self._state(np.concatenate([state.removed, rows]))
             if grown.value < enough:
                 state = grown
             elif len(kept) == _MOST_MODELS:
@@ -222,10 +229,6 @@ class SetSearch:
             else:
                 kept.append(int(rows[0]))
         return state
-
-    def _with(self, state: "_State", rows: np.ndarray) -> "_State":
-        """Further rows taken out."""
-        return self._state(np.concatenate([state.removed, rows]))
 
     def _additive(self, start: "_State", k: int) -> "_State":
         """The k rows of the best single effects: another start for exchanges."""
@@ -236,18 +239,18 @@ class SetSearch:
 
     def _chosen(
         self, state: "_State", effects: np.ndarray, need: int, left: int, flips: bool
-    ) -> Any:
+    ) -> np.ndarray:
         """The next rows to take out."""
         if flips and not np.min(effects) < 0:
             return np.arange(0)
         if not self._pairs or need > _MOST_CHOSEN:
-            some = max(1, need // 2 if self._pairs else need // _SHARE)
+            some = max(1, need // 2 if self._pairs else need // _PARTS)
             order = np.argsort(effects)[:some]
             return order[np.isfinite(effects[order])]
-        some = need if self.exact else ceil(need / _SHARE)
+        some = need if self.exact else ceil(need / _PARTS)
         some = min(max(some, 1), left)
         size = min(len(effects), 2 * some + _MOST_POOLED // 4)
-        if self.n_present <= _MOST_POOLED:
+        if len(self._present) <= _MOST_POOLED:
             size = len(effects)
         best = np.argpartition(effects, size - 1)[:size]
         pool = self._pool(state, best[np.isfinite(effects[best])])
@@ -256,25 +259,27 @@ class SetSearch:
         new = np.setdiff1d(removed, state.removed)
         return new[np.argsort(effects[new])]
 
-    def _row_effects(self, state: "_State") -> Any:
-        """Change of the number by deleting each row, (n,); infinite where it cannot be."""
-        point, n = state.point, self.point.objective.n_rows
+    def _pull(self, point: Point) -> Any:
+        """``inv(H) grad f`` of the signed target f, (G, D)."""
+        gradient = self.sign * self.target.gradient(point.theta)
+        return point.factor.steps(gradient[None, ...])[0, ...]
+
+    def _row_effects(self, state: "_State") -> np.ndarray:
+        """Change of the value by deleting each row, (n,); infinite where it cannot be."""
+        point, steps = state.point, self._pull(state.point)
         objective, layout = point.objective, point.objective.layout
         xp = array_namespace(point.theta)
-        gradient = self.sign * self.target.gradient(point.theta)
-        steps = point.factor.steps(gradient[None, ...])[0, ...]  # inv(H) grad f
         penalty = float(xp.sum(steps * objective.penalty.gradient(point.theta)))
         B, newton, effects = layout.unpack(steps).T, Newton(point, self.solver), []
-        for rows in row_blocks(n, objective.design.row_entries):
+        for rows in row_blocks(objective.n_rows, objective.design.row_entries):
             terms = row_terms(point, rows)
             c, unidentified = newton.coefficients(terms)
-            found = xp.sum(layout.ungrouped(c) * (terms.block @ B), axis=1)
+            effect = xp.sum(layout.ungrouped(c) * (terms.block @ B), axis=1)
             if terms.share is not None:
-                found = found + terms.share * penalty
-            effects.append(xp.where(unidentified, xp.inf, found))
-        found = np.array(to_numpy(xp.concat(effects)))
-        found[to_numpy(objective.weight) == 0] = np.inf
-        return found
+                effect = effect + terms.share * penalty
+            effects.append(xp.where(unidentified, xp.inf, effect))
+        present = to_numpy(objective.weight) != 0
+        return np.where(present, to_numpy(xp.concat(effects)), np.inf)
 
     def _pool(self, state: "_State", rows: np.ndarray) -> Pool:
         """The rows given and those that are out, weighed against each other."""
@@ -285,8 +290,7 @@ class SetSearch:
         y, u = take_rows(objective.targets, chosen), take_rows(point.outputs, chosen)
         s = take_rows(objective.weight, chosen)
         block = densified(objective.design.block(chosen))
-        gradient = self.sign * self.target.gradient(point.theta)
-        steps = point.factor.steps(gradient[None, ...])[0, ...]
+        steps = self._pull(point)
         bend = s[:, None] * objective.loss.hessian(y, u)[:, :, 0, 0]  # (P, G or 1)
         shape = (len(rows), layout.n_groups)
         return Pool(
@@ -302,7 +306,7 @@ class SetSearch:
     # --- improving a set -------------------------------------------------------------
 
     def _refined(self, state: "_State") -> tuple["_State", str]:
-        """Rows exchanged in pairs as long as that lowers the number."""
+        """Rows exchanged in pairs as long as that lowers the value."""
         if not self._pairs or len(state.removed) > _MOST_POOLED // 2:
             return state, "greedy"
         if len(state.removed) == 0 or not np.isfinite(state.value):
@@ -316,10 +320,10 @@ class SetSearch:
             state = better
         return state, "greedy with swaps"
 
-    def _candidates(self, state: "_State") -> Any:
+    def _candidates(self, state: "_State") -> np.ndarray:
         """Rows that are worth weighing against those that are out."""
-        if self.n_present <= _MOST_POOLED:
-            return self._everyone
+        if len(self._present) <= _MOST_POOLED:
+            return self._present
         effects = self._row_effects(state)
         most = min(_MOST_POOLED // 4, len(effects))
         best = np.argpartition(effects, most - 1)[:most]
@@ -341,7 +345,7 @@ class SetSearch:
         self, start: "_State", state: "_State", method: str, most: int
     ) -> tuple["_State", str, float]:
         """Smaller sets, all of them, as far as that can be afforded."""
-        pool, tried, size = self._pool(start, self._everyone), 0, 1
+        pool, tried, size = self._pool(start, self._present), 0, 1
         largest = len(state.removed) - 1 if state.value < 0 else most
         while size <= largest:
             tried += pool.n_subsets(size)
@@ -360,12 +364,8 @@ class _State(NamedTuple):
     """A model without some rows."""
 
     point: Point
-    removed: Any  # numbers of the rows, on the host
+    removed: np.ndarray  # indices of rows
     value: float  # sign * target; infinite where there is no model
-
-
-def _value(state: _State) -> float:
-    return state.value
 
 
 def _needed(value: float, effects: np.ndarray, most: int) -> int:
@@ -389,9 +389,9 @@ class _Ratio:
        13(7). :doi:`10.1287/mnsc.13.7.492`. Theorem 1 and the algorithm of section 2.
     """
 
-    rows: Any  # (P,) numbers
-    n: Any  # (P,)
-    h: Any  # (P,) never negative
+    rows: np.ndarray  # (P,) indices
+    n: np.ndarray  # (P,)
+    h: np.ndarray  # (P,) never negative
     N: float
     D: float
 
@@ -415,26 +415,26 @@ class _Ratio:
         D = h.sum() + float(strength[min(g, strength.shape[0] - 1), 0])
         return cls(rows, scale * (h * theta - slope * x), h, scale * theta * D, D)
 
-    def of_size(self, k: int) -> Any:
+    def of_size(self, k: int) -> np.ndarray:
         """The k rows without which the ratio is smallest."""
         f, best = np.inf, np.arange(0)
         ratio = self.N / self.D
-        while ratio < f - 1e-14 * abs(f) or f == np.inf:
+        while ratio < f - _ROUNDING * abs(f) or f == np.inf:
             f = ratio
             best = np.argsort(-(self.n - f * self.h), kind="stable")[:k]
             left = self.D - self.h[best].sum()
-            if not left > 1e-12 * self.D:
+            if not left > _LEAST_LEFT * self.D:
                 break
             ratio = (self.N - self.n[best].sum()) / left
         return self.rows[best]
 
-    def flipping(self, most: int) -> Any:
+    def flipping(self, most: int) -> np.ndarray | None:
         """The fewest rows without which the ratio is negative; None if too many."""
         order = np.argsort(-self.n, kind="stable")
         left = self.N - np.cumsum(self.n[order])
-        flipped = np.flatnonzero(left < -1e-13 * abs(self.N))
+        flipped = np.flatnonzero(left < -10 * _ROUNDING * abs(self.N))
         if len(flipped) == 0 or flipped[0] + 1 > most:
             return None
         rows = order[: flipped[0] + 1]
         kept = self.D - self.h[rows].sum()
-        return self.rows[rows] if kept > 1e-12 * self.D else None
+        return self.rows[rows] if kept > _LEAST_LEFT * self.D else None

@@ -72,6 +72,13 @@ class AbstractLeaving(abc.ABC):
         """What ``inv(B)`` has to be applied to for ``inv(H_-G) v``, (b, G, D)."""
 
     @abc.abstractmethod
+    def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
+        """Gradient of the objective without each group at deltas theta, (b, G, D).
+
+        ``change`` gives that of the gradient of all rows' losses, if it is asked for.
+        """
+
+    @abc.abstractmethod
     def objective_without(self, i: int) -> Objective:
         """The objective without group i."""
 
@@ -176,6 +183,14 @@ class OneByOne(AbstractLeaving):
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, lambda inner: product(self.inverse, inner))
 
+    def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
+        point, penalty = self.point, self.point.objective.penalty
+        rows = point.gradient - penalty.gradient(point.theta) + change()
+        pull = penalty.gradient(point.theta + theta)
+        if self.share is not None:
+            pull = (1 - self.share[:, None, None]) * pull
+        return rows - self.loss_gradient(theta) + pull
+
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows[i : i + 1])
 
@@ -201,6 +216,10 @@ class AbstractGroup(AbstractLeaving):
         lifted = self.gone.lifted_sum(self.gone.layout.ungrouped(slopes)[..., None])
         return xp.permute_dims(lifted, (2, 0, 1))
 
+    def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
+        rest = self.objective_without(0)
+        return rest.first_order(self.point.theta + theta[0, ...]).gradient[None, ...]
+
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows)
 
@@ -224,7 +243,7 @@ class SmallGroup(AbstractGroup):
     @classmethod
     def of(cls, point: Point, rows: Array) -> "SmallGroup":
         """By a system of the group's rows times outputs. Cost: ``m**2 d + m**3``."""
-        terms, share = row_terms(point, rows), _share(point.objective, rows)
+        terms, share = row_terms(point, rows), group_share(point.objective, rows)
         A = pair_blocks(point, densified(terms.block), share)
         xp, (G, m, Kb) = array_namespace(A), A.shape[:3]
         bend = xp.permute_dims(terms.bend, (1, 0, 2, 3))
@@ -269,7 +288,7 @@ class LargeGroup(AbstractGroup):
             deficient = factor.effective_dof < point.factor.effective_dof - 0.5
         xp, device = array_namespace(point.theta), device_of(point.theta)
         lost = xp.full(1, deficient, dtype=xp.bool, device=device)
-        return cls(point, rows, _share(objective, rows), lost, gone, factor)
+        return cls(point, rows, group_share(objective, rows), lost, gone, factor)
 
     def pushed(self, vectors: Array) -> Any:
         return vectors
@@ -278,7 +297,7 @@ class LargeGroup(AbstractGroup):
         return self.factor.steps(pushed)
 
 
-def _share(objective: Objective, rows: Array) -> Any:
+def group_share(objective: Objective, rows: Array) -> Any:
     """What leaves of the penalty with a group, (1,); None in sum form."""
     if not objective.penalty.share:
         return None

@@ -34,18 +34,31 @@ from skinfluence.solvers import (
 class AbstractOneStep(AbstractDeletion):
     """Deltas that are one solve away from coefficients of the row."""
 
+    n_steps: ClassVar[int]
+
+    @property
+    def error(self) -> float:
+        """Bound of the error: 0 where the deltas are exact, else unknown."""
+        return inf
+
     @abc.abstractmethod
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
 
-    @abc.abstractmethod
     def certified(
         self,
         theta: Array,
         unidentified: Array | bool = False,
         unbounded: Array | bool = False,
     ) -> Deltas:
-        """Deltas with what is known of their error."""
+        """Deltas with what is known of their error, NaN where they do not exist."""
+        xp, flags = array_namespace(theta), (unidentified, unbounded)
+        last = xp.full_like(theta, self.error)
+        deltas = Deltas.of(theta, last, self.n_steps, True, *flags)
+        if not bool(xp.any(deltas.is_missing)):
+            return deltas
+        lost = deltas.is_missing[:, None, None]
+        return deltas._replace(theta=xp.where(lost, xp.nan, theta))
 
     @abc.abstractmethod
     def _downdated(self, terms: RowTerms) -> Any:
@@ -104,6 +117,7 @@ class Jackknife(AbstractOneStep):
 
     point: Point
     linear: ClassVar[bool] = True
+    n_steps: ClassVar[int] = 0
 
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         xp = array_namespace(terms.slope)
@@ -112,14 +126,6 @@ class Jackknife(AbstractOneStep):
 
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
-
-    def certified(
-        self,
-        theta: Array,
-        unidentified: Array | bool = False,
-        unbounded: Array | bool = False,
-    ) -> Deltas:
-        return Deltas.of(theta, array_namespace(theta).full_like(theta, inf), 0)
 
     def group_delta(self, rows: Array) -> Deltas:
         gone = self.point.objective.only(rows)
@@ -148,6 +154,7 @@ class Newton(AbstractOneStep):
 
     point: Point
     solver: AbstractSolver  # of large groups, which get a factor of their own
+    n_steps: ClassVar[int] = 1
 
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         inverse, unidentified = downdated_inverse(self.point, terms, A)
@@ -161,19 +168,9 @@ class Newton(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> Any:
         return terms.share
 
-    def certified(
-        self,
-        theta: Array,
-        unidentified: Array | bool = False,
-        unbounded: Array | bool = False,
-    ) -> Deltas:
-        xp, exact = array_namespace(theta), self.point.objective.loss.quadratic
-        last = xp.full_like(theta, 0.0 if exact else inf)
-        deltas = Deltas.of(
-            theta, last, 1, unidentified=unidentified, unbounded=unbounded
-        )
-        lost = deltas.is_missing[:, None, None]
-        return deltas._replace(theta=xp.where(lost, xp.nan, theta))
+    @property
+    def error(self) -> float:
+        return 0.0 if self.point.objective.loss.quadratic else inf
 
     def group(self, rows: Array) -> AbstractGroup:
         """These rows (indices) as a group, by whichever way costs less."""

@@ -1,31 +1,33 @@
-"""Rows that may be deleted or taken back, and what each choice does to one number.
+"""Rows that may be deleted or put back, and what each choice does to one value.
 
-Around a minimum, the objective is quadratic and the number linear; for least squares and
-a coefficient both are so everywhere. Then all that matters of some rows are the products
-``x_i inv(H) x_j'``, and sets of them can be tried by the million.
+Around a minimum the objective is nearly quadratic and the value nearly linear; for least
+squares and a coefficient both are so everywhere. Then all that matters of some rows are
+the products ``x_i inv(H) x_j'``, and sets of them can be tried by the million.
 """
 
 from dataclasses import dataclass
 from itertools import combinations, islice
 from math import comb
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from skinfluence._tolerances import LEAST_REMAINDER
 
-_BATCH = 2**15
+_BATCH = 2**15  # sets that are tried at once
+# An exchange that lowers the value by less, relatively, is rounding.
+_LEAST_GAIN = 1e-9
 
 
 @final
 @dataclass(frozen=True)
 class Pool:
-    """P rows, in or out, and a number f at the model of those in. Host arrays.
+    """P rows, in or out, and a value f at the model of those in. Host arrays.
 
     Outputs are not coupled: each of G groups has one, and effects add up over them.
     """
 
-    rows: np.ndarray  # (P,) their numbers
+    rows: np.ndarray  # (P,) their indices
     inside: np.ndarray  # (P,) bool
     A: np.ndarray  # (G, P, P) x_i inv(H) x_j'
     pull: np.ndarray  # (G, P) grad f' inv(H) x_i
@@ -71,7 +73,7 @@ class Pool:
         i, j = np.unravel_index(np.argmin(effect), effect.shape)
         return int(into[i]), int(out[j]), self.value + float(effect[i, j])
 
-    def _pair_effects(self, g: int, into: Any, out: Any) -> np.ndarray:
+    def _pair_effects(self, g: int, into: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Change of f by putting each of some rows back and taking each other out."""
         d, w, v = self.bend[g], self.slope[g], self.pull[g]
         di, dj = d[into][:, None], -d[out][None, :]
@@ -131,7 +133,7 @@ class Pool:
         pool = self
         for _ in range(most):
             i, j, value = pool.best_swap()
-            if not value < pool.value - 1e-9 * (abs(pool.value) + abs(value)):
+            if not value < pool.value - _LEAST_GAIN * (abs(pool.value) + abs(value)):
                 break
             pool = pool.changed(i).changed(j)
         return pool
@@ -143,7 +145,7 @@ class Pool:
 
     @property
     def removed(self) -> np.ndarray:
-        """Numbers of the rows that are out."""
+        """Indices of the rows that are out."""
         return self.rows[~self.inside]
 
     def best_subset(self, size: int) -> tuple[np.ndarray, float]:
@@ -159,7 +161,7 @@ class Pool:
         return best, least
 
     def _without(self, sets: np.ndarray) -> np.ndarray:
-        """The number f without each set of rows (b, k), by its k x k system, (b,)."""
+        """The value f without each set of rows (b, k), by its k x k system, (b,)."""
         total = np.full(len(sets), self.value)
         lost = np.zeros(len(sets), dtype=bool)
         eye = np.eye(sets.shape[1])
@@ -179,12 +181,12 @@ class Pool:
 
 
 def _effects(
-    sign: Any,
+    sign: np.ndarray | float,
     pull: np.ndarray,
     slope: np.ndarray,
     bend: np.ndarray,
     leverage: np.ndarray,
-) -> Any:
+) -> np.ndarray:
     """``-pull sign slope / (1 + sign bend leverage)``, infinite for leverage 1, (P,)."""
     left = 1 + sign * bend * leverage
     lost = (left < LEAST_REMAINDER).any(axis=0)

@@ -10,10 +10,12 @@ References
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, array_namespace, take_rows
+from skinfluence._array import Array, Rows, array_namespace, take_rows
 from skinfluence._rows import row_blocks, stream_blocks
+from skinfluence.deletion import AbstractDeletion, Deltas, Newton
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import Totals, over, totals_of
 from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms
@@ -25,9 +27,9 @@ _LARGEST_EXPONENT = 600.0
 class Deletions(NamedTuple):
     """What deletes a row, for each purpose; one object may serve several."""
 
-    effects: Any  # dffits, dfbetas, loo_resid
-    one_step: Any  # Newton by the expected information: the dispersion without the row
-    distance: Any = None  # Cook's distance; None for the closed form of one step
+    effects: AbstractDeletion  # dffits, dfbetas, loo_resid
+    one_step: Newton  # by the expected information: the dispersion without the row
+    distance: AbstractDeletion | None = None  # Cook's; None for that of one step
 
 
 class Diagnostics(NamedTuple):
@@ -53,8 +55,8 @@ def diagnostic_blocks(
     point: Point,
     expected: Point,
     deletions: Deletions,
-    watch: Callable[[Any, Any], None] = lambda rows, found: None,
-    alone: bool = False,
+    watch: Callable[[Rows, Deltas], None] = lambda rows, deltas: None,
+    in_order: bool = False,
 ) -> Iterator[tuple[slice, Diagnostics]]:
     """All columns: pairs of a slice of training rows and their values.
 
@@ -68,60 +70,42 @@ def diagnostic_blocks(
         What deletes a row, for each purpose.
     watch : callable
         Sees the deltas of each block of rows.
-    alone : bool
+    in_order : bool
         Whether deletions are to be asked for one block after the other.
     """
-    found = residuals_of(point, expected)
-    totals = totals_of(point, expected, found)
-    measure = _metric(expected) if deletions.distance else None
+    residuals = residuals_of(point, expected)
+    totals = totals_of(point, expected, residuals)
+    metric = _metric(expected) if deletions.distance else None
     layout, design = point.objective.layout, point.objective.design
 
-    def columns(rows: slice) -> tuple[slice, Any, Diagnostics]:
-        own, terms = found.at(rows), row_terms(expected, rows)
-        deltas = _Deltas(deletions, terms, own)
-        scale = _scale_without(point, expected, terms, own, totals, deltas)
-        if measure is None:
-            squared = own.pearson**2 * own.leverage / own.remainder**2
-        else:
-            squared = measure(deltas.of_distance)
-        effects = deltas.effects
+    def columns(rows: slice) -> tuple[slice, Deltas, Diagnostics]:
+        own, terms = residuals.at(rows), row_terms(expected, rows)
+
+        @cache
+        def by(deletion: AbstractDeletion) -> Deltas:
+            if deletion is not deletions.one_step:
+                return deletion.deltas(rows)
+            # In mean form its A is by the penalty without the row's share.
+            A = own.variance[..., None, None] if terms.share is None else None
+            return deletions.one_step.deltas_of(terms, A)
+
+        effects = by(deletions.effects)
+        scale = _scale_without(
+            point, expected, terms, own, totals, lambda: by(deletions.one_step).theta
+        )
+        squared = own.pearson**2 * own.leverage / own.remainder**2
+        if metric is not None and deletions.distance is not None:
+            squared = metric(by(deletions.distance).theta)
         made = _columns(point, terms, own, totals, scale, squared, effects.theta)
-        return rows, effects._replace(theta=None, last_step=None), made
+        return rows, effects.flags, made
 
     width = layout.n_groups * layout.size
     blocks = row_blocks(design.n_rows, width)
-    for rows, effects, made in stream_blocks(
-        columns, blocks, design, width=width, alone=alone
+    for rows, flags, made in stream_blocks(
+        columns, blocks, design, width=width, in_order=in_order
     ):
-        watch(rows, effects)
+        watch(rows, flags)
         yield rows, made
-
-
-class _Deltas:
-    """Deltas (b, G, D) of some rows, for each purpose that asks."""
-
-    def __init__(self, deletions: Deletions, terms: RowTerms, own: Residuals) -> None:
-        self.deletions, self.terms, self.own = deletions, terms, own
-        self.effects = self._by(deletions.effects)
-
-    def _by(self, deletion: Any) -> Any:
-        if deletion is not self.deletions.one_step:
-            return deletion.deltas(self.terms.rows)
-        # In mean form its A is by the penalty without the row's share.
-        A = self.own.variance[..., None, None] if self.terms.share is None else None
-        return deletion.deltas_of(self.terms, A)
-
-    def _theta(self, deletion: Any) -> Any:
-        same = deletion is self.deletions.effects
-        return (self.effects if same else self._by(deletion)).theta
-
-    @property
-    def of_scale(self) -> Any:
-        return self._theta(self.deletions.one_step)
-
-    @property
-    def of_distance(self) -> Any:
-        return self._theta(self.deletions.distance)
 
 
 def _columns(
@@ -187,7 +171,7 @@ def _scale_without(
     terms: RowTerms,
     own: Residuals,
     totals: Totals,
-    deltas: _Deltas,
+    one_step: Callable[[], Any],
 ) -> Any:
     """Root of the dispersion estimated without each row, (b, K); 1 if it is known."""
     xp, loss = array_namespace(own.leverage), point.objective.loss
@@ -196,7 +180,7 @@ def _scale_without(
     left = totals.deviance - own.deviance**2 / own.remainder
     dof = totals.dof - _dof_lost(expected, terms, own)
     if bool(xp.any(point.objective.penalty.strength > 0)):
-        left = left - _deviance_traded(point, terms, own, deltas.of_scale)
+        left = left - _deviance_traded(point, terms, own, one_step())
     return xp.sqrt(over(left, dof))
 
 
@@ -241,7 +225,7 @@ def _dof_lost(expected: Point, terms: RowTerms, own: Residuals) -> Any:
     return present - terms.bend[..., 0, 0] * pulled / own.remainder
 
 
-def _metric(expected: Point) -> Callable[[Any], Any]:
+def _metric(expected: Point) -> Callable[[Array], Any]:
     """``delta' H delta`` of each model, (b, G, D) to (b, G)."""
     curvature = expected.curvature
     xp = array_namespace(expected.theta)

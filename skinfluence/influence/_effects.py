@@ -16,10 +16,12 @@ from typing import Any
 from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._design import Design
 from skinfluence._rows import iterate, row_blocks, stream_blocks
+from skinfluence.deletion import AbstractDeletion, Deltas
 from skinfluence.influence._quantities import AbstractQuantity
 from skinfluence.solvers import Point, RowTerms, row_terms
 
 Blocks = Iterator[tuple[slice, Any]]
+Watch = Callable[[Rows, Deltas], None]
 
 # Training rows in a block of effects at least: products with few are slow.
 _EFFECT_ROWS = 1024
@@ -67,27 +69,31 @@ def influence_blocks(
 
 def delta_blocks(
     point: Point,
-    deletion: Any,
+    deletion: AbstractDeletion,
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,
     *,
     entries: int = 2**22,
-    watch: Callable[[Any, Any], None] = lambda rows, found: None,
-    alone: bool = False,
+    watch: Watch = lambda rows, deltas: None,
+    in_order: bool = False,
 ) -> Blocks:
     """The quantity without each training row minus with it, in the same blocks.
 
     The quantity is evaluated at the new parameters, unless the deletion is linear.
-    ``entries`` bounds the numbers of one temporary array; ``watch`` sees the deltas;
-    ``alone`` asks the deletion for one block after the other.
+    ``entries`` bounds one temporary array; ``watch`` sees the flags of the deltas;
+    ``in_order`` asks the deletion for one block after the other.
     """
     if deletion.linear:
         return _linear_blocks(
-            point, design, quantity, aggregate, lambda t: deletion.coefficients(t)[0]
+            point,
+            design,
+            quantity,
+            aggregate,
+            lambda terms: terms.weight[:, None, None] * terms.slope,
         )
     return _evaluated_blocks(
-        point, deletion, design, quantity, aggregate, entries, watch, alone
+        point, deletion, design, quantity, aggregate, entries, watch, in_order
     )
 
 
@@ -109,35 +115,36 @@ def _linear_blocks(
 
     train = point.objective.design
     blocks = row_blocks(train.n_rows, width, _EFFECT_ROWS, place=point.theta)
-    numbers = train.width + Q.shape[0]
-    return stream_blocks(effects, blocks, train, width=numbers, alone=False)
+    n_entries = train.width + Q.shape[0]
+    return stream_blocks(effects, blocks, train, width=n_entries, in_order=False)
 
 
 def _evaluated_blocks(
     point: Point,
-    deletion: Any,
+    deletion: AbstractDeletion,
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,
     entries: int,
-    watch: Callable[[Any, Any], None],
-    alone: bool,
+    watch: Watch,
+    in_order: bool,
 ) -> Blocks:
     xp = array_namespace(point.theta)
     layout, train = point.objective.layout, point.objective.design
     width = layout.n_groups * layout.size
 
-    def effects(rows: slice) -> tuple[slice, Any, Any]:
-        found = deletion.deltas(rows)
-        values = changes(point, found.theta, design, quantity, aggregate, entries)
+    def effects(rows: slice) -> tuple[slice, Deltas, Any]:
+        deltas = deletion.deltas(rows)
+        values = changes(point, deltas.theta, design, quantity, aggregate, entries)
         values = values if aggregate is None else xp.sum(values, axis=0)
-        return rows, found._replace(theta=None, last_step=None), values
+        return rows, deltas.flags, values
 
     blocks = row_blocks(train.n_rows, width, place=point.theta)
-    numbers = width + design.n_rows
-    made = stream_blocks(effects, blocks, train, width=numbers, alone=alone)
-    for rows, found, values in made:
-        watch(rows, found)
+    n_entries = width + design.n_rows
+    for rows, flags, values in stream_blocks(
+        effects, blocks, train, width=n_entries, in_order=in_order
+    ):
+        watch(rows, flags)
         yield rows, values
 
 

@@ -50,7 +50,7 @@ def _blocks(study: Study) -> Iterator[tuple[slice, Diagnostics]]:
     """The columns by the study's deletion, block of rows by block."""
     point, kind = study.point, study.options.deletion
     expected = at_expected_information(point, study.solver)
-    textbook: AbstractDeletion = Newton(expected, study.solver)
+    textbook = Newton(expected, study.solver)
     deletion = study.deletion(study.n_train)
     if kind == "newton" and expected is point:
         deletion = textbook  # one object, asked once

@@ -144,7 +144,7 @@ def _deltas(
         aggregate,
         entries=working_entries(),
         watch=verdicts().note_rows,
-        alone=study.in_order,
+        in_order=study.in_order,
     )
 
 

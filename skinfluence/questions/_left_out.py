@@ -61,7 +61,7 @@ def left_out(study: Study) -> LeftOut:
 
     blocks = training_blocks(design, layout.n_outputs * layout.size)
     for rows, u, flags in stream_blocks(
-        asked, blocks, design, width=design.width, alone=study.in_order
+        asked, blocks, design, width=design.width, in_order=study.in_order
     ):
         verdicts().note_rows(rows, flags)
         lost[rows] = to_numpy(flags.unidentified | flags.unbounded)

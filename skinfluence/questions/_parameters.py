@@ -92,7 +92,7 @@ def _blockwise(
 
     whole, others = None, []
     for block, part, other in stream_blocks(
-        answer, blocks, design, width=width, alone=study.in_order
+        answer, blocks, design, width=width, in_order=study.in_order
     ):
         if whole is None:
             whole = array_namespace(place).empty(
