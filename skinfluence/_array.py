@@ -143,6 +143,17 @@ def placed(values: Any, mask: Any) -> Any:
     return xp.take(padded, count, axis=0)
 
 
+def spread(values: Any, columns: Any, width: int) -> Any:
+    """Entries of the last axis at some indices of a longer one, among zeros."""
+    xp, n_columns = array_namespace(values), columns.shape[0]
+    place = np.full(width, n_columns)
+    place[to_numpy(columns)] = np.arange(n_columns)
+    shape, device = (*values.shape[:-1], 1), device_of(values)
+    zeros = xp.zeros(shape, dtype=values.dtype, device=device)
+    padded = xp.concat([values, zeros], axis=-1)
+    return xp.take(padded, like(place, values, xp.int64), axis=-1)
+
+
 def take_rows(array: Any, rows: Rows) -> Any:
     """Rows of an array, by a slice (a view) or by indices."""
     if isinstance(rows, slice):

@@ -8,9 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, final
 
-import numpy as np
-
-from skinfluence._array import Array, Rows, array_namespace, device_of, like, to_numpy
+from skinfluence._array import Array, Rows, array_namespace, device_of, spread, to_numpy
 from skinfluence._sources import AbstractSource, source_of
 
 # Rows up to which a Gram matrix is kept, of 512 MiB: Newton steps share it.
@@ -104,7 +102,8 @@ class Design:
             return self._grams[key], True
         constant = float(weight[-1]) if self.has_intercept else 0.0
         features = weight[: self.source.width]
-        gram = self.source.row_gram(self.centre, features, constant)
+        source = self.for_products.source
+        gram = source.row_gram(self.centre, features, constant)
         if self.n_rows > _MOST_KEPT:
             return gram, False
         self._grams[key] = gram
@@ -137,13 +136,8 @@ class Design:
 
     def _scattered(self, coef: Array) -> Any:
         """Coefficients of the features in use among zeros for the others."""
-        if self.columns is None:
-            return coef
-        xp = array_namespace(coef)
-        place = np.full(self.n_features, self.columns.shape[0])
-        place[to_numpy(self.columns)] = np.arange(self.columns.shape[0])
-        zeros = xp.zeros(
-            (*coef.shape[:-1], 1), dtype=coef.dtype, device=device_of(coef)
+        return (
+            coef
+            if self.columns is None
+            else spread(coef, self.columns, self.n_features)
         )
-        padded = xp.concat([coef, zeros], axis=-1)
-        return xp.take(padded, like(place, coef, xp.int64), axis=-1)

@@ -7,7 +7,7 @@ the q working columns of each. Vectors are ``theta`` (G, D) or, m at once, (G, D
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import Array, Rows, array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of, spread
 from skinfluence._kernels import densified, is_sparse
 
 
@@ -117,14 +117,8 @@ class Selection:
         """Narrow vectors among zeros in the other columns."""
         xp = array_namespace(vectors)
         table = self._table(vectors, self.narrow.width)
-        padded = xp.concat([table, xp.zeros_like(table[..., :1])], axis=-1)
-        wanted = xp.arange(self.wide.width, device=device_of(vectors))
-        last = self.columns.shape[0] - 1
-        place = xp.clip(xp.searchsorted(self.columns, wanted), max=last)
-        found = xp.take(self.columns, place) == wanted
-        place = xp.where(found, place, xp.full_like(place, last + 1))
-        spread = xp.take(padded, place, axis=-1)
-        return xp.reshape(spread, (*vectors.shape[:-1], self.wide.size))
+        wide = spread(table, self.columns, self.wide.width)
+        return xp.reshape(wide, (*vectors.shape[:-1], self.wide.size))
 
     def _table(self, vectors: Array, width: int) -> Any:
         shape = (*vectors.shape[:-1], self.wide.group_size, width)

@@ -157,16 +157,12 @@ class GatheredForms:
         if P > 1:
             for place, part in enumerate(parts):
                 table[:, place] = part[:p, :p].reshape(-1)
-        if not has_intercept:
-            none = np.zeros(P)
-            return _Entries(
-                table, np.zeros((p, P)), none, size, np.zeros(size.shape[1])
-            )
-        last, corner = np.empty((p, P)), np.empty(P)
-        for place, part in enumerate(parts):
-            last[:, place] = part[:p, p] - part[:p, :p] @ centre
-            corner[place] = part[p, p] - centre @ (part[:p, p] + last[:, place])
-        shift = size[p] + np.abs(centre) @ size[:p]
+        last, corner, shift = np.zeros((p, P)), np.zeros(P), np.zeros(size.shape[1])
+        if has_intercept:
+            for place, part in enumerate(parts):
+                last[:, place] = part[:p, p] - part[:p, :p] @ centre
+                corner[place] = part[p, p] - centre @ (part[:p, p] + last[:, place])
+            shift = size[p] + np.abs(centre) @ size[:p]
         return _Entries(table, last, corner, size[:p], shift)
 
     def _inverse(self, root: np.ndarray) -> Any:

@@ -1,6 +1,7 @@
 """Totals ``sum_i w_it x_i x_i'`` for several weights of each row at once."""
 
 import abc
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -38,11 +39,12 @@ class AbstractGrams(abc.ABC):
 
 
 @final
+@dataclass(eq=False)
 class SeparateGrams(AbstractGrams):
     """One symmetric product for each weight."""
 
-    def __init__(self, totals: list[Any], kernel: AbstractKernels[Any]) -> None:
-        self.totals, self.kernel = totals, kernel
+    totals: list[Any]
+    kernel: AbstractKernels[Any]
 
     def add(self, block: Array, weights: Array) -> None:
         columns = array_namespace(weights).asarray(weights.T, copy=True)  # contiguous

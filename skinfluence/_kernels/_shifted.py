@@ -5,6 +5,7 @@
 so whoever uses it looks at the diagonal afterwards (``ShiftedGrams.exact``).
 """
 
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -13,6 +14,7 @@ from skinfluence._kernels import _numpy
 from skinfluence._kernels._blas import (
     add_own_product,
     in_cache,
+    products_of_rows,
     scratch,
     scratch_copy,
 )
@@ -21,6 +23,8 @@ from skinfluence._kernels._grams import AbstractGrams
 
 # A centred diagonal entry this small against the one of X: two digits lost, not more.
 _LEAST_SHARE = 1e-2
+# Entries of a scaled block of columns of all rows.
+_ENTRIES = 2**22
 # Entries of X that are squared at once.
 _SQUARED = 2**17
 # The shift of rows against the rows, squared: as many digits are lost.
@@ -46,6 +50,23 @@ class ShiftedRows(AbstractCentredRows):
             pulls += w @ part
         return squares, pulls
 
+    def row_gram(self, weight: np.ndarray, constant: float) -> np.ndarray:
+        """``(X - 1 c') diag(weight) (X - 1 c')' + constant 1 1'``, (b, b)."""
+        X, c = self.X, self.centre
+        if np.all(weight == weight[0]):
+            total = products_of_rows(X)
+            total *= weight[0]
+        else:
+            total, size = np.zeros((len(X), len(X))), max(_ENTRIES // len(X), 16)
+            root = np.sqrt(weight)
+            for first in range(0, len(c), size):
+                part = slice(first, first + size)
+                total += products_of_rows(X[:, part] * root[part])
+        pull = X @ (weight * c)  # (b,)
+        total -= pull
+        total += (c @ (weight * c) + constant - pull)[:, None]
+        return total
+
     def squared_row_norms(self, T: np.ndarray, *, triangular: bool) -> np.ndarray:
         X, p = self.X, self.centre.shape[0]
         if not triangular:
@@ -67,15 +88,14 @@ class ShiftedRows(AbstractCentredRows):
 
 
 @final
+@dataclass(eq=False)
 class ShiftedGrams(AbstractGrams):
     """Weighted Gram matrices (q, q), from sums over the rows of X as they are."""
 
-    def __init__(
-        self, totals: list[Any], pulls: Any, masses: Any, centre: np.ndarray
-    ) -> None:
-        self.totals = totals  # of each weight, (p, p), the upper triangle
-        self.pulls, self.masses = pulls, masses  # (T, p), (T,)
-        self.centre = centre  # (p,)
+    totals: list[np.ndarray]  # of each weight, (p, p), the upper triangle
+    pulls: np.ndarray  # (T, p)
+    masses: np.ndarray  # (T,)
+    centre: np.ndarray  # (p,)
 
     @classmethod
     def empty(cls, n_weights: int, centre: np.ndarray) -> "ShiftedGrams":

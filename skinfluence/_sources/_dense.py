@@ -59,9 +59,11 @@ class AbstractDenseSource(AbstractSource):
         self, rows: Rows, centre: Array, has_intercept: bool, scratch: Any = None
     ) -> Any:
         X, xp = self.read(rows, self.columns), array_namespace(centre)
-        if not has_intercept or self.by_formula:
-            X = xp.astype(X, xp.float64, copy=False)
-            return ShiftedRows(X, to_numpy(centre), True) if self.by_formula else X
+        if self.by_formula:
+            X = _in_float64(X, None if scratch is None else scratch.X)
+            return ShiftedRows(X, to_numpy(centre), True)
+        if not has_intercept:
+            return xp.astype(X, xp.float64, copy=False)
         if is_numpy_namespace(xp):  # one pass, no temporary
             shape = (X.shape[0], X.shape[1] + 1)
             block = np.empty(shape) if scratch is None else scratch[: shape[0]]
@@ -113,6 +115,8 @@ class AbstractDenseSource(AbstractSource):
 
     def row_gram(self, centre: Array, weight: Array, constant: float) -> Any:
         """Columns play the part of rows: a Gram of X transposed, by blocks of columns."""
+        if self.by_formula:
+            return self.block(slice(None), centre, True).row_gram(weight, constant)
         n, kernel, xp = self.shape[0], kernels(centre), array_namespace(centre)
         total = kernel.empty_gram(n, centre) + constant
         size = max(_COLUMN_ENTRIES // n, 16)
@@ -122,6 +126,14 @@ class AbstractDenseSource(AbstractSource):
             X = xp.astype(self.read(slice(None), columns), xp.float64) - centre[part]
             total = kernel.add_gram(total, xp.asarray(X.T, copy=True), weight[part])
         return kernel.finished_gram(total)
+
+
+def _in_float64(X: np.ndarray, scratch: np.ndarray | None) -> np.ndarray:
+    """The same entries, X itself where it can be."""
+    if X.dtype == np.float64 or scratch is None:
+        return X.astype(np.float64, copy=False)
+    np.copyto(scratch[: len(X)], X)
+    return scratch[: len(X)]
 
 
 @final
