@@ -120,9 +120,9 @@ def segments_of(ax: Axes) -> tuple[np.ndarray, np.ndarray]:
             ends = artist.get_transform().transform_path(path).vertices
             segments.append(np.hstack([ends[:-1], ends[1:]]))
             half.append(np.full(len(ends) - 1, width / 2))
-    found, widths = np.concatenate(segments), np.concatenate(half)
-    whole = np.isfinite(found).all(axis=1)
-    return found[whole], widths[whole]
+    ends, widths = np.concatenate(segments), np.concatenate(half)
+    whole = np.isfinite(ends).all(axis=1)
+    return ends[whole], widths[whole]
 
 
 def crossing(box: np.ndarray, segments: np.ndarray, half: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from skinfluence.report._values import Values, is_training, values_of
 from skinfluence.study import Study
 
 _PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn")
-_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +76,12 @@ class Content:
     def summary(self) -> dict[str, list[float]]:
         """Quantiles of the numbers over all rows."""
         return {
-            name: np.nanquantile(column, _QUANTILES).tolist()
+            name: np.nanquantile(column, QUANTILES).tolist()
             for name, column in self.columns.items()
             if name not in ("row", "name", "group")
             and column.dtype.kind == "f"
             and not np.isnan(column).all()
         }
-
-    @property
-    def quantiles(self) -> tuple[float, ...]:
-        """Those of ``summary``."""
-        return _QUANTILES
 
     def as_dict(self) -> dict[str, Any]:
         """All of it by name."""
@@ -113,7 +108,7 @@ class Content:
             "groups": self.groups,
             "agreement": self.agreement and dict(self.agreement),
             "columns": {name: self.meaning(name)._asdict() for name in self.columns},
-            "summary": {"quantiles": self.quantiles, **self.summary},
+            "summary": {"quantiles": QUANTILES, **self.summary},
             "rows": {
                 "n_train": self.model["n_train"],
                 "n_shown": len(self.shown),

@@ -13,7 +13,7 @@ from skinfluence._optional import require
 from skinfluence._plain import plain
 from skinfluence.exceptions import MissingDependencyError
 from skinfluence.report._columns import SIGN
-from skinfluence.report._content import Content
+from skinfluence.report._content import QUANTILES, Content
 from skinfluence.report._figures import Figure
 from skinfluence.report._health import BAD, GOOD, LOOK
 from skinfluence.report._text import number, rounded, shown
@@ -101,7 +101,7 @@ def _variables(content: Content) -> dict[str, Any]:
             k for k, column in content.columns.items() if column.dtype.kind in "fiu"
         },
         summary=content.summary,
-        quantiles=[_quantile(q) for q in content.quantiles],
+        quantiles=[_quantile(q) for q in QUANTILES],
         verdicts={verdict: verdicts.count(verdict) for verdict in (GOOD, LOOK, BAD)},
     )
 
