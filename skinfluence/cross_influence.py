@@ -1,7 +1,5 @@
 """``cross_val_influence``: the effect of each row on the loss on held-out folds."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,26 +103,56 @@ def cross_val_influence(
     if sample_weight is not None:
         sample_weight = checks.weights(sample_weight, n)
     folds = checks.folds(cv, X, checked_y, groups, classifier=classifier)
-    task = _Fold(estimator, X, y, sample_weight, params or {}, deletion)
-    progress = Progress(
-        "cross_val_influence", sum(len(train) for train, _ in folds), verbose=verbose
+    explainer = InfluenceExplainer(estimator, prefit=False, deletion=deletion)
+    metadata = {"sample_weight": sample_weight, **(params or {})}
+    n_fits = sum(len(train) for train, _ in folds)
+    progress = Progress("cross_val_influence", n_fits, verbose=verbose)
+    tasks = (
+        delayed(_harm)(explainer, X, y, metadata, *fold, return_estimator)
+        for fold in folds
     )
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     explainers, harms = [], np.full((len(folds), n), np.nan)
-    tasks = (delayed(_explained)(task, *fold, return_estimator) for fold in folds)
-    found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    for k, (harm, explainer) in enumerate(found):
-        train = folds[k][0]
+    for k, (harm, explained) in enumerate(results):
+        train, _ = folds[k]
         harms[k, train] = harm
-        explainers.append(explainer)
+        explainers.append(explained)
         progress(len(train))
-    result = Bunch(**_moments(harms), indices=_named(folds))
+    seen = np.ma.masked_invalid(harms)
+    trains, tests = zip(*folds, strict=True)
+    result = Bunch(
+        harm=seen.mean(axis=0).filled(np.nan),
+        count=seen.count(axis=0),
+        std=seen.std(axis=0).filled(np.nan),
+        indices={"train": list(trains), "test": list(tests)},
+    )
     if return_estimator:
         result.estimator = explainers
     return result
 
 
-def taken_rows(data: Any, rows: Any) -> Any:
-    """Some rows of an array, sparse matrix, frame or list, in its own type."""
+def _harm(
+    explainer: InfluenceExplainer,
+    X: Any,
+    y: Any,
+    metadata: dict[str, Any],
+    train: np.ndarray,
+    test: np.ndarray,
+    returns_explainer: bool,
+) -> tuple[np.ndarray, InfluenceExplainer | None]:
+    """Harm of the training rows of one fold, and its explainer if it is returned."""
+    given = {
+        name: take_rows(value, train) if _by_row(value, y) else value
+        for name, value in metadata.items()
+    }
+    explainer = clone(explainer).fit(take_rows(X, train), take_rows(y, train), **given)
+    X_test, y_test = take_rows(X, test), take_rows(y, test)
+    delta = explainer.loo_delta(X_test, y_test, on="loss", aggregate="mean")
+    return -np.asarray(delta), explainer if returns_explainer else None
+
+
+def take_rows(data: Any, rows: np.ndarray) -> Any:
+    """Rows of an array, sparse matrix, frame or list by their indices, in its own type."""
     if hasattr(data, "iloc"):
         return data.iloc[rows]
     if not hasattr(data, "shape"):
@@ -134,60 +162,8 @@ def taken_rows(data: Any, rows: Any) -> Any:
     return data[rows]
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """What all folds share."""
-
-    estimator: Any
-    X: Any
-    y: Any
-    weight: Any
-    params: dict[str, Any]
-    deletion: str
-
-    def fit_params(self, rows: Any) -> dict[str, Any]:
-        """Metadata of some rows."""
-        given = {
-            name: taken_rows(value, rows) if _by_row(value, self.y) else value
-            for name, value in self.params.items()
-        }
-        if self.weight is not None:
-            given["sample_weight"] = self.weight[rows]
-        return given
-
-
 def _by_row(value: Any, y: Any) -> bool:
     """Whether a piece of metadata has one entry per row."""
     if isinstance(value, str) or not hasattr(value, "__len__"):
         return False
     return len(value) == len(y)
-
-
-def _explained(task: _Fold, train: Any, test: Any, keeps: bool) -> tuple[Any, Any]:
-    """Harm of the training rows of one fold, and its explainer if it is returned."""
-    explainer = InfluenceExplainer(
-        clone(task.estimator), prefit=False, deletion=task.deletion
-    )
-    X, y = taken_rows(task.X, train), taken_rows(task.y, train)
-    explainer.fit(X, y, **task.fit_params(train))
-    X_test, y_test = taken_rows(task.X, test), taken_rows(task.y, test)
-    delta = explainer.loo_delta(X_test, y_test, on="loss", aggregate="mean")
-    return -np.asarray(delta), explainer if keeps else None
-
-
-def _moments(harms: Any) -> dict[str, Any]:
-    """Mean, number and standard deviation over the folds, (n,) each, NaN left out."""
-    seen = np.isfinite(harms)
-    count = seen.sum(axis=0)
-    some = np.where(count > 0, count, 1)
-    mean = np.where(seen, harms, 0.0).sum(axis=0) / some
-    spread = np.where(seen, harms - mean, 0.0)
-    std = np.sqrt((spread**2).sum(axis=0) / some)
-    lost = count == 0
-    mean[lost] = std[lost] = np.nan
-    return dict(harm=mean, count=count, std=std)
-
-
-def _named(folds: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
-    trains, tests = zip(*folds, strict=True)
-    return {"train": list(trains), "test": list(tests)}

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skinfluence import solvers, support
 from skinfluence._array import is_foreign, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
@@ -22,32 +23,9 @@ from skinfluence._warn import listed, warn
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import InvalidDataError, SeparableDeletionWarning
 from skinfluence.influence import Loss, changes, mean_gradient
-from skinfluence.solvers import (
-    Point,
-    Polished,
-    expand,
-    expand_for_steps,
-    has_no_minimum,
-    minimise_with_corners,
-    on_all_features,
-    own_outputs,
-    row_terms,
-    solver_for,
-    to_all_features,
-)
+from skinfluence.solvers import Point, on_all_features
 from skinfluence.study import Studied, Study, study_of
-from skinfluence.support import (
-    AbstractModel,
-    checks,
-    fit_params,
-    host_rows,
-    is_fitted,
-    on_host,
-    read,
-    readable,
-    required_row,
-    unwrapped,
-)
+from skinfluence.support import checks
 
 # The judge does not stop at a tolerance: only where rounding lets no step help.
 _POLISH_STEPS = 100
@@ -124,18 +102,24 @@ def refit_leave_one_out(
     >>> refit_leave_one_out(LinearRegression(), X, y, rows=[3]).coef.round(2)
     array([[-0.6]])
     """
-    required_row(estimator)
-    checked_y = checks.targets(X, y, classifier=is_classifier(unwrapped(estimator)))
+    support.required_row(estimator)
+    checked_y = checks.targets(
+        X, y, classifier=is_classifier(support.unwrapped(estimator))
+    )
     weight = checks.weights(sample_weight, checked_y.shape[0])
-    if not is_fitted(estimator):
-        given = fit_params(estimator, sample_weight=sample_weight, offset=offset)
-        estimator = clone(estimator).fit(readable(estimator, X), checked_y, **given)
-    model = read(estimator)
+    if not support.is_fitted(estimator):
+        given = support.fit_params(
+            estimator, sample_weight=sample_weight, offset=offset
+        )
+        estimator = clone(estimator).fit(
+            support.readable(estimator, X), checked_y, **given
+        )
+    model = support.read(estimator)
     offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
     with checks.data_errors():
-        read_X = host_rows(checks.transformed(model.transformed(X)))
+        read_X = support.host_rows(checks.transformed(model.transformed(X)))
     narrow, theta = model.objective(read_X, checked_y, weight, offset)
-    objective, theta = narrow.wider or narrow, to_all_features(narrow, theta)
+    objective, theta = narrow.wider or narrow, solvers.to_all_features(narrow, theta)
     if rows is None:
         rows = np.arange(objective.n_rows)
     rows = checks.indices(rows, objective.n_rows)
@@ -237,7 +221,7 @@ def check_study(
     start = time.perf_counter()
     deletion = study.deletion(len(chosen))
     deltas = deletion.deltas(study.here(chosen)).theta
-    predicted = to_numpy(to_all_features(study.objective, deltas))
+    predicted = to_numpy(solvers.to_all_features(study.objective, deltas))
     seconds_predicted = time.perf_counter() - start
     start = time.perf_counter()
     refitted = judge.deltas(point.theta, chosen)
@@ -246,7 +230,7 @@ def check_study(
         effect = partial(_own_changes, point, chosen)
     else:
         points = study.asked(X_test, y_test, "loss").design
-        design = point.objective.design.of(host_rows(points.source))
+        design = point.objective.design.of(support.host_rows(points.source))
         targets = to_numpy(study.targets_of(X_test, y_test))
         loss = Loss(point.objective.loss, targets)
         effect = partial(_test_changes, point, design, loss)
@@ -268,7 +252,7 @@ def check_study(
 class _Judge:
     """Refits without one row each, everything else held."""
 
-    model: AbstractModel
+    model: support.AbstractModel
     objective: Objective
     y: Any
     polish: bool
@@ -306,7 +290,7 @@ def _refit(judge: _Judge, row: int, theta: np.ndarray) -> np.ndarray:
 
 
 def refitted_theta(
-    model: AbstractModel,
+    model: support.AbstractModel,
     objective: Objective,
     y: np.ndarray,
     theta: np.ndarray,
@@ -317,7 +301,7 @@ def refitted_theta(
 
     ``theta`` is that of all rows. None where no finite fit exists.
     """
-    if has_no_minimum(objective, objective.outputs(theta)):
+    if solvers.has_no_minimum(objective, objective.outputs(theta)):
         return None
     if objective.offset is not None and polished:  # which estimators do not take
         end = _polished(objective, theta)
@@ -327,7 +311,7 @@ def refitted_theta(
         # The polish below finishes what the optimiser leaves.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = model.refitted(
-            host_rows(objective.design.source)[kept],
+            support.host_rows(objective.design.source)[kept],
             y[kept],
             to_numpy(objective.weight)[kept],
         )
@@ -352,11 +336,13 @@ def _seen(objective: Objective, delta: Any) -> Any:
     return delta if gauge is None else delta - (delta @ gauge) @ gauge.T
 
 
-def _polished(objective: Objective, theta: Any) -> Polished:
+def _polished(objective: Objective, theta: Any) -> solvers.Polished:
     """The minimum, among all features: L1 may hold others at zero than at the start."""
-    solver = solver_for("auto", objective)
-    start = expand_for_steps(*objective.narrowed(theta), solver)
-    end = minimise_with_corners(start, solver, length=0.0, max_iter=_POLISH_STEPS)
+    solver = solvers.solver_for("auto", objective)
+    start = solvers.expand_for_steps(*objective.narrowed(theta), solver)
+    end = solvers.minimise_with_corners(
+        start, solver, length=0.0, max_iter=_POLISH_STEPS
+    )
     return end._replace(point=on_all_features(end.point))
 
 
@@ -365,9 +351,9 @@ def host_point(point: Point) -> Point:
     point = on_all_features(point)
     if not is_foreign(point.theta):
         return point
-    objective, damping = on_host(point.objective), point.curvature.damping
-    solver = solver_for("auto", objective)
-    return expand(objective, to_numpy(point.theta), solver, damping)
+    objective, damping = support.on_host(point.objective), point.curvature.damping
+    solver = solvers.solver_for("auto", objective)
+    return solvers.expand(objective, to_numpy(point.theta), solver, damping)
 
 
 def _chosen(rows: Any, study: Study) -> np.ndarray:
@@ -381,8 +367,8 @@ def _chosen(rows: Any, study: Study) -> np.ndarray:
 
 def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
     """Refuse rows that are not those of the study."""
-    given = host_rows(study.design_of(X).source)
-    own = host_rows(study.objective.design.source)
+    given = support.host_rows(study.design_of(X).source)
+    own = support.host_rows(study.objective.design.source)
     y = checks.targets(X, y, classifier=study.classifies)
     same = given.shape == own.shape and y.shape == study.y.shape
     if same:
@@ -399,9 +385,9 @@ def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
 
 def _own_changes(point: Point, rows: Any, deltas: Any, *, linear: bool) -> Any:
     """Change of each row's own loss by its own delta, (b,)."""
-    terms, objective = row_terms(point, rows), point.objective
+    terms, objective = solvers.row_terms(point, rows), point.objective
     layout = objective.layout
-    moves = layout.ungrouped(own_outputs(terms.block, deltas, layout))  # (b, K)
+    moves = layout.ungrouped(solvers.own_outputs(terms.block, deltas, layout))  # (b, K)
     y, loss = objective.targets[rows], objective.loss
     if linear:
         return np.sum(loss.gradient(y, terms.outputs) * moves, axis=1)

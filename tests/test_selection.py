@@ -457,7 +457,8 @@ def test_scores_of_a_path_are_those_of_each_candidate(monkeypatch, kind, weighte
 def _path_taken(search, data, weight=None):
     candidates = search.cv_results_["params"]
     given, _ = search._routed(weight, {})
-    return search._path(candidates, data.X, data.y, weight, given) is not None
+    arguments = search.estimator, candidates, search.deletion
+    return _path.path_of(*arguments, data.X, data.y, weight, given) is not None
 
 
 def test_a_path_fits_the_least_strength_and_the_best(monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence.cross_influence import taken_rows
+from skinfluence.cross_influence import take_rows
 from skinfluence.support import checks
 
 
@@ -29,10 +29,8 @@ class Rows:
 
     def at(self, rows: Any) -> "Rows":
         """Some of the rows."""
-        weight = None if self.weight is None else taken_rows(self.weight, rows)
-        return Rows(
-            taken_rows(self.X, rows), taken_rows(self.y, rows), weight, len(rows)
-        )
+        weight = None if self.weight is None else take_rows(self.weight, rows)
+        return Rows(take_rows(self.X, rows), take_rows(self.y, rows), weight, len(rows))
 
     def _downweighted(self, chosen: Any) -> "Rows":
         """Weights in the order of the chosen rows: next to nothing for the worst."""

@@ -76,12 +76,7 @@ class AboutPoints(Answering):
         return self._ask(questions.influence, X, y, on, aggregate, relative)
 
     def loo_delta(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        on: str = "auto",
-        aggregate: str | None = None,
+        self, X: Any, y: Any = None, *, on: str = "auto", aggregate: str | None = None
     ) -> Any:
         """Leave-one-out delta: the quantity without each training row minus with it.
 

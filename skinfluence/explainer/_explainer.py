@@ -12,6 +12,7 @@ from sklearn.base import (
     is_classifier,
 )
 
+from skinfluence import support
 from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import UnfittedEstimatorError
 from skinfluence.explainer._about_groups import AboutGroups
@@ -28,19 +29,7 @@ from skinfluence.study import (
     listening,
     study_of,
 )
-from skinfluence.support import (
-    checks,
-    is_fitted,
-    placed,
-    read,
-    readable,
-    reads_features,
-    required_row,
-    room_on_device,
-    routed_to_fit,
-    smaller_model,
-    unwrapped,
-)
+from skinfluence.support import checks
 
 
 class InfluenceExplainer(
@@ -276,35 +265,30 @@ class InfluenceExplainer(
         return self
 
     def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        offset: Any,
-        params: dict[str, Any],
+        self, X: Any, y: Any, sample_weight: Any, offset: Any, params: dict[str, Any]
     ) -> None:
         check_parameters(self)
-        required_row(self.estimator)
-        reads_X = reads_features(self.estimator)
+        support.required_row(self.estimator)
+        reads_X = support.reads_features(self.estimator)
         checked_X = checks.rows(self, X, reset=True, reads_X=reads_X)
-        classifier = is_classifier(unwrapped(self.estimator))
+        classifier = is_classifier(support.unwrapped(self.estimator))
         checked_y = checks.targets(X, y, classifier=classifier)
         if classifier:
             checks.refuse_single_class(checked_y)
         weight = checks.weights(sample_weight, checked_y.shape[0])
         given = {"sample_weight": sample_weight, "offset": offset}
         estimator = self._fitted_estimator(X, y, given, params)
-        model = read(estimator)
+        model = support.read(estimator)
         offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
         rows = checks.known_rows(self, estimator, model, X, checked_X)
-        rows = placed(rows, estimator, self.backend)
+        rows = support.placed(rows, estimator, self.backend)
         objective, theta = model.objective(
             rows, checked_y, weight, offset, centred=not self.damping
         )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
             listening(solver),
-            room_on_device(theta, smaller_model, objective.layout.size),
+            support.room_on_device(theta, support.smaller_model, objective.layout.size),
         ):
             minimum = at_minimum(
                 objective,
@@ -331,22 +315,18 @@ class InfluenceExplainer(
             minimum,
             model,
             solver,
-            self._options,
+            Options(
+                self.deletion,
+                self.tol,
+                self._max_iter,
+                self.polish,
+                self.n_jobs,
+                self.random_state,
+                self.verbose,
+            ),
             checked_y,
             self.train_index_,
             TrainingFeatures.of(self),
-        )
-
-    @property
-    def _options(self) -> Options:
-        return Options(
-            self.deletion,
-            self.tol,
-            self._max_iter,
-            self.polish,
-            self.n_jobs,
-            self.random_state,
-            self.verbose,
         )
 
     @property
@@ -367,7 +347,7 @@ class InfluenceExplainer(
     def _fitted_estimator(
         self, X: Any, y: Any, by_row: dict[str, Any], params: dict[str, Any]
     ) -> BaseEstimator:
-        fitted = is_fitted(self.estimator)
+        fitted = support.is_fitted(self.estimator)
         if self.prefit is True and not fitted:
             raise UnfittedEstimatorError(
                 f"prefit=True needs a fitted estimator, but this "
@@ -376,14 +356,14 @@ class InfluenceExplainer(
             )
         if fitted and self.prefit is not False:
             return self.estimator
-        inner = unwrapped(self.estimator)
+        inner = support.unwrapped(self.estimator)
         with checks.data_errors():
             given = {
-                name: readable(inner, value)
-                for name, value in routed_to_fit(self, params, **by_row).items()
+                name: support.readable(inner, value)
+                for name, value in support.routed_to_fit(self, params, **by_row).items()
             }
             return clone(self.estimator).fit(
-                readable(inner, X), readable(inner, y), **given
+                support.readable(inner, X), support.readable(inner, y), **given
             )
 
     # --- as a transformer ------------------------------------------------------------

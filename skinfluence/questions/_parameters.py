@@ -72,9 +72,7 @@ def _indices(study: Study, rows: Any) -> np.ndarray | None:
 
 
 def _blockwise(
-    study: Study,
-    rows: np.ndarray | None,
-    function: Callable[[Rows], tuple[Array, Any]],
+    study: Study, rows: np.ndarray | None, function: Callable[[Rows], tuple[Array, Any]]
 ) -> tuple[Any, list[Any]]:
     """Values of rows by index, or of all for None, block by block in one array.
 

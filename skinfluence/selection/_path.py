@@ -5,6 +5,7 @@ from numbers import Real
 from typing import Any, Self, final
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.linear_model import Ridge, RidgeClassifier
 
@@ -87,14 +88,21 @@ def strengths_of(estimator: Any, candidates: list[dict[str, Any]]) -> list[float
 
 def path_of(
     estimator: Any,
-    strengths: list[float],
+    candidates: list[dict[str, Any]],
     deletion: str,
     X: Any,
     y: Any,
     sample_weight: Any,
     fit_params: dict[str, Any],
 ) -> StrengthPath | None:
-    """The path of the strengths; None where it cannot be walked, whatever the reason."""
+    """One decomposition for candidates that are ridge regressions of one kind, else None.
+
+    None too where it cannot be had, whatever the reason.
+    """
+    strengths = strengths_of(estimator, candidates)
+    routed = get_config()["enable_metadata_routing"]
+    if not strengths or routed or deletion == "jackknife":
+        return None
     try:
         first = clone(estimator)
         last_step(first).set_params(alpha=min(strengths))

@@ -17,33 +17,14 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skinfluence import support
 from skinfluence._delegation import DelegationMixin
 from skinfluence.deletion import DELETIONS
-from skinfluence.exceptions import (
-    InvalidParameterError,
-    UnfittedEstimatorError,
-)
+from skinfluence.exceptions import InvalidParameterError, UnfittedEstimatorError
 from skinfluence.selection._judge import LeaveOneOutJudge, takes_weights
-from skinfluence.selection._path import StrengthPath, path_of, strengths_of
+from skinfluence.selection._path import path_of
 from skinfluence.selection._warm_start import Starts, WarmStarted, starts_warm
-from skinfluence.support import (
-    checks,
-    fit_params,
-    reads_features,
-    required_row,
-    unwrapped,
-)
-
-_FOUND = (
-    "cv_results_",
-    "best_index_",
-    "best_score_",
-    "best_params_",
-    "best_estimator_",
-    "refit_time_",
-    "n_splits_",
-    "multimetric_",
-)
+from skinfluence.support import checks
 
 
 def _has_score(search: Any) -> bool:
@@ -219,12 +200,16 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)  # of an earlier fit
         candidates = self._candidates()
         checks.one_of("deletion", self.deletion, DELETIONS)
         scorer = self._scorer()
         n = self._check_data(X, y, sample_weight)
         fit_params, score_params = self._routed(sample_weight, params)
-        path = self._path(candidates, X, y, sample_weight, fit_params)
+        path = path_of(
+            self.estimator, candidates, self.deletion, X, y, sample_weight, fit_params
+        )
         judge = LeaveOneOutJudge(
             check_scoring(self.estimator, self.scoring),
             self.deletion,
@@ -251,31 +236,12 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         )
         with checks.data_errors():
             search.fit(X, y, **fit_params)
-        for name in (*_FOUND, "classes_"):
-            self.__dict__.pop(name, None)
-            if hasattr(search, name):
-                setattr(self, name, getattr(search, name))
-        best = vars(self).get("best_estimator_")
-        if isinstance(best, WarmStarted):
-            self.best_estimator_ = best.estimator
-        self.scorer_ = scorer
-
-    def _path(
-        self,
-        candidates: list[dict[str, Any]],
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        fit_params: dict[str, Any],
-    ) -> StrengthPath | None:
-        """One decomposition for candidates that are ridge regressions of one kind."""
-        strengths = strengths_of(self.estimator, candidates)
-        routed = get_config()["enable_metadata_routing"]
-        if not strengths or routed or self.deletion == "jackknife":
-            return None
-        return path_of(
-            self.estimator, strengths, self.deletion, X, y, sample_weight, fit_params
-        )
+        learnt = {name: v for name, v in vars(search).items() if name.endswith("_")}
+        self.__dict__.update(learnt, scorer_=scorer)
+        if hasattr(search, "classes_"):
+            self.classes_ = search.classes_
+        if isinstance(learnt.get("best_estimator_"), WarmStarted):
+            self.best_estimator_ = search.best_estimator_.estimator
 
     def _candidates(self) -> list[dict[str, Any]]:
         """Parameters of every candidate; refused if one cannot be set or explained."""
@@ -283,9 +249,12 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             checks.at_least("n_iter", self.n_iter, 1, Integral)
         try:
             if self.n_iter is None:
-                candidates = list(ParameterGrid(self.param_grid))
+                draws = ParameterGrid(self.param_grid)
             else:
-                candidates = list(self._drawn())
+                draws = ParameterSampler(
+                    self.param_grid, self.n_iter, random_state=self.random_state
+                )
+            candidates = list(draws)
             models = [_with_parameters(self.estimator, c) for c in candidates]
         except (TypeError, ValueError) as error:
             advice = " Distributions need n_iter." if self.n_iter is None else ""
@@ -293,13 +262,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
                 f"param_grid cannot be used: {error}{advice}"
             ) from error
         for model in models:
-            required_row(model)
+            support.required_row(model)
         return candidates
-
-    def _drawn(self) -> ParameterSampler:
-        return ParameterSampler(
-            self.param_grid, self.n_iter, random_state=self.random_state
-        )
 
     def _scorer(self) -> Any:
         """Scorers for held-out rows: one, or a dict of several, one of them for refit."""
@@ -321,8 +285,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check_data(self, X: Any, y: Any, sample_weight: Any) -> int:
         """Number of rows; refuses what no candidate could be fitted to."""
-        checks.rows(self, X, reset=True, reads_X=reads_features(self.estimator))
-        classifier = is_classifier(unwrapped(self.estimator))
+        checks.rows(self, X, reset=True, reads_X=support.reads_features(self.estimator))
+        classifier = is_classifier(support.unwrapped(self.estimator))
         y = checks.targets(X, y, classifier=classifier)
         weight = checks.weights(sample_weight, y.shape[0])
         if classifier:
@@ -341,7 +305,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             return dict(routed.estimator.fit), dict(routed.scorer.score)
         if sample_weight is None:
             return given, {}
-        given |= fit_params(self.estimator, sample_weight=sample_weight)
+        given |= support.fit_params(self.estimator, sample_weight=sample_weight)
         if not takes_weights(self.scoring):
             return given, {}
         return given, {"sample_weight": sample_weight}  # as RidgeCV scores

@@ -4,25 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skinfluence import exceptions, solvers
 from skinfluence._array import array_namespace, moved, take_rows, to_numpy
 from skinfluence._objective import Objective
 from skinfluence._warn import warn
-from skinfluence.exceptions import (
-    NotConvergedWarning,
-    NotStationaryWarning,
-    RankDeficientWarning,
-    SeparableDataError,
-)
-from skinfluence.solvers import (
-    AbstractSolver,
-    Point,
-    expand,
-    gradient_lengths,
-    has_no_minimum,
-    minimise_with_corners,
-    on_all_features,
-    polish,
-)
+from skinfluence.solvers import AbstractSolver, Point, expand
 
 # Rows, evenly spaced, whose deletion effects say what is typical.
 _SAMPLE = 1000
@@ -74,17 +60,17 @@ def at_minimum(
         # Perhaps the mean of the columns is far from where the curvature sits.
         objective, theta = objective.recentred(theta, point.outputs)
         point = expand(objective, theta, solver)
-    _refuse_unbounded(has_no_minimum(objective, point.outputs))
+    _refuse_unbounded(solvers.has_no_minimum(objective, point.outputs))
     if point.factor.rank_deficient:
         warn(
             "The rows do not determine all coefficients (columns are linearly "
             "dependent and not penalised). Predictions are not affected; coefficients "
             "and their deltas are those of minimum norm. Drop columns or penalise.",
-            RankDeficientWarning,
+            exceptions.RankDeficientWarning,
         )
     sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
     rows = moved(sampled, theta)
-    lengths = to_numpy(gradient_lengths(point, rows))
+    lengths = to_numpy(solvers.gradient_lengths(point, rows))
     # Deletion effects below the rounding of the model itself are no measure.
     rounding = 1e-12 * _model_length(point, rows)
     typical = max(float(np.median(lengths)), rounding)
@@ -94,7 +80,7 @@ def at_minimum(
     _warn_if_far(distance, stationarity, max(noise, rounding), moves)
     if moves:
         goal = max(near * typical, 0.1 * rounding)
-        end = polish(
+        end = solvers.polish(
             point, solver, length=goal, max_iter=max_iter, keeps=_SERVES_ON * goal
         )
         _refuse_unbounded(end.unbounded)
@@ -104,7 +90,7 @@ def at_minimum(
                 f"{end.point.distance / max(typical, 1e-300):.1e} median deletion "
                 "effects from the minimum. Fit the model to a tighter tolerance, or "
                 "raise max_iter.",
-                NotConvergedWarning,
+                exceptions.NotConvergedWarning,
             )
         point, n_steps = end.point, n_steps + end.n_steps
     if damping:
@@ -117,10 +103,10 @@ def _settled(
 ) -> tuple[Objective, Any, float, int]:
     """The minimum and its active set, how far the fit is from it, and the steps there."""
     start = expand(objective, theta, solver)
-    _refuse_unbounded(has_no_minimum(objective, start.outputs))
-    end = minimise_with_corners(start, solver, length=0.0, max_iter=max_iter)
+    _refuse_unbounded(solvers.has_no_minimum(objective, start.outputs))
+    end = solvers.minimise_with_corners(start, solver, length=0.0, max_iter=max_iter)
     _refuse_unbounded(end.unbounded)
-    wide = on_all_features(end.point)
+    wide = solvers.on_all_features(end.point)
     gap = objective.selection.spread(theta) - wide.theta
     xp = array_namespace(gap)
     squared = xp.sum(gap * wide.curvature.matvec(gap[..., None])[..., 0])
@@ -157,20 +143,20 @@ def _warn_if_far(
             "these rows: was the model fitted to other rows or weights, or stopped "
             "early? What follows explains the minimum on these rows. Pass the training "
             "rows and weights of the fit, or refit with prefit=False.",
-            NotStationaryWarning,
+            exceptions.NotStationaryWarning,
         )
     if not moves and stationarity > 1:
         warn(
             f"The fitted coefficients are {stationarity:.1f} median deletion effects "
             "away from the minimum of their objective: deltas would mostly measure the "
             "optimiser's error. Use polish=True, or fit to a tighter tolerance.",
-            NotStationaryWarning,
+            exceptions.NotStationaryWarning,
         )
 
 
 def _refuse_unbounded(unbounded: bool) -> None:
     if unbounded:
-        raise SeparableDataError(
+        raise exceptions.SeparableDataError(
             "The objective has no finite minimum on these rows, so nothing about it can "
             "be measured: the classes can be separated by a hyperplane and the model is "
             "not penalised, a class has no rows of positive weight, or all counts are "

@@ -24,12 +24,15 @@ from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
 from skinfluence.deletion import AbstractDeletion, deletion_for
+from skinfluence.exceptions import InvalidDataError
 from skinfluence.influence import AbstractQuantity, HeldOut, Loss, Output, Response
 from skinfluence.solvers import AbstractSolver, Point
-from skinfluence.study._domain import refuse_outside_domain
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
 from skinfluence.support import AbstractModel, checks
+
+# Rows that an error names.
+_NAMED = 10
 
 
 @final
@@ -61,13 +64,6 @@ class TrainingFeatures(BaseEstimator):
         features.n_features_in_ = explainer.n_features_in_
         if hasattr(explainer, "feature_names_in_"):
             features.feature_names_in_ = explainer.feature_names_in_
-        return features
-
-    @classmethod
-    def unnamed(cls, n_features: int) -> Self:
-        """So many features without names."""
-        features = cls()
-        features.n_features_in_ = n_features
         return features
 
 
@@ -174,7 +170,7 @@ class Study:
         checks.one_of("on", on, ("auto", "loss", "prediction", "decision"))
         design, objective = self.design_of(X), self.objective
         if on == "loss" or (on == "auto" and y is not None):
-            refuse_outside_domain(self.point, design)
+            _refuse_outside_domain(self.point, design)
             return Asked(design, [Loss(objective.loss, self.targets_of(X, y))])
         return Asked(design, self._outputs_of(design, on))
 
@@ -249,6 +245,23 @@ class Study:
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions from linear outputs (n, K), in the shape of y."""
         return np.reshape(self.model.on_outputs().predict(outputs), self.y.shape)
+
+
+def _refuse_outside_domain(point: Point, design: Design) -> None:
+    """Refuse rows whose outputs have no finite loss, as a mean that is not positive."""
+    objective = point.objective
+    if not objective.loss.bounded_domain:
+        return
+    outputs = replace(objective, design=design).outputs(point.theta)
+    lost = np.flatnonzero(~to_numpy(objective.loss.within_domain(outputs)))
+    if len(lost):
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        raise InvalidDataError(
+            "The model predicts a mean that its family does not allow (such as 0 or "
+            f"less) for rows {lost[:_NAMED].tolist()}{more} of X: their loss is not "
+            "defined. Leave them out, ask on='prediction', or use a link that keeps the "
+            "mean in range, such as link='log'."
+        )
 
 
 class Studied(Protocol):

@@ -10,18 +10,10 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from skinfluence import exceptions
 from skinfluence._array import Rows, to_numpy
 from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
-from skinfluence.exceptions import (
-    ActiveSetWarning,
-    NotConvergedWarning,
-    SeparableDataError,
-    SeparableDeletionWarning,
-    SkinfluenceError,
-    UnidentifiedDeletionError,
-    UnidentifiedDeletionWarning,
-)
 from skinfluence.solvers import AbstractSolver
 
 
@@ -30,7 +22,7 @@ class _Verdict(NamedTuple):
 
     text: str  # with the names of what was deleted
     category: type[Warning]
-    error: type[SkinfluenceError] | None = None  # where the delta does not exist
+    error: type[exceptions.SkinfluenceError] | None = None  # where there is no delta
     lacks: str = ""  # what such rows have
 
 
@@ -39,29 +31,29 @@ _VERDICTS = {
         "{}: the other rows do not determine the model. Penalise the model, "
         "drop the features that only these rows carry, or use deletion='jackknife', "
         "which never deletes.",
-        UnidentifiedDeletionWarning,
-        UnidentifiedDeletionError,
+        exceptions.UnidentifiedDeletionWarning,
+        exceptions.UnidentifiedDeletionError,
         "leverage 1",
     ),
     "unbounded": _Verdict(
         "{}: a class is absent from the other rows, or they can be separated. "
         "Penalise the model (a finite C), or use "
         "deletion='jackknife', which never deletes.",
-        SeparableDeletionWarning,
-        SeparableDataError,
+        exceptions.SeparableDeletionWarning,
+        exceptions.SeparableDataError,
         "no finite refit",
     ),
     "late": _Verdict(
         "{} did not converge: the error is larger than that of others. With "
         "deletion='exact', raise max_iter, and see error_bound of loo_params; those of "
         "'halley' have kept their Newton step: use 'exact'.",
-        NotConvergedWarning,
+        exceptions.NotConvergedWarning,
     ),
     "missed_changes": _Verdict(
         "{} would change the active set: a coefficient would become "
         "zero, or cease to be, which the deltas do not see. Fit with deletion='exact', "
         "which follows the change; loo_params().active_set_changes tells which rows.",
-        ActiveSetWarning,
+        exceptions.ActiveSetWarning,
     ),
 }
 
@@ -169,5 +161,5 @@ def warn_of_residuals(solver: AbstractSolver) -> None:
         f"{residuals.n_columns} columns; the largest relative residual is "
         f"{residuals.largest:.1e}. Penalise more, add damping, or use solver='direct' or "
         "'dual' where their factors fit in memory.",
-        NotConvergedWarning,
+        exceptions.NotConvergedWarning,
     )

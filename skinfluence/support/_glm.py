@@ -4,12 +4,8 @@ from operator import attrgetter
 
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 
-from skinfluence.losses import (
-    AbstractLoss,
-    HalfSquaredError,
-    HalfTweedieIdentityLoss,
-    HalfTweedieLoss,
-)
+from skinfluence import losses
+from skinfluence.losses import AbstractLoss
 from skinfluence.support._table import checked, numbers, register
 
 
@@ -17,13 +13,17 @@ def _tweedie(estimator: TweedieRegressor) -> AbstractLoss:
     power = float(estimator.power)
     identity = estimator.link == "identity"
     if identity or (estimator.link == "auto" and power <= 0):
-        return HalfSquaredError() if power == 0 else HalfTweedieIdentityLoss(power)
-    return HalfTweedieLoss(power)
+        return (
+            losses.HalfSquaredError()
+            if power == 0
+            else losses.HalfTweedieIdentityLoss(power)
+        )
+    return losses.HalfTweedieLoss(power)
 
 
 for _class, _loss in (
-    (PoissonRegressor, HalfTweedieLoss(1.0)),
-    (GammaRegressor, HalfTweedieLoss(2.0)),
+    (PoissonRegressor, losses.HalfTweedieLoss(1.0)),
+    (GammaRegressor, losses.HalfTweedieLoss(2.0)),
     (TweedieRegressor, _tweedie),
 ):
     register(

@@ -42,11 +42,7 @@ def _held_ridge_classifier(estimator: Any) -> Any:
 
 register(LinearRegression, HalfSquaredError(), numbers, positive=_positive)
 register(
-    Ridge,
-    HalfSquaredError(),
-    numbers,
-    strength=attrgetter("alpha"),
-    positive=_positive,
+    Ridge, HalfSquaredError(), numbers, strength=attrgetter("alpha"), positive=_positive
 )
 register(
     RidgeCV,

@@ -5,16 +5,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from sklearn.base import BaseEstimator, clone
 
+from skinfluence import losses
 from skinfluence._array import Array
 from skinfluence.exceptions import InvalidParameterError
-from skinfluence.losses import (
-    AbstractLoss,
-    HalfBinomialLoss,
-    HalfMultinomialLoss,
-    HalfSquaredError,
-    HalfTweedieLoss,
-    SquaredHinge,
-)
+from skinfluence.losses import AbstractLoss
 from skinfluence.support import checks
 from skinfluence.support._table import checked, indicator, numbers, register, signs
 
@@ -24,13 +18,13 @@ Choice = TypeVar("Choice")
 LossOf: TypeAlias = Callable[[Any], AbstractLoss]
 
 _LOSSES: dict[str, AbstractLoss] = {
-    "squared_error": HalfSquaredError(),
-    "log_loss": HalfBinomialLoss(),
-    "multinomial": HalfMultinomialLoss(),
-    "poisson": HalfTweedieLoss(1.0),
-    "gamma": HalfTweedieLoss(2.0),
-    "inverse_gaussian": HalfTweedieLoss(3.0),
-    "squared_hinge": SquaredHinge(),
+    "squared_error": losses.HalfSquaredError(),
+    "log_loss": losses.HalfBinomialLoss(),
+    "multinomial": losses.HalfMultinomialLoss(),
+    "poisson": losses.HalfTweedieLoss(1.0),
+    "gamma": losses.HalfTweedieLoss(2.0),
+    "inverse_gaussian": losses.HalfTweedieLoss(3.0),
+    "squared_hinge": losses.SquaredHinge(),
 }
 _TARGETS: dict[str, Coding] = {
     "numbers": numbers,

@@ -10,15 +10,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-from skinfluence.losses import (
-    AbstractLoss,
-    HalfBinomialLoss,
-    HalfSquaredError,
-    HuberLoss,
-    ModifiedHuber,
-    SquaredEpsilonInsensitive,
-    SquaredHinge,
-)
+from skinfluence import losses
+from skinfluence.losses import AbstractLoss
 from skinfluence.support._table import (
     class_weights,
     indicator,
@@ -28,12 +21,12 @@ from skinfluence.support._table import (
 )
 
 _LOSSES = {
-    "log_loss": lambda epsilon: HalfBinomialLoss(),
-    "modified_huber": lambda epsilon: ModifiedHuber(),
-    "squared_hinge": lambda epsilon: SquaredHinge(),
-    "squared_error": lambda epsilon: HalfSquaredError(),
-    "huber": HuberLoss,
-    "squared_epsilon_insensitive": SquaredEpsilonInsensitive,
+    "log_loss": lambda epsilon: losses.HalfBinomialLoss(),
+    "modified_huber": lambda epsilon: losses.ModifiedHuber(),
+    "squared_hinge": lambda epsilon: losses.SquaredHinge(),
+    "squared_error": lambda epsilon: losses.HalfSquaredError(),
+    "huber": losses.HuberLoss,
+    "squared_epsilon_insensitive": losses.SquaredEpsilonInsensitive,
 }
 _SMOOTH = {
     "hinge": "squared_hinge",

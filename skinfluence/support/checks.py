@@ -12,12 +12,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from skinfluence._array import (
-    array_namespace,
-    is_dask_array,
-    is_foreign,
-    to_numpy,
-)
+from skinfluence._array import array_namespace, is_dask_array, is_foreign, to_numpy
 from skinfluence._sources import FrameSource
 from skinfluence.exceptions import (
     InvalidDataError,
