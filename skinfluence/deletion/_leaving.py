@@ -28,9 +28,6 @@ from skinfluence.solvers import (
     row_terms,
 )
 
-# Slopes of a fit that is not quite at its minimum do not add up to zero to all digits.
-_NEARLY_HALF = 0.49
-
 
 class Step(NamedTuple):
     """``inv(H_-G) v`` of b groups, ``inv(B)`` of something for some curvature B."""
@@ -304,32 +301,6 @@ def group_share(objective: Objective, rows: Array) -> Any:
     xp = array_namespace(objective.weight)
     counted = xp.sum(take_rows(objective.counted, rows), axis=0, keepdims=True)
     return objective.penalty.share * counted
-
-
-def needed_rows(point: Point) -> Any:
-    """Indices of the rows without which the others are known to have no finite optimum.
-
-    Without such a row all slopes of an output, or ``slope u``, have one sign. With it
-    they add up to zero at the minimum, so its own is half of the sum of their sizes: few
-    rows have to be tried.
-    """
-    objective, u = point.objective, point.outputs
-    xp, device = array_namespace(u), device_of(u)
-    none = xp.zeros((0,), dtype=xp.int64, device=device)
-    if objective.loss.quadratic or bool(xp.all(objective.penalty.strength > 0)):
-        return none
-    slopes = objective.weight[:, None] * objective.loss.gradient(objective.targets, u)
-    tilts = xp.sum(slopes * u, axis=1, keepdims=True)
-    sizes = xp.abs(xp.concat([slopes, tilts], axis=1))
-    total = xp.sum(sizes, axis=0)
-    half = (sizes > _NEARLY_HALF * total) & (total > 0)
-    tried = xp.nonzero(xp.any(half, axis=1))[0]
-    needed = [
-        tried[i : i + 1]
-        for i in range(tried.shape[0])
-        if has_no_minimum(objective.without(tried[i : i + 1]), u)
-    ]
-    return xp.concat([none, *needed])
 
 
 # --- small systems --------------------------------------------------------------------

@@ -18,7 +18,6 @@ from skinfluence.deletion._leaving import (
     LargeGroup,
     SmallGroup,
     downdated_inverse,
-    needed_rows,
     product,
 )
 from skinfluence.solvers import (
@@ -189,16 +188,11 @@ class Newton(AbstractOneStep):
         return self.certified(theta, group.unidentified, group.unbounded)
 
     def unbounded(self, rows: Rows) -> Any:
-        needed = self._needed_rows
+        needed = self.point.needed_rows
         if not needed.shape[0]:
             return False
         xp = array_namespace(needed)
         return xp.any(indices_of(rows, self.point)[:, None] == needed, axis=1)
-
-    @cached_property
-    def _needed_rows(self) -> Any:
-        """Indices of the rows without which there is no finite optimum."""
-        return needed_rows(self.point)
 
 
 def penalty_pull(point: Point, terms: RowTerms, share: Array) -> Any:

@@ -1,11 +1,12 @@
-"""Objectives without a finite minimum: what proves it, and what shows it."""
+"""Objectives without a finite minimum, and rows without which there is none."""
 
-from skinfluence._array import Array, array_namespace, masked
+from typing import Any
+
+from skinfluence._array import Array, array_namespace, device_of, masked
 from skinfluence._objective import Objective
-from skinfluence.solvers._point import Point
 
-# A Newton step far out on a ray moves outputs by about one, and one at a minimum by none.
-_MOVE_ON_A_RAY = 0.1
+# Slopes of a fit that is not quite at its minimum do not add up to zero to all digits.
+_NEARLY_HALF = 0.49
 
 
 def has_no_minimum(objective: Objective, outputs: Array) -> bool:
@@ -28,10 +29,26 @@ def has_no_minimum(objective: Objective, outputs: Array) -> bool:
     return not penalised and objective.loss.separates(targets, outputs)
 
 
-def is_on_a_ray(point: Point) -> bool:
-    """Whether Newton steps still move outputs by about one: they would for ever."""
-    xp, objective = array_namespace(point.theta), point.objective
-    if bool(xp.any(objective.penalised)) or objective.loss.quadratic:
-        return False
-    moves = objective.moves(point.newton_step[..., None])
-    return bool(xp.max(xp.abs(moves)) > _MOVE_ON_A_RAY)
+def needed_rows(objective: Objective, u: Array) -> Any:
+    """Indices of the rows without which the others are known to have no finite optimum.
+
+    Without such a row all slopes of an output, or ``slope u``, have one sign. With it
+    they add up to zero at the minimum, so its own is half of the sum of their sizes: few
+    rows have to be tried.
+    """
+    xp, device = array_namespace(u), device_of(u)
+    none = xp.zeros((0,), dtype=xp.int64, device=device)
+    if objective.loss.quadratic or bool(xp.all(objective.penalty.strength > 0)):
+        return none
+    slopes = objective.weight[:, None] * objective.loss.gradient(objective.targets, u)
+    tilts = xp.sum(slopes * u, axis=1, keepdims=True)
+    sizes = xp.abs(xp.concat([slopes, tilts], axis=1))
+    total = xp.sum(sizes, axis=0)
+    half = (sizes > _NEARLY_HALF * total) & (total > 0)
+    tried = xp.nonzero(xp.any(half, axis=1))[0]
+    needed = [
+        tried[i : i + 1]
+        for i in range(tried.shape[0])
+        if has_no_minimum(objective.without(tried[i : i + 1]), u)
+    ]
+    return xp.concat([none, *needed])

@@ -10,6 +10,7 @@ from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
+from skinfluence.solvers._no_minimum import needed_rows
 
 
 @final
@@ -50,6 +51,11 @@ class Point:
     def distance(self) -> float:
         """Length of the Newton step, measured by the curvature."""
         return float(self.factor.norm(self.gradient[..., None])[0])
+
+    @cached_property
+    def needed_rows(self) -> Any:
+        """Indices of the rows without which there is no finite optimum."""
+        return needed_rows(self.objective, self.outputs)
 
 
 def expand(

@@ -6,8 +6,11 @@ from typing import NamedTuple, final
 from skinfluence._array import array_namespace
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers._base import AbstractSolver
-from skinfluence.solvers._no_minimum import has_no_minimum, is_on_a_ray
+from skinfluence.solvers._no_minimum import has_no_minimum
 from skinfluence.solvers._point import Point, factored_for_steps
+
+# A Newton step far out on a ray moves outputs by about one, and one at a minimum by none.
+_MOVE_ON_A_RAY = 0.1
 
 # F may rise by this, relatively, by rounding alone. Nearly dependent columns round it
 # more coarsely: up to the second, a step is good if it leads much closer.
@@ -66,7 +69,7 @@ def _ended(descent: "_Descent", n_steps: int, *, converged: bool) -> Polished:
     point = descent.point
     if converged and point.expected:
         descent.solver.prepare(point.curvature)  # raises at a saddle point
-    return Polished(point, n_steps, converged, is_on_a_ray(point))
+    return Polished(point, n_steps, converged, _is_on_a_ray(point))
 
 
 # --- directions ---
@@ -163,3 +166,12 @@ def _is_rounding(point: Point) -> bool:
     # The decrease that a full step promises is half its squared length.
     least = _LEAST_DECREASE * abs(point.curvature.value) + _TINY
     return 0.5 * point.distance**2 <= least
+
+
+def _is_on_a_ray(point: Point) -> bool:
+    """Whether Newton steps still move outputs by about one: they would for ever."""
+    xp, objective = array_namespace(point.theta), point.objective
+    if bool(xp.any(objective.penalised)) or objective.loss.quadratic:
+        return False
+    moves = objective.moves(point.newton_step[..., None])
+    return bool(xp.max(xp.abs(moves)) > _MOVE_ON_A_RAY)
