@@ -211,13 +211,14 @@ def _ordered(
 def _model(study: Study) -> dict[str, Any]:
     model, objective = study.model, study.objective
     steps = None if model.transformer is None else _steps(model.transformer)
+    n_columns = objective.design.n_features
     description = {
         "estimator": type(model.estimator).__name__,
         "parameters": _parameters(model.estimator),
         "steps": None if steps is None else [type(step).__name__ for step in steps],
         "n_train": study.n_train,
-        "n_features": study.features.n_features_in_,
-        "n_columns": objective.design.n_features,
+        "n_features": getattr(study.features, "n_features_in_", n_columns),
+        "n_columns": n_columns,
         "n_outputs": model.n_outputs,
         "deletion": study.options.deletion,
         "solver": study.solver.name,

@@ -61,9 +61,9 @@ class TrainingFeatures(BaseEstimator):
     def of(cls, explainer: BaseEstimator) -> Self:
         """The features that an explainer was fitted with."""
         features = cls()
-        features.n_features_in_ = explainer.n_features_in_
-        if hasattr(explainer, "feature_names_in_"):
-            features.feature_names_in_ = explainer.feature_names_in_
+        for name in ("n_features_in_", "feature_names_in_"):  # texts have neither
+            if hasattr(explainer, name):
+                setattr(features, name, getattr(explainer, name))
         return features
 
 
