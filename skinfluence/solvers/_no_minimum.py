@@ -41,11 +41,14 @@ def needed_rows(objective: Objective, u: Array) -> Any:
     if objective.loss.quadratic or bool(xp.all(objective.penalty.strength > 0)):
         return none
     slopes = objective.weight[:, None] * objective.loss.gradient(objective.targets, u)
+
+    def are_half(values: Array) -> Any:
+        sizes = xp.abs(values)
+        total = xp.sum(sizes, axis=0)
+        return xp.any((sizes > _NEARLY_HALF * total) & (total > 0), axis=1)
+
     tilts = xp.sum(slopes * u, axis=1, keepdims=True)
-    sizes = xp.abs(xp.concat([slopes, tilts], axis=1))
-    total = xp.sum(sizes, axis=0)
-    half = (sizes > _NEARLY_HALF * total) & (total > 0)
-    tried = xp.nonzero(xp.any(half, axis=1))[0]
+    tried = xp.nonzero(are_half(slopes) | are_half(tilts))[0]
     needed = [
         tried[i : i + 1]
         for i in range(tried.shape[0])
