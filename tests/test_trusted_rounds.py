@@ -114,6 +114,8 @@ def test_right_rows_are_left_alone_as_far_as_the_trusted_ones_tell(misled):
     assert (~found.support_).mean() < 0.2
 
 
+# Rounds drop rows until a class has one left, without which no finite refit exists.
+@pytest.mark.filterwarnings("ignore:Row .* has no finite refit")
 def test_at_most_half_of_the_rows_and_no_class_goes():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2))

@@ -524,7 +524,7 @@ REFUSALS = {
     "audit fake.parquet --target y": "cannot be read as Parquet",
     "audit fake.csv.gz --target y": "cannot be read as CSV",
     "audit book.xlsx --target y": "save it as CSV or Parquet",
-    "audit alone.csv --target y": "No usable column is left beside the target",
+    "audit alone.csv --target y": "No usable column is left besides the target",
     "audit good.csv --target kind --test nocolumn.csv": "nocolumn.csv has no column 'z'",
     "audit good.csv --target kind --test newclass.csv": "classes that the training data "
     "lack: c (1 row)",
