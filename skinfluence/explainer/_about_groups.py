@@ -338,10 +338,13 @@ class AboutGroups(Answering):
 
     def _with_labels(self, values: Any, groups: Any, X: Any) -> Any:
         """Values by group as ``set_output`` asks: arrays, or columns with labels."""
-        study = study_of(self)
-        labels = questions.groups_of(groups, study.n_train).labels
-        names = [str(label) for label in labels]
-        n_sides = values.shape[-1] // len(names)
-        if n_sides > 1:
-            names = [f"{name}_output_{k}" for k in range(n_sides) for name in names]
+
+        def names() -> list[str]:
+            listed = questions.groups_of(groups, study_of(self).n_train)
+            labels = [str(label) for label in listed.labels]
+            n_sides = values.shape[-1] // len(labels)
+            if n_sides == 1:
+                return labels
+            return [f"{label}_output_{k}" for k in range(n_sides) for label in labels]
+
         return self._labelled(values, names, getattr(X, "index", None))

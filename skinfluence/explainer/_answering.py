@@ -24,5 +24,7 @@ class Answering(abc.ABC):
         return answer(study_of(self), question, *args, **kwargs)
 
     @abc.abstractmethod
-    def _labelled(self, values: Any, columns: list[str], index: Any = None) -> Any:
+    def _labelled(
+        self, values: Any, columns: Callable[[], list[str]], index: Any = None
+    ) -> Any:
         """Values as ``set_output`` asks for them, with names for their columns."""

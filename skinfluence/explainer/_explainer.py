@@ -1,5 +1,6 @@
 """``InfluenceExplainer``: what did each training row do to this model?"""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -469,10 +470,14 @@ class InfluenceExplainer(
             other._container = self._container
         return other
 
-    def _labelled(self, values: Any, columns: list[str], index: Any = None) -> Any:
+    def _labelled(
+        self, values: Any, columns: Callable[[], list[str]], index: Any = None
+    ) -> Any:
         """Values as ``set_output`` asks for them."""
         kind = getattr(self, "_container", get_config()["transform_output"])
-        return in_container(kind, values, columns, index)
+        if kind == "default":
+            return values
+        return in_container(kind, values, columns(), index)
 
 
 def _row_labels(X: Any, n_rows: int) -> Any:
