@@ -15,7 +15,7 @@ TORCH := torch==2.13.0
 
 help:
 	@echo "make demo    audit the breast-cancer data; results in $(DEMO)/audit"
-	@echo "make test    run the tests (narrow them with PYTEST_ARGS='-k newton')"
+	@echo "make test    run the tests on all cores (narrow them with PYTEST_ARGS='-k newton')"
 	@echo "make test-torch  run the tests of arrays with PyTorch on the CPU"
 	@echo "make lint    ruff, import-linter and mypy"
 	@echo "make format  let ruff mend what it can"
@@ -31,7 +31,7 @@ demo: $(VENV)/.installed-cli
 	@ls $(DEMO)/audit
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-torch: $(VENV)/.installed-torch-cpu
 	$(BIN)/python -m pytest tests/test_backends.py tests/test_explainer_arrays.py

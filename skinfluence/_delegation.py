@@ -9,11 +9,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 
-def _inner_has(method: str) -> Callable[[Any], bool]:
+def _inner_has(method: str) -> Callable[["DelegationMixin"], bool]:
     """Whether the wrapped estimator has a method: for ``available_if``."""
 
-    def check(self: Any) -> bool:
-        getattr(self._described, method)
+    def check(wrapper: DelegationMixin) -> bool:
+        getattr(wrapper._described, method)
         return True
 
     return check

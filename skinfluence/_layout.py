@@ -98,7 +98,7 @@ class Selection:
     """Some working columns of a wider layout; vectors ``(..., G or 1, D)`` go both ways."""
 
     wide: Layout
-    columns: Any  # (q,) numbers of the working columns, ascending
+    columns: Any  # (q,) indices of the working columns, ascending
 
     @property
     def narrow(self) -> Layout:

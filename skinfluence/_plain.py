@@ -40,5 +40,5 @@ def number(value: float, digits: int = 4) -> str:
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of packages."""
-    found = {name: importlib.import_module(name).__version__ for name in packages}
-    return {"python": platform.python_version(), **found}
+    versions = {name: importlib.import_module(name).__version__ for name in packages}
+    return {"python": platform.python_version(), **versions}

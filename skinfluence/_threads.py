@@ -33,8 +33,10 @@ def each(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
             return [function(*calls[0])]
         with ThreadPoolExecutor(len(calls)) as pool:
             # NumPy's error state belongs to the context of its thread.
-            found = [pool.submit(copy_context().run, function, *call) for call in calls]
-            return [future.result() for future in found]
+            futures = [
+                pool.submit(copy_context().run, function, *call) for call in calls
+            ]
+            return [future.result() for future in futures]
 
 
 def ordered(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
@@ -157,7 +158,7 @@ def take_rows(data: Any, rows: np.ndarray) -> Any:
         return data.iloc[rows]
     if not hasattr(data, "shape"):
         data = np.asarray(data)
-    if hasattr(data, "tocsr"):
+    if issparse(data):
         data = data.tocsr()
     return data[rows]
 

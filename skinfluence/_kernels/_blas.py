@@ -17,19 +17,19 @@ from scipy.linalg import cython_blas
 
 from skinfluence._array import Array
 
-# Numbers that a thread keeps between blocks, 16 MiB: memory that is in the cache already
+# Entries that a thread keeps between blocks, 16 MiB: memory that is in the cache already
 # is written twice as fast as new memory.
 _MOST_KEPT = 2**21
 # OpenBLAS crashes in a threaded Cholesky or symmetric product of 20,000 columns (seen in
 # 0.3.31 at 2 threads): from here on blocks take their place.
 MOST_WHOLE, BLOCK = 8192, 2048
-# Numbers that fit the second-level cache, and rows enough for BLAS to be at its speed.
+# Entries that fit the second-level cache, and rows enough for BLAS to be at its speed.
 _CACHED = 2**17
 _LEAST_ROWS, _MOST_ROWS = 512, 2048
 
 
 class _Kept(threading.local):
-    numbers = np.empty(0)
+    entries = np.empty(0)
 
 
 _kept = _Kept()
@@ -48,9 +48,9 @@ def scratch(shape: tuple[int, int]) -> np.ndarray:
     size = shape[0] * shape[1]
     if size > _MOST_KEPT:
         return np.empty(shape)
-    if _kept.numbers.shape[0] < size:
-        _kept.numbers = np.empty(size)
-    return _kept.numbers[:size].reshape(shape)
+    if _kept.entries.shape[0] < size:
+        _kept.entries = np.empty(size)
+    return _kept.entries[:size].reshape(shape)
 
 
 def scratch_copy(rows: np.ndarray) -> np.ndarray:

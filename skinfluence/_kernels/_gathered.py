@@ -1,6 +1,6 @@
 """Quadratic forms of sparse rows from single entries of their matrices.
 
-``x' V x`` is a sum over pairs of the row's own entries: ``k (k + 1) / 2`` numbers of V for
+``x' V x`` is a sum over pairs of the row's own entries: ``k (k + 1) / 2`` entries of V for
 a row of k entries, where a product with a factor of V takes k for each of its columns.
 """
 
@@ -14,10 +14,10 @@ from skinfluence._kernels import _blas
 from skinfluence._kernels._numpy import NUMPY
 from skinfluence._kernels._sparse import SparseRows
 
-# Seconds of a gathered number, of a multiplication by a sparse row, and of one between
+# Seconds for a gathered entry, of a multiplication by a sparse row, and of one between
 # dense matrices: medians on one core, of which only the ratios matter.
 _GATHERED, _MULTIPLIED, _DENSE = 8e-9, 1e-9, 2e-11
-# Numbers gathered at once: they and their places fit the second-level cache.
+# Entries gathered at once: they and their indices fit the second-level cache.
 _ENTRIES = 2**16
 # The terms of a form, against their sum: of more, four digits would be lost.
 _MOST_CANCELLED = 1e4
@@ -79,12 +79,12 @@ class GatheredForms:
         if entries is None:
             return None
         forms, bounds = _forms(block.X, entries)
-        found = np.empty((b, n_groups, D))
+        rows_of_inverse = np.empty((b, n_groups, D))
         for g in range(n_groups):
             own = min(g, G - 1)
-            found[:, g, :] = slope[:, g] * self._products(block, entries, own)
-        found[np.any(bounds > _MOST_CANCELLED * forms, axis=1)] = np.nan
-        return found
+            rows_of_inverse[:, g, :] = slope[:, g] * self._products(block, entries, own)
+        rows_of_inverse[np.any(bounds > _MOST_CANCELLED * forms, axis=1)] = np.nan
+        return rows_of_inverse
 
     def _products(self, block: SparseRows, entries: _Entries, g: int) -> Any:
         """``inv(H) x~`` for each row, (b, D): ``E'^-1 W [x, 1]``."""
@@ -212,11 +212,13 @@ def _padded_sums(columns: np.ndarray, values: np.ndarray, table: Any, p: int) ->
     if table.shape[1] == 1:
         flat, total = table[:, 0], own[:, 0]
         for a in range(len(columns) - 1):
-            found = flat.take(columns[a + 1 :] + columns[a] * p)
-            found *= values[a + 1 :]
-            total += 2 * values[a] * found.sum(axis=0)
+            gathered = flat.take(columns[a + 1 :] + columns[a] * p)
+            gathered *= values[a + 1 :]
+            total += 2 * values[a] * gathered.sum(axis=0)
         return total[:, None]
     for a in range(len(columns) - 1):
-        found = table.take(columns[a + 1 :] + columns[a] * p, axis=0)
-        own += 2 * values[a][:, None] * np.einsum("kb,kbj->bj", values[a + 1 :], found)
+        gathered = table.take(columns[a + 1 :] + columns[a] * p, axis=0)
+        own += (
+            2 * values[a][:, None] * np.einsum("kb,kbj->bj", values[a + 1 :], gathered)
+        )
     return own

@@ -125,7 +125,7 @@ class NumpyKernels(AbstractKernels[np.ndarray]):
         """Where a row (m, b) has scores above its least one, and which columns those are.
 
         Scores are ``direction * values``, or absolute values for direction 0. Returns the
-        numbers of such rows (r,), and their columns (r, c), filled up with -1.
+        indices of such rows (r,), and their columns (r, c), filled up with -1.
         """
         # Reductions first: few rows go on, and only they are written to and searched.
         if direction > 0:
@@ -199,12 +199,12 @@ def _inverse_root_by_blocks(matrix: np.ndarray) -> np.ndarray | None:
     blocks = _blas.blocks_of(len(L))
     inverses = []
     for k, own in enumerate(blocks):  # Cholesky: L L' = matrix, in the lower triangle
-        found = NUMPY.inverse_cholesky(L[own, own])
-        if found is None:
+        inverse = NUMPY.inverse_cholesky(L[own, own])
+        if inverse is None:
             return None
-        inverses.append(found[0].T)
+        inverses.append(inverse[0].T)
         for below in blocks[k + 1 :]:
-            L[below, own] = L[below, own] @ found[0]
+            L[below, own] = L[below, own] @ inverse[0]
         for j, column in enumerate(blocks[k + 1 :], k + 1):
             for row in blocks[j:]:
                 L[row, column] -= L[row, own] @ L[column, own].T

@@ -46,11 +46,11 @@ def as_csr(X: Any) -> Any:
     Its entries are sorted and unique: SciPy would make them so in place, and it is not
     the only one who holds that memory.
     """
-    found = csr_array(X).astype(np.float64, copy=False)
-    if not found.has_canonical_format:
-        found = found.copy()
-        found.sum_duplicates()
-    return found
+    canonical = csr_array(X).astype(np.float64, copy=False)
+    if not canonical.has_canonical_format:
+        canonical = canonical.copy()
+        canonical.sum_duplicates()
+    return canonical
 
 
 def csr_rows(X: Any, rows: Rows) -> Any:

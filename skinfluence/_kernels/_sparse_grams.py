@@ -21,7 +21,7 @@ from skinfluence._kernels._grams import AbstractGrams
 from skinfluence._kernels._numpy import NUMPY, mirrored_blocks
 from skinfluence._kernels._sparse import SparseRows
 
-# Numbers of a dense block of frequent columns.
+# Entries of a dense block of frequent columns.
 _ENTRIES = 2**20
 # Entries of rows that wait to be multiplied: each product writes a whole matrix.
 _LEAST_WAITING = 2**22

@@ -30,15 +30,15 @@ def trusted_mask(trusted: Any, n: int, *, needed: bool) -> Any:
 def valid_scores(scores: Any, n: int) -> Any:
     """What a callable criterion returned, as floats (n,)."""
     try:
-        found = np.asarray(scores, dtype=float)
+        values = np.asarray(scores, dtype=float)
     except (TypeError, ValueError):
-        found = np.empty(())
-    if found.shape != (n,):
+        values = np.empty(())
+    if values.shape != (n,):
         raise InvalidParameterError(
             f"criterion must return one number per row, shape ({n},); it returned "
             f"{type(scores).__name__} of shape {np.shape(scores)}."
         )
-    return found
+    return values
 
 
 def worst(scores: Any, open_rows: Any, n_most: int, weighty: Any, labels: Any) -> Any:

@@ -130,8 +130,8 @@ class ThirdDerivative:
         if self.tensor is not None:
             parts = row_blocks(left.shape[0], left.shape[-1] ** 2, _TOGETHER, left)
             both = [left] if right is left else [left, right]
-            found = [_times(self.tensor, *(v[p, ...] for v in both)) for p in parts]
-            return xp.concat(found, axis=0)
+            products = [_times(self.tensor, *(v[p, ...] for v in both)) for p in parts]
+            return xp.concat(products, axis=0)
 
         def slopes(y: Array, u: Array, s: Array, *moves: Array) -> Any:
             return s[:, None, None] * loss.third_product(y, u, *moves)

@@ -58,6 +58,6 @@ def summed_over_rows(
     for _, (block, y, u, s) in rows:
         block = block if not single else xp.astype(block, dtype)
         moves = [xp.reshape(block @ columns, shape) for columns in flat]
-        found = xp.astype(slopes(y, u, s, *moves), dtype, copy=False)
-        total += xp.astype(xp.reshape(found, (-1, n_pairs)).T @ block, xp.float64)
+        changes = xp.astype(slopes(y, u, s, *moves), dtype, copy=False)
+        total += xp.astype(xp.reshape(changes, (-1, n_pairs)).T @ block, xp.float64)
     return xp.permute_dims(layout.stacked(total), (2, 0, 1))

@@ -22,12 +22,12 @@ class Totals(NamedTuple):
     intercept_error: Any
 
 
-def totals_of(point: Point, expected: Point, found: Residuals) -> Totals:
+def totals_of(point: Point, expected: Point, residuals: Residuals) -> Totals:
     """Totals of the fit from the residuals of all of its rows."""
     xp, known = array_namespace(point.theta), point.objective.loss.dispersion_known
     n_rows = xp.sum(xp.astype(point.objective.weight > 0, xp.float64))
-    edf = xp.sum(found.leverage, axis=0)
-    chi2 = xp.sum(found.pearson**2, axis=0)
+    edf = xp.sum(residuals.leverage, axis=0)
+    chi2 = xp.sum(residuals.pearson**2, axis=0)
     variance = _variance(expected)  # (K, q)
     penalised = xp.sum(expected.curvature.diagonal_part * variance, axis=-1)
     coef_error, _ = point.objective.design.to_estimator(xp.sqrt(variance))
@@ -35,7 +35,7 @@ def totals_of(point: Point, expected: Point, found: Residuals) -> Totals:
         edf=edf,
         dof=n_rows - edf,
         rank=edf + penalised,
-        deviance=xp.sum(found.deviance**2, axis=0),
+        deviance=xp.sum(residuals.deviance**2, axis=0),
         dispersion=xp.ones_like(edf) if known else over(chi2, n_rows - edf),
         coef_error=coef_error,
         intercept_error=_intercept_error(expected),

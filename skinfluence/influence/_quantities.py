@@ -33,11 +33,11 @@ class Loss(AbstractQuantity):
     targets: Any  # (m, K_y)
 
     def value(self, u: Array, points: slice) -> Any:
-        found = self.loss.value(_spread(self.targets[points, ...], u), u)
+        losses = self.loss.value(_spread(self.targets[points, ...], u), u)
         if not self.loss.bounded_domain:
-            return found
+            return losses
         xp = array_namespace(u)
-        return xp.where(self.loss.within_domain(u), found, xp.inf)
+        return xp.where(self.loss.within_domain(u), losses, xp.inf)
 
     def gradient(self, u: Array, points: slice) -> Any:
         return self.loss.gradient(self.targets[points, ...], u)

@@ -10,7 +10,7 @@ _DIRECTION = {"absolute": 0.0, "harmful": 1.0, "helpful": -1.0}
 
 
 def top_blocks(blocks: Blocks, k: int, order: str, sign: float) -> tuple[Any, Any]:
-    """Values and row numbers of the k rows that come first, each (m, k).
+    """Values and indices of the k rows that come first, each (m, k).
 
     ``order`` is "absolute", "harmful" or "helpful"; ``sign`` is +1 if a positive value
     is harmful and -1 if it is helpful. Rows without a value (NaN) come last.
@@ -38,11 +38,11 @@ class _Top:
         # Among rows without a value, those that fill up would not be told apart.
         full = full and bool(array_namespace(block).all(self.least > -float("inf")))
         contenders = kernels(block).contenders
-        found = contenders(block, self.least, self.direction) if full else None
-        if found is None:
+        better = contenders(block, self.least, self.direction) if full else None
+        if better is None:
             self._merge_all(first, block)
-        elif found[1].shape[1]:
-            self._merge_some(first, block, *found)
+        elif better[1].shape[1]:
+            self._merge_some(first, block, *better)
 
     def _merge_all(self, first: int, block: Array) -> None:
         xp, place = array_namespace(block), device_of(block)
@@ -75,7 +75,7 @@ class _Top:
         )
 
     def ranked(self) -> tuple[Any, Any]:
-        """Values and row numbers, the first one first."""
+        """Values and indices, the first one first."""
         xp = array_namespace(self.values)
         ranks = xp.argsort(-self._score(self.values), axis=1, stable=True)
         return (

@@ -73,16 +73,16 @@ class HuberScaleLoss(AbstractLoss):
         r, sigma, inlier, _ = self._parts(y, u)
         square = r**2 / sigma
         straight = 2 * self.epsilon * xp.abs(r) - self.epsilon**2 * sigma
-        found = sigma + xp.where(inlier, square, straight)
-        return xp.where(self.within_domain(u), found, WALL * xp.ones_like(found))
+        value = sigma + xp.where(inlier, square, straight)
+        return xp.where(self.within_domain(u), value, WALL * xp.ones_like(value))
 
     def gradient(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
         r, sigma, _, _ = self._parts(y, u)
         z = xp.clip(r / sigma, min=-self.epsilon, max=self.epsilon)
-        found = xp.stack([2 * z, 1 - z**2], axis=-1)
+        gradient = xp.stack([2 * z, 1 - z**2], axis=-1)
         wall = xp.stack([xp.zeros_like(r), -WALL_SLOPE * xp.ones_like(r)], axis=-1)
-        return xp.where(self.within_domain(u)[..., None], found, wall)
+        return xp.where(self.within_domain(u)[..., None], gradient, wall)
 
     def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)

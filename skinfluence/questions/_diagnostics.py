@@ -71,13 +71,13 @@ def _filled(
     """The table (n, n_columns), its columns contiguous, and their names."""
     has_intercept = study.objective.design.has_intercept
     table, names = np.empty((0, study.n_train)), [""]
-    for rows, found in blocks:
-        parts = [to_numpy(values) for values in found]
+    for rows, columns in blocks:
+        parts = [to_numpy(values) for values in columns]
         if not len(table):
             names = _names(parts, study.coefficient_names, has_intercept)
             table = np.empty((len(names), study.n_train))
         first = 0
-        for name, values in zip(found._fields, parts, strict=True):
+        for name, values in zip(columns._fields, parts, strict=True):
             if name == "dfbetas_intercept" and not has_intercept:
                 continue
             lines = values.T.reshape(-1, len(values))  # of features, then of outputs

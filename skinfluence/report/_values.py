@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skinfluence.exceptions import InvalidDataError
 from skinfluence.refit import refuse_other_rows
@@ -70,7 +71,7 @@ def values_of(study: Study, X_train: Any) -> Values:
         names = [str(name) for name in X_train.columns]
         frame = X_train if hasattr(X_train, "iloc") else X_train.to_numpy()
         return Values(frame, names, None, True)
-    X = X_train.tocsr() if hasattr(X_train, "tocsr") else np.asarray(X_train)
+    X = X_train.tocsr() if issparse(X_train) else np.asarray(X_train)
     given = getattr(study.features, "feature_names_in_", None)
     names = [f"x{j}" for j in range(X.shape[1])] if given is None else list(given)
     return Values(X, names, size if model.transformer is None else None, True)

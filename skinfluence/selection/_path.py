@@ -52,7 +52,7 @@ class StrengthPath:
         theta = turn.T @ np.linalg.solve(root[0], point.theta.T)  # (q, K)
         moved = (shrunk[..., None] * theta).transpose(1, 0, 2).reshape(len(g), -1)
         K = theta.shape[1]
-        found = np.empty((len(t), objective.n_rows, K))
+        outputs = np.empty((len(t), objective.n_rows, K))
         for rows, (block, y, s) in iterate(
             objective.design, objective.targets, objective.weight, dense=True
         ):
@@ -62,8 +62,8 @@ class StrengthPath:
             if np.any(np.abs(1 - h) < LEAST_REMAINDER):
                 return None
             u += (h / (1 - h))[..., None] * (u - y[:, None, :])
-            found[:, rows, :] = u.transpose(1, 0, 2)
-        return cls(study, list(strengths), found)
+            outputs[:, rows, :] = u.transpose(1, 0, 2)
+        return cls(study, list(strengths), outputs)
 
     def outputs_of(self, estimator: Any) -> Any:
         """Those of a candidate, (n, K)."""
@@ -79,11 +79,11 @@ def strengths_of(estimator: Any, candidates: list[dict[str, Any]]) -> list[float
     if len(names) != 1 or len(candidates) < 2:
         return []
     (name,) = names
-    found = [candidate[name] for candidate in candidates]
-    if not all(isinstance(a, Real) and 0 < float(a) < np.inf for a in found):
+    strengths = [candidate[name] for candidate in candidates]
+    if not all(isinstance(a, Real) and 0 < float(a) < np.inf for a in strengths):
         return []
     means_it = last_step(clone(estimator).set_params(**{name: -1.0})).alpha == -1.0
-    return found if means_it else []
+    return strengths if means_it else []
 
 
 def path_of(

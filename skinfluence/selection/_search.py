@@ -272,10 +272,10 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             return self._known(scoring)
         if not isinstance(scoring, Mapping):
             scoring = {name: name for name in scoring}
-        found = {name: self._known(scorer) for name, scorer in scoring.items()}
+        scorers = {name: self._known(scorer) for name, scorer in scoring.items()}
         if self.refit is not False and not callable(self.refit):
-            checks.one_of("refit", self.refit, (False, *found))
-        return found
+            checks.one_of("refit", self.refit, (False, *scorers))
+        return scorers
 
     def _known(self, scoring: Any) -> Any:
         try:
@@ -361,8 +361,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if isinstance(scorer, dict):
             name = self.refit if isinstance(self.refit, str) else next(iter(scorer))
             scorer = scorer[name]
-        found = scorer(best, X, y, **params)
-        return found[self.refit] if isinstance(found, dict) else found
+        scores = scorer(best, X, y, **params)
+        return scores[self.refit] if isinstance(scores, dict) else scores
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Routing of metadata: what this object uses itself, and what it passes on.

@@ -301,7 +301,7 @@ def answer(
     if known is not None and question in known:
         return known[question]
     with listening(study.solver):
-        found = question(study, *args, **kwargs)
+        result = question(study, *args, **kwargs)
     if known is not None:
-        known[question] = found
-    return found
+        known[question] = result
+    return result

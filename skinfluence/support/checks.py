@@ -250,19 +250,19 @@ def folds(
 
 def indices(rows: Any, n_train: int) -> np.ndarray:
     """Indices of training rows, 1-D and within range (negative from the end)."""
-    found = to_numpy(rows)
-    if found.dtype == bool and found.shape == (n_train,):
-        found = np.flatnonzero(found)
-    if found.size == 0:
+    indices = to_numpy(rows)
+    if indices.dtype == bool and indices.shape == (n_train,):
+        indices = np.flatnonzero(indices)
+    if indices.size == 0:
         raise InvalidParameterError("rows is empty: name at least one training row.")
-    if found.ndim != 1 or found.dtype.kind not in "iu":
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise InvalidParameterError(
             "rows must be a 1-D list of row numbers, or a mask of length "
-            f"{n_train}; got shape {found.shape} of type {found.dtype}."
+            f"{n_train}; got shape {indices.shape} of type {indices.dtype}."
         )
-    if found.min() < -n_train or found.max() >= n_train:
+    if indices.min() < -n_train or indices.max() >= n_train:
         raise InvalidParameterError(
             f"rows must lie between 0 and {n_train - 1}, the training rows; got "
-            f"{int(found.min())} to {int(found.max())}."
+            f"{int(indices.min())} to {int(indices.max())}."
         )
-    return found % n_train
+    return indices % n_train
