@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 def _inner_has(method: str) -> Callable[["DelegationMixin"], bool]:
     """Whether the wrapped estimator has a method: for ``available_if``."""
 
-    def check(wrapper: DelegationMixin) -> bool:
+    def check(wrapper: "DelegationMixin") -> bool:
         getattr(wrapper._described, method)
         return True
 
