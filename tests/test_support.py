@@ -421,6 +421,16 @@ def test_newton_is_one_newton_step_without_the_row(entry):
     assert relative_error(found, truth) < 1e-5  # of the differences
 
 
+@pytest.mark.parametrize("name", ["PoissonRegressor, weighted", "Tweedie 3"])
+def test_jackknife_moves_outputs_as_it_moves_parameters(name):
+    """In mean form a row takes its share of the penalty along, in outputs too."""
+    explainer = explained(BY_NAME[name], "jackknife")
+    X = data(BY_NAME[name].data)[0][:5]
+    params = explainer.loo_params()
+    truth = X @ params.coef.T + params.intercept
+    assert relative_error(explainer.loo_delta(X, on="decision"), truth) < 1e-10
+
+
 @every_method
 @every_entry
 def test_a_group_of_one_is_a_row(entry, method):

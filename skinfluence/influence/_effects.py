@@ -91,6 +91,7 @@ def delta_blocks(
             quantity,
             aggregate,
             lambda terms: terms.weight[:, None, None] * terms.slope,
+            with_shares=True,
         )
     return _evaluated_blocks(
         point, deletion, design, quantity, aggregate, entries, watch, in_order
@@ -103,14 +104,20 @@ def _linear_blocks(
     quantity: AbstractQuantity,
     aggregate: str | None,
     coefficients: Callable[[RowTerms], Any],
+    *,
+    with_shares: bool = False,
 ) -> Blocks:
-    layout = point.objective.layout
+    """``grad' inv(H) c_i``, with the row's share of the penalty or without it."""
+    xp, layout = array_namespace(point.theta), point.objective.layout
     Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
+    of_penalty = xp.sum(Q * point.objective.penalty.gradient(point.theta), axis=(1, 2))
     width = max(design.row_entries, Q.shape[0] if design.is_sparse else 0)
 
     def effects(rows: slice) -> tuple[slice, Any]:
         terms = row_terms(point, rows)
         values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
+        if with_shares and terms.share is not None:
+            values = values + of_penalty[:, None] * terms.share[None, :]
         return rows, values if aggregate is None else values[0, :]
 
     train = point.objective.design
