@@ -3,3 +3,4 @@
 from skinfluence.curvature._base import AbstractCurvature
 from skinfluence.curvature._row_roots import row_roots
 from skinfluence.curvature._rowwise import RowwiseCurvature
+from skinfluence.curvature._shifts import Shifts

@@ -6,6 +6,7 @@ from typing import Any
 from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._layout import Layout
 from skinfluence._objective import FirstOrder, Objective
+from skinfluence.curvature._shifts import Shifts
 
 
 class AbstractCurvature(abc.ABC):
@@ -60,6 +61,14 @@ class AbstractCurvature(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def shifts(self) -> Shifts | None:
+        """Eigenvectors of H that gradients of losses have no part along, or None.
+
+        They hold the gauge, and what the penalty alone makes H see.
+        """
+
+    @property
+    @abc.abstractmethod
     def diagonal_part(self) -> Any:
         """What the penalty and damping add to the diagonal of H, (G or 1, D)."""
 
@@ -103,6 +112,20 @@ class AbstractCurvature(abc.ABC):
         """Vectors (G, D, m) without their part in the gauge and in entries at rest."""
         vectors, gauge = self.on_moving(vectors), self.gauge
         return vectors if gauge is None else vectors - gauge @ (gauge.T @ vectors)
+
+    def seen(self, vectors: Array) -> Any:
+        """Vectors (G, D, m) within, and without the shifts, which no loss sees."""
+        if self.shifts is None:
+            return self.within(vectors)
+        return self.shifts.without(self.on_moving(vectors))
+
+    def seen_rows(self, rows: Array) -> Any:
+        """The same for one vector per row, (b, G, D), where there are shifts."""
+        if self.shifts is None:
+            return rows
+        xp = array_namespace(rows)
+        columns = xp.permute_dims(rows, (1, 2, 0))
+        return xp.permute_dims(self.seen(columns), (2, 0, 1))
 
     def on_moving(self, vectors: Array) -> Any:
         """Vectors (G, D, m) with zeros for the entries that may not move."""

@@ -26,6 +26,7 @@ from skinfluence._objective import FirstOrder, FirstOrderSum, Objective, shifted
 from skinfluence._rows import iterate, sum_over_rows
 from skinfluence.curvature._base import AbstractCurvature
 from skinfluence.curvature._row_roots import bends_downwards, row_roots
+from skinfluence.curvature._shifts import Shifts
 from skinfluence.exceptions import IndefiniteCurvatureError
 
 
@@ -71,6 +72,14 @@ class RowwiseCurvature(AbstractCurvature):
         if penalty.corners is not None:
             tilt = tilt + xp.astype(penalty.corners.present, tilt.dtype)
         return gauge_basis(self.diagonal_part + tilt, layout, shift, self.moving)
+
+    @cached_property
+    def shifts(self) -> Shifts | None:
+        if not self.objective.loss.shift_invariant:
+            return None
+        return Shifts.of(
+            self.layout, self.diagonal_part, self.shared_penalty, self.moving
+        )
 
     def matvec(self, vectors: Array) -> Any:
         loss, layout, xp = self.objective.loss, self.layout, array_namespace(vectors)

@@ -262,7 +262,7 @@ class SetSearch:
     def _pull(self, point: Point) -> Any:
         """``inv(H) grad f`` of the signed target f, (G, D)."""
         gradient = self.sign * self.target.gradient(point.theta)
-        return point.factor.steps(gradient[None, ...])[0, ...]
+        return point.factor.loss_steps(gradient[None, ...])[0, ...]
 
     def _row_effects(self, state: "_State") -> np.ndarray:
         """Change of the value by deleting each row, (n,); infinite where it cannot be."""

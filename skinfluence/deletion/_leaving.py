@@ -85,7 +85,7 @@ class AbstractLeaving(abc.ABC):
 
     def steps(self, pushed: Array) -> Any:
         """``inv(B)`` applied to vectors (b, G, D); here B is of all rows."""
-        return self.point.factor.steps(pushed, self.share)
+        return self.point.factor.loss_steps(pushed, self.share)
 
     def solve(self, vectors: Array) -> Step:
         """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
@@ -291,7 +291,7 @@ class LargeGroup(AbstractGroup):
         return vectors
 
     def steps(self, pushed: Array) -> Any:
-        return self.factor.steps(pushed)
+        return self.factor.loss_steps(pushed)
 
 
 def group_share(objective: Objective, rows: Array) -> Any:
@@ -311,7 +311,7 @@ def downdated_inverse(
 ) -> tuple[Any, Any]:
     """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
     if A is None:
-        A = point.factor.row_blocks_of_inverse(terms.block, terms.share, terms.rows)
+        A = point.factor.loss_blocks(terms.block, terms.share, terms.rows)
     xp, bend = array_namespace(A), terms.bend
     if A.shape[-1] == 1:  # plain division then, many times faster
         remainder = 1 - bend * A
@@ -345,7 +345,7 @@ def pair_blocks(point: Point, block: Array, share: Array | None = None) -> Any:
     columns = []
     for k in range(Kb):  # output k of all groups at once
         unit = xp.broadcast_to(eye[k, :], (m, G, Kb))
-        steps = point.factor.steps(layout.lifted(block, unit), shares)  # (m, G, D)
+        steps = point.factor.row_steps(block, unit, shares)  # (m, G, D)
         parts = xp.reshape(steps, (m, G, Kb, layout.width))
         columns.append(xp.matmul(parts, block.T))  # (m, G, Kb, m)
     return xp.permute_dims(xp.stack(columns), (2, 4, 3, 1, 0))

@@ -85,7 +85,7 @@ class AbstractOneStep(AbstractDeletion):
     def _steps(self, terms: RowTerms, c: Any) -> Any:
         factor, share = self.point.factor, self._downdated(terms)
         if terms.share is not None and not _alike(terms.share):
-            return factor.steps(row_gradients(self.point, terms, c), share)
+            return factor.loss_steps(row_gradients(self.point, terms, c), share)
         steps = factor.row_steps(terms.block, c, share)
         if terms.share is None:
             return steps
@@ -94,7 +94,7 @@ class AbstractOneStep(AbstractDeletion):
     def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
         terms = row_terms(self.point, rows, for_products=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
-        A = self.point.factor.row_blocks_of_inverse(terms.block, share, terms.rows)
+        A = self.point.factor.loss_blocks(terms.block, share, terms.rows)
         c, unidentified = self.coefficients(terms, A)
         moves = product(A, c)
         if terms.share is not None:
@@ -129,7 +129,7 @@ class Jackknife(AbstractOneStep):
     def group_delta(self, rows: Array) -> Deltas:
         gone = self.point.objective.only(rows)
         gradient = gone.first_order(self.point.theta).gradient
-        return self.certified(self.point.factor.steps(gradient[None, ...]))
+        return self.certified(self.point.factor.loss_steps(gradient[None, ...]))
 
 
 @final

@@ -61,6 +61,6 @@ def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:
 def _own_variance(point: Point, block: Array, rows: slice) -> Any:
     """``x' inv(H) x`` of each row and model, (b, K)."""
     layout = point.objective.layout
-    A = point.factor.row_blocks_of_inverse(block, rows=rows)[..., 0, 0]
+    A = point.factor.loss_blocks(block, rows=rows)[..., 0, 0]
     shape = (A.shape[0], layout.n_outputs)
     return array_namespace(A).broadcast_to(A, shape)

@@ -27,7 +27,7 @@ def feature_influence(
     xp = array_namespace(point.theta)
     terms = row_terms(point, rows)
     gradient = mean_gradient(point, design, quantity)  # (1, G, D)
-    V = objective.weight_sum * point.factor.steps(gradient)[0, ...]
+    V = objective.weight_sum * point.factor.loss_steps(gradient)[0, ...]
     V_coef, _ = objective.design.to_estimator(layout.unpack(V))  # (K, p)
     B_coef, _ = objective.design.to_estimator(layout.unpack(point.theta))
     u = terms.outputs

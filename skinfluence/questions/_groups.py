@@ -36,7 +36,7 @@ def group_influence(
 
     def effects(block: slice, members: list[Array]) -> list[Any]:
         gradients = -point.objective.weight_sum * group_gradients(point, members)
-        theta = point.factor.steps(gradients)
+        theta = point.factor.loss_steps(gradients)
         return [
             linear_changes(point, theta, asked.design, quantity, aggregate)
             for quantity in asked.quantities

@@ -66,8 +66,19 @@ class Embedded(AbstractFactor):
         block = xp.take(densified(block), self.selection.columns, axis=1)
         return self.narrow.factor.row_blocks_of_inverse(block, share, rows)
 
+    def loss_blocks(
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
+    ) -> Any:
+        xp = array_namespace(self.narrow.theta)
+        block = xp.take(densified(block), self.selection.columns, axis=1)
+        return self.narrow.factor.loss_blocks(block, share, rows)
+
     def steps(self, rows: Array, share: Array | None = None) -> Any:
         steps = self.narrow.factor.steps(self.selection.picked(rows), share)
+        return self.selection.spread(steps)
+
+    def loss_steps(self, rows: Array, share: Array | None = None) -> Any:
+        steps = self.narrow.factor.loss_steps(self.selection.picked(rows), share)
         return self.selection.spread(steps)
 
     def _picked(self, vectors: Array) -> Any:

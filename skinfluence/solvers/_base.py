@@ -1,6 +1,7 @@
 """The contract of a solver: prepare once, solve for many columns."""
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self, final
@@ -69,7 +70,7 @@ class AbstractFactor(abc.ABC):
     """
 
     affordable: ClassVar[int] = 1000  # solves to spend on an estimate
-    has_leverages: ClassVar[bool] = False  # ``row_blocks_of_inverse`` without a solve
+    has_leverages: ClassVar[bool] = False  # ``loss_blocks`` without a solve
 
     curvature: AbstractCurvature
 
@@ -77,14 +78,19 @@ class AbstractFactor(abc.ABC):
     def solve(self, rhs: Array) -> Solution:
         """``inv(H) @ rhs`` for right-hand sides (G, D, m).
 
-        Parts of ``rhs`` along the gauge and in entries at rest may be ignored. The
-        methods below drop such parts of the solution.
+        Parts of ``rhs`` along the gauge, along shifts and in entries at rest may be
+        ignored. The methods below know such parts of the solution.
         """
 
     def _within(self, rhs: Array) -> Any:
         """``solve``, with exact zeros for the entries that may not move."""
-        within = self.curvature.within
-        return within(self.solve(within(rhs)).value)
+        seen, shifts = self._seen(rhs), self.curvature.shifts
+        return seen if shifts is None else seen + shifts.solved(rhs)
+
+    def _seen(self, rhs: Array) -> Any:
+        """The same apart from the shifts."""
+        seen = self.curvature.seen
+        return seen(self.solve(seen(rhs)).value)
 
     @property
     def layout(self) -> Layout:
@@ -93,15 +99,18 @@ class AbstractFactor(abc.ABC):
 
     @property
     def inverse_root(self) -> Any:
-        """A root T of ``inv(H) = T T'``, (G or 1, D, r), if it is at hand, else None."""
+        """A root T of ``inv(H) = T T'``, (G or 1, D, r), if it is at hand, else None.
+
+        Apart from the shifts, which T leaves out.
+        """
         return None
 
     # --- properties of H --------------------------------------------------------------
 
     @cached_property
     def condition(self) -> float:
-        """Condition number of H with unit diagonal, gauge apart: within some per cent."""
-        least, largest = extreme_eigenvalues(self.curvature, self._within)
+        """Condition number of H with unit diagonal, shifts apart: within some per cent."""
+        least, largest = extreme_eigenvalues(self.curvature, self._seen)
         return max(largest / least, 1.0)
 
     @cached_property
@@ -111,7 +120,7 @@ class AbstractFactor(abc.ABC):
         total = 0.0
         for rows in row_blocks(design.n_rows, layout.n_groups * layout.size):
             M = self.curvature.row_hessians(rows)
-            A = self.row_blocks_of_inverse(design.block(rows), rows=rows)
+            A = self.loss_blocks(design.block(rows), rows=rows)
             xp, shape = array_namespace(M), (M.shape[0], layout.n_groups, *M.shape[2:])
             total += float(xp.sum(M * xp.broadcast_to(A, shape)))
         return total
@@ -149,9 +158,9 @@ class AbstractFactor(abc.ABC):
     def squared_lengths(
         self, block: Array, slope: Array, rows: Rows | None = None
     ) -> Any:
-        """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of working rows, (b,)."""
+        """``c' X~_i inv(H) X~_i' c`` for slopes c (b, G, Kb) of losses, (b,)."""
         xp = array_namespace(slope)
-        A = self.row_blocks_of_inverse(block, rows=rows)
+        A = self.loss_blocks(block, rows=rows)
         return xp.sum(slope * xp.matmul(A, slope[..., None])[..., 0], axis=(-2, -1))
 
     # --- rows -------------------------------------------------------------------------
@@ -165,6 +174,23 @@ class AbstractFactor(abc.ABC):
         ``H - share_i penalty''`` here and in ``steps``. ``rows``, a slice or indices,
         says that these are training rows, for which some factors have it stored.
         """
+        return self._blocks(self.steps, block, share)
+
+    def loss_blocks(
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
+    ) -> Any:
+        """``A_i`` as second derivatives ``M_i`` and gradients of losses see it.
+
+        Without what shifts add to all its entries alike, and perhaps more that neither
+        sees: a large column adds much, and digits would be lost in ``M_i A_i``.
+        """
+        if self.curvature.shifts is None:
+            return self.row_blocks_of_inverse(block, share, rows)
+        return self._blocks(self.loss_steps, block, share)
+
+    def _blocks(
+        self, steps_of: Callable[..., Any], block: Array, share: Array | None
+    ) -> Any:
         layout, block = self.layout, densified(block)
         xp = array_namespace(block)
         shape = (block.shape[0], layout.n_groups, layout.group_size)
@@ -172,7 +198,7 @@ class AbstractFactor(abc.ABC):
         columns = []
         for k in range(layout.group_size):  # output k of all groups at once
             unit = xp.broadcast_to(eye[k, :], shape)
-            steps = self.steps(layout.lifted(block, unit), share)  # (b, G, D)
+            steps = steps_of(layout.lifted(block, unit), share)  # (b, G, D)
             parts = xp.reshape(steps, (*shape, layout.width))
             columns.append(xp.matmul(parts, block[:, None, :, None])[..., 0])
         return xp.stack(columns, axis=-1)
@@ -183,9 +209,14 @@ class AbstractFactor(abc.ABC):
         columns = xp.permute_dims(rows, (1, 2, 0))
         return xp.permute_dims(self._shared_solve(columns, share), (2, 0, 1))
 
+    def loss_steps(self, rows: Array, share: Array | None = None) -> Any:
+        """The same for gradients of losses, which have no part along shifts."""
+        seen = self.curvature.seen_rows
+        return seen(self.steps(seen(rows), share))
+
     def row_steps(self, block: Array, slope: Array, share: Array | None = None) -> Any:
-        """``inv(H) X~_i' c_i`` for slopes c (b, G, Kb) of working rows, (b, G, D)."""
-        return self.steps(self.layout.lifted(block, slope), share)
+        """``inv(H) X~_i' c_i`` for slopes c (b, G, Kb) of losses of rows, (b, G, D)."""
+        return self.loss_steps(self.layout.lifted(block, slope), share)
 
     def _shared_solve(self, columns: Array, share: Array | None) -> Any:
         """``solve`` for (G, D, b), the shares of the penalty taken out of H."""

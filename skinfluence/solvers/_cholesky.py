@@ -22,7 +22,7 @@ from skinfluence._kernels import (
     squared_row_norms,
 )
 from skinfluence._tolerances import MOST_CONDITION
-from skinfluence.curvature import AbstractCurvature
+from skinfluence.curvature import AbstractCurvature, Shifts
 from skinfluence.solvers._base import (
     AbstractFactor,
     AbstractSolver,
@@ -73,7 +73,8 @@ class Cholesky(AbstractSolver):
         n_alike = curvature.layout.n_groups / len(parts)
         rank = sum(part.rank for part in parts) * n_alike
         condition = max(part.condition for part in parts)
-        known = _Known(condition, rank, rank < curvature.n_seen)
+        n_held = 0 if curvature.shifts is None else curvature.shifts.n_held
+        known = _Known(condition, rank, rank + n_held < curvature.n_seen)
         return InverseRoot(curvature, root, triangular, known, shrinkage)
 
 
@@ -81,14 +82,17 @@ class _Known(NamedTuple):
     """What was found about H on the way to its root."""
 
     condition: float
-    rank: float  # gauge apart, over all groups
+    rank: float  # shifts apart, over all groups
     deficient: bool
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class InverseRoot(AbstractFactor):
-    """``inv(H) = root root'``, with one root for all groups if they are equal."""
+    """``inv(H) = root root'``, with one root for all groups if they are equal.
+
+    The root leaves out the shifts, whose part of ``inv(H)`` is known.
+    """
 
     has_leverages: ClassVar[bool] = True
     root: Any  # (G or 1, D, r)
@@ -126,11 +130,23 @@ class InverseRoot(AbstractFactor):
         return Solution.exact(self._shared_solve(rhs, None))
 
     def _shared_solve(self, columns: Array, share: Array | None) -> Any:
+        seen, shifts = self._seen_solve(columns, share), self.curvature.shifts
+        return seen if shifts is None else seen + shifts.solved(columns, share)
+
+    def _seen_solve(self, columns: Array, share: Array | None) -> Any:
+        """The same apart from the shifts."""
         xp = array_namespace(columns)
         half = xp.matmul(xp.matrix_transpose(self.root), columns)  # (G, r, m)
         if share is not None:
             half = half / (1 - self.shrinkage[..., None] * share)
         return xp.matmul(self.root, half)
+
+    def loss_steps(self, rows: Array, share: Array | None = None) -> Any:
+        if self.curvature.shifts is None:
+            return self.steps(rows, share)
+        xp = array_namespace(rows)
+        columns = xp.permute_dims(rows, (1, 2, 0))
+        return xp.permute_dims(self._seen_solve(columns, share), (2, 0, 1))
 
     def steps(self, rows: Array, share: Array | None = None) -> Any:
         if not self.triangular or share is not None:
@@ -148,9 +164,19 @@ class InverseRoot(AbstractFactor):
     def norm(self, vectors: Array) -> Any:
         xp = array_namespace(vectors)
         half = xp.matmul(xp.matrix_transpose(self.root), vectors)  # (G, r, m)
-        return xp.sqrt(xp.sum(half**2, axis=(0, 1)))
+        squared, shifts = xp.sum(half**2, axis=(0, 1)), self.curvature.shifts
+        if shifts is not None:
+            squared = squared + xp.sum(shifts.solved(vectors) * vectors, axis=(0, 1))
+        return xp.sqrt(squared)
 
     def row_blocks_of_inverse(
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
+    ) -> Any:
+        if self.curvature.shifts is None:
+            return self.loss_blocks(block, share, rows)
+        return super().row_blocks_of_inverse(block, share, rows)
+
+    def loss_blocks(
         self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         if not is_sparse(block):
@@ -270,32 +296,39 @@ class _Part(NamedTuple):
 
     root: Any  # (D, r)
     condition: float
-    rank: int  # gauge apart
+    rank: int  # shifts apart
     triangular: bool
 
 
 def _parts_of(curvature: AbstractCurvature) -> list[_Part]:
     """The root of each group, or one for all if they are equal."""
-    H, gauge, moving = curvature.as_matrix(), curvature.gauge, curvature.moving
+    H, moving = curvature.as_matrix(), curvature.moving
     parts = []
     for g in range(H.shape[0]):
         moves = None if moving is None else of_group(moving, g)
-        part = _from_matrix(H[g, ...], gauge, moves)
+        part = _from_matrix(H[g, ...], _shifts_of(curvature, g), moves)
         if part is None:
             break
         parts.append(part)
     if len(parts) == H.shape[0]:
         return parts
     if not curvature.objective.loss.convex:
-        return [_from_eigenvalues(H[g, ...]) for g in range(H.shape[0])]
+        each = range(H.shape[0])
+        return [_from_eigenvalues(H[g, ...], _shifts_of(curvature, g)) for g in each]
     R = curvature.upper_root()
-    return [_from_root(R[g, ...], gauge) for g in range(R.shape[0])]
+    return [_from_root(R[g, ...], _shifts_of(curvature, g)) for g in range(R.shape[0])]
 
 
-def _from_matrix(H: Array, gauge: Array | None, moves: Array | None) -> _Part | None:
+def _shifts_of(curvature: AbstractCurvature, g: int) -> Shifts | None:
+    return None if curvature.shifts is None else curvature.shifts.of_group(g)
+
+
+def _from_matrix(H: Array, shifts: Shifts | None, moves: Array | None) -> _Part | None:
     """Root of one group from its matrix; None if too many digits are lost in it."""
     xp, rank = array_namespace(H), H.shape[0]
     diagonal = xp.linalg.diagonal(H)
+    if shifts is not None:
+        diagonal = shifts.lowered(diagonal)
     if moves is not None:  # 1 for entries at rest, whose rows and columns are zero
         resting = xp.astype(~moves, H.dtype)
         diagonal, rank = diagonal + resting, rank - int(xp.sum(resting))
@@ -306,27 +339,28 @@ def _from_matrix(H: Array, gauge: Array | None, moves: Array | None) -> _Part | 
     scaled /= scale
     if moves is not None:
         scaled = kernels(H).with_diagonal(scaled, resting)
-    if gauge is not None:
-        # On the gauge the curvature is zero: any positive value there leaves solutions
-        # of right-hand sides orthogonal to it as they are, which all gradients are.
-        Q, _ = xp.linalg.qr(scale[:, None] * gauge)
-        scaled = scaled + kernels(Q).products_of_rows(Q)
+    if shifts is not None:
+        scaled = shifts.lifted(scaled, scale)
     factored = kernels(H).inverse_cholesky(scaled)
     if factored is None or factored[1] * MOST_CONDITION < 1:
         return None
     root, rcond = factored
     root /= scale[:, None]
-    if gauge is not None:
-        root = root - gauge @ (gauge.T @ root)
-        rank -= gauge.shape[-1]
-    return _Part(root, 1 / rcond, rank, gauge is None)
+    if shifts is not None:
+        root, rank = _apart(root, shifts), rank - shifts.count
+    return _Part(root, 1 / rcond, rank, shifts is None)
 
 
-def _from_root(R: Any, gauge: Array | None) -> _Part:
+def _apart(columns: Array, shifts: Shifts) -> Any:
+    """Columns (D, r) of one group without their part along the shifts."""
+    return shifts.without(columns[None, ...])[0, ...]
+
+
+def _from_root(R: Any, shifts: Shifts | None) -> _Part:
     """Root of one group from ``R'R = H``; the null space is left out, minimum norm."""
     xp = array_namespace(R)
-    if gauge is not None:
-        R = R - (R @ gauge) @ gauge.T
+    if shifts is not None:
+        R = _apart(R.T, shifts).T
     norms = xp.sqrt(xp.sum(R**2, axis=0))
     scale = xp.where(norms > 0, norms, xp.ones_like(norms))
     _, values, rows = xp.linalg.svd(R / scale, full_matrices=False)
@@ -335,10 +369,10 @@ def _from_root(R: Any, gauge: Array | None) -> _Part:
     rank = int(xp.count_nonzero(kept))
     root = rows[:rank, :].T / values[:rank] / scale[:, None]
     null = rows[rank:, :].T / scale[:, None]
-    if gauge is not None:
-        # The gauge is known; its computed copy leans towards the weakest direction.
-        root, null = (part - gauge @ (gauge.T @ part) for part in (root, null))
-        n_null = null.shape[1] - gauge.shape[1]
+    if shifts is not None:
+        # Shifts are known; their computed copies lean towards the weakest direction.
+        root, null = _apart(root, shifts), _apart(null, shifts)
+        n_null = null.shape[1] - shifts.count
         null = xp.linalg.svd(null, full_matrices=False)[0][:, : max(n_null, 0)]
     if null.shape[1]:
         Q, _ = xp.linalg.qr(null)
@@ -347,9 +381,11 @@ def _from_root(R: Any, gauge: Array | None) -> _Part:
     return _Part(root, condition, root.shape[1], False)
 
 
-def _from_eigenvalues(H: Array) -> _Part:
+def _from_eigenvalues(H: Array, shifts: Shifts | None) -> _Part:
     """Root of one group whose loss is not convex; the null space is left out."""
     xp = array_namespace(H)
+    if shifts is not None:
+        H = _apart(H, shifts)
     size = xp.sqrt(xp.abs(xp.linalg.diagonal(H)))
     scale = xp.where(size > 0, size, xp.ones_like(size))
     values, vectors = xp.linalg.eigh(H / scale[:, None] / scale[None, :])
@@ -361,6 +397,8 @@ def _from_eigenvalues(H: Array) -> _Part:
         )
     kept = int(xp.count_nonzero(values > least))
     root = vectors[:, -kept:] / xp.sqrt(values[-kept:]) / scale[:, None]
+    if shifts is not None:
+        root = _apart(root, shifts)
     return _Part(root, float(values[-1] / values[-kept]), kept, False)
 
 

@@ -26,8 +26,6 @@ from skinfluence.solvers._base import (
 )
 from skinfluence.solvers._preconditioner import (
     AbstractPreconditioner,
-    is_alike_across_outputs,
-    mean_over_outputs,
     preconditioner_of,
 )
 from skinfluence.solvers._woodbury import Dual
@@ -108,14 +106,14 @@ class ConjugateGradientFactor(AbstractFactor):
             parts.append(self._squared(columns, _LEVERAGE_POWER))
         return xp.concat(parts)
 
-    def row_blocks_of_inverse(
+    def loss_blocks(
         self, block: Array, share: Array | None = None, rows: Rows | None = None
     ) -> Any:
         self._n_leverages[0] += block.shape[0]
         if share is None and self._dual_pays:
-            return self._dual.row_blocks_of_inverse(block, rows=rows)
+            return self._dual.loss_blocks(block, rows=rows)
         if self.layout.group_size > 1 or share is not None:
-            return super().row_blocks_of_inverse(block, share)
+            return super().loss_blocks(block, share)
         theta, G = self.curvature.theta, self.layout.n_groups
         xp, shape = array_namespace(theta), (block.shape[0], G, 1)
         eye = xp.eye(G, dtype=theta.dtype, device=device_of(theta))
@@ -127,7 +125,7 @@ class ConjugateGradientFactor(AbstractFactor):
     def condition(self) -> float:
         """Condition number of the preconditioned H, by Lanczos' Ritz values."""
         start = np.random.default_rng(0).normal(size=(*self.curvature.theta.shape, 1))
-        vectors = self._without_mean(like(start, self.curvature.theta))
+        vectors = self.curvature.seen(like(start, self.curvature.theta))
         end = self._iterate(vectors, self.solver.tol**_LENGTH_POWER, None)
         values = np.linalg.eigvalsh(end.lanczos) if len(end.lanczos) else np.ones(1)
         return float(values[-1] / max(values[0], np.finfo(float).tiny))
@@ -177,64 +175,40 @@ class ConjugateGradientFactor(AbstractFactor):
     def _solved(
         self, rhs: Array, tol: float, *, share: Array | None = None, note: bool = False
     ) -> Solution:
-        """Columns solved in blocks that fit the memory, apart from the gauge."""
+        """Columns solved in blocks that fit the memory; along shifts H is known."""
         xp = array_namespace(rhs)
         size = max(_MOST_ENTRIES // (rhs.shape[0] * rhs.shape[1]), 1)
         parts = []
         for first in range(0, rhs.shape[-1], size):
             last = min(first + size, rhs.shape[-1])
             own = None if share is None else share[first:last]
-            known, rest = self._split(rhs[..., first:last], own)
-            end = self._iterate(rest, tol, own)
+            columns, shifts = rhs[..., first:last], self.curvature.shifts
+            end = self._iterate(self.curvature.seen(columns), tol, own)
             if note:
                 self.solver.residuals.add(end.residual, end.converged)
-            value = self._without_mean(end.value) + known
+            value = self.curvature.seen(end.value)
+            if shifts is not None:
+                value = value + shifts.solved(columns, own)
             parts.append(Solution(value, end.n_iter, end.converged))
         value = xp.concat([part.value for part in parts], axis=-1)
         converged = xp.concat([part.converged for part in parts])
         return Solution(value, max(part.n_iter for part in parts), converged)
 
-    def _split(self, columns: Array, share: Array | None) -> tuple[Any, Any]:
-        """The part of the solution that is known, and what is left to solve."""
-        xp = array_namespace(columns)
-        if not self._alike:
-            return xp.zeros_like(columns), self.curvature.within(columns)
-        # Along equal outputs a softmax has no curvature but its penalty.
-        columns = self.curvature.on_moving(columns)
-        mean = mean_over_outputs(columns, self.layout.group_size)
-        strength = self.curvature.diagonal_part[..., None]
-        if share is not None:
-            strength = strength - share * self.curvature.shared_penalty[..., None]
-        safe = xp.where(strength > 0, strength, xp.ones_like(strength))
-        return xp.where(strength > 0, mean / safe, 0.0 * mean), columns - mean
-
-    @cached_property
-    def _alike(self) -> bool:
-        return is_alike_across_outputs(self.curvature)
-
-    def _without_mean(self, columns: Array) -> Any:
-        """The columns within the curvature; of a softmax, without the mean over classes.
-
-        Along what is equal for all classes, H is only its penalty, which the blocks of
-        single classes cannot see. With this projection before and after the blocks it
-        takes about twenty iterations, without it hundreds.
-        """
-        if not self._alike:
-            return self.curvature.within(columns)
-        columns = self.curvature.on_moving(columns)
-        return columns - mean_over_outputs(columns, self.layout.group_size)
-
     def _iterate(self, rhs: Array, tol: float, share: Array | None) -> "_Iterated":
+        # Along shifts H is only its penalty, which the blocks of single classes cannot
+        # see. With these projections it takes about twenty iterations, else hundreds.
+        seen = self.curvature.seen
+
         def matvec(p: Any, columns: Array) -> Any:
             Hp = self.curvature.matvec(p)
             if share is not None:
                 own = array_namespace(share).take(share, columns)
                 Hp = Hp - own * self.curvature.shared_penalty[..., None] * p
-            return self._without_mean(Hp)
+            return seen(Hp)
 
         return _conjugate_gradients(
             matvec,
-            lambda r: self._without_mean(self.preconditioner.apply(r)),
+            lambda r: seen(self.preconditioner.apply(r)),
             rhs,
             tol,
             self.solver.max_iter,

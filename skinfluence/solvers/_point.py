@@ -45,12 +45,24 @@ class Point:
     @cached_property
     def newton_step(self) -> Any:
         """Step to the minimum of the quadratic model, (G, D)."""
-        return -self.factor.steps(self.gradient[None, ...])[0, ...]
+        step = self.factor.loss_steps(self.gradient[None, ...])[0, ...]
+        shifts = self.curvature.shifts
+        if shifts is None:
+            return -step
+        return -step - shifts.solved(self._penalty_gradient)[..., 0]
 
     @cached_property
     def distance(self) -> float:
         """Length of the Newton step, measured by the curvature."""
-        return float(self.factor.norm(self.gradient[..., None])[0])
+        gradient, shifts = self.gradient[..., None], self.curvature.shifts
+        if shifts is not None:
+            gradient = shifts.without(gradient) + shifts.part(self._penalty_gradient)
+        return float(self.factor.norm(gradient)[0])
+
+    @property
+    def _penalty_gradient(self) -> Any:
+        """All that the gradient has along shifts, rounding apart, (G, D, 1)."""
+        return self.objective.penalty.gradient(self.theta)[..., None]
 
     @cached_property
     def needed_rows(self) -> Any:

@@ -4,7 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, final
 
-from skinfluence._array import Array, array_namespace, device_of
+from skinfluence._array import array_namespace, device_of
 from skinfluence._kernels import kernels
 from skinfluence.curvature import AbstractCurvature
 from skinfluence.solvers._base import negative_direction
@@ -80,14 +80,6 @@ class OutputBlocks(AbstractPreconditioner):
         return xp.reshape(xp.matmul(self.roots, half), residuals.shape)
 
 
-def mean_over_outputs(vectors: Array, n_outputs: int) -> Any:
-    """The mean over the outputs in place of each of them, of the same shape."""
-    xp = array_namespace(vectors)
-    parts = xp.reshape(vectors, (n_outputs, -1, vectors.shape[-1]))
-    mean = xp.mean(parts, axis=0, keepdims=True)
-    return xp.reshape(xp.broadcast_to(mean, parts.shape), vectors.shape)
-
-
 def preconditioner_of(curvature: AbstractCurvature) -> AbstractPreconditioner:
     """Blocks of the outputs where they are coupled and small, else the diagonal."""
     layout = curvature.layout
@@ -96,18 +88,3 @@ def preconditioner_of(curvature: AbstractCurvature) -> AbstractPreconditioner:
         if blocks is not None:
             return blocks
     return Jacobi.of(curvature)
-
-
-def is_alike_across_outputs(curvature: AbstractCurvature) -> bool:
-    """Whether H maps vectors whose outputs are equal, or sum to zero, to such vectors."""
-    shift_invariant = curvature.objective.loss.shift_invariant
-    if not shift_invariant or curvature.layout.n_groups > 1:
-        return False
-    xp = array_namespace(curvature.theta)
-    for part in (curvature.diagonal_part, curvature.moving):
-        if part is None:
-            continue
-        table = xp.reshape(part[0, :], (curvature.layout.group_size, -1))
-        if not bool(xp.all(table == table[:1, :])):
-            return False
-    return True

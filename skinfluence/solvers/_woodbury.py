@@ -209,6 +209,11 @@ class DualFactor(AbstractFactor):
             return self._by_products(block)
         return self._by_remainders(block, rows)
 
+    def loss_blocks(
+        self, block: Array, share: Array | None = None, rows: Rows | None = None
+    ) -> Any:
+        return self.row_blocks_of_inverse(block, share, rows)
+
     def _by_remainders(self, block: Array, rows: Rows) -> Any:
         """Training rows have ``M_i A_i = I - Q_ii``: nothing left to multiply."""
         columns, xp = [], array_namespace(self.curvature.theta)
