@@ -40,10 +40,16 @@ from skinfluence._penalty import Corners
 from skinfluence.exceptions import (
     ActiveSetWarning,
     InvalidDataError,
+    NotConvergedWarning,
     NotStationaryWarning,
     UnsupportedEstimatorError,
 )
-from skinfluence.solvers import AbstractSquare, corner_minimum
+from skinfluence.solvers import (
+    AbstractSquare,
+    _active_set,
+    corner_minimum,
+    on_all_features,
+)
 
 N, P, M = 70, 10, 9
 TIGHT = {"tol": 1e-14, "max_iter": 1_000_000}
@@ -539,6 +545,72 @@ def test_solvers_agree(solver):
     asked = InfluenceExplainer(fitted(name), deletion="exact", solver=solver)
     answer = asked.fit(X, y, sample_weight=weight).loo_params()
     assert relative_error(answer.coef, params(name, "exact").coef) < 1e-6
+
+
+# --- columns that are equal to nine digits ---
+
+L1_LOGISTIC = LogisticRegression(l1_ratio=1, solver="saga", tol=1e-6, max_iter=2000)
+TWINS = {
+    "lasso": Lasso(0.05),
+    "lasso, positive": Lasso(0.05, positive=True),
+    "elastic net": ElasticNet(0.05, l1_ratio=0.9999999999),
+    "logistic, L1": L1_LOGISTIC.set_params(random_state=0),
+}
+
+
+def twins(name, seed):
+    """Rows whose first two columns are equal but for 1e-9, targets, and a fit."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(40, 5))
+    X[:, 1] = X[:, 0] + 1e-9 * rng.normal(size=40)
+    y = X[:, :3].sum(axis=1) + rng.normal(size=40)
+    y = (y > 0).astype(int) if "logistic" in name else y
+    return X, y, clone(TWINS[name]).fit(X, y)
+
+
+def l1_objective(name, coef, intercept, X, y):
+    """In sum form, its strength that of ``TWINS``."""
+    u = X @ np.ravel(coef) + intercept
+    size = np.abs(coef).sum()
+    if "logistic" in name:
+        return np.sum(np.logaddexp(0, u) - y * u) + size
+    return 0.5 * np.sum((y - u) ** 2) + len(y) * 0.05 * size
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", TWINS)
+def test_the_polish_ends_no_higher_than_the_fit_where_columns_are_equal(name, seed):
+    X, y, model = twins(name, seed)
+    point = on_all_features(InfluenceExplainer(model).fit(X, y)._study.point)
+    design, layout = point.objective.design, point.objective.layout
+    ends = design.to_estimator(layout.unpack(point.theta))
+    before = l1_objective(name, model.coef_, model.intercept_, X, y)
+    assert l1_objective(name, *ends, X, y) <= before * (1 + 1e-12)
+    assert np.abs(ends[0]).max() < 10
+
+
+@pytest.mark.parametrize("name", ["lasso", "lasso, positive"])
+def test_exact_deletions_are_refits_where_columns_are_equal(name):
+    X, y, model = twins(name, 1)
+    answer = InfluenceExplainer(model, deletion="exact").fit(X, y).loo_predict()
+    single = X[:, [0, 2, 3, 4]]  # all that a minimum needs, and no optimiser minds it
+    for i in range(0, 40, 8):
+        kept = np.arange(40) != i
+        refit = clone(model).set_params(**TIGHT).fit(single[kept], y[kept])
+        truth = refit.predict(single[i : i + 1])[0]
+        assert answer[i] == pytest.approx(truth, abs=1e-7)
+
+
+def test_it_is_said_where_the_minimum_is_out_of_reach(monkeypatch):
+    """The best point is explained then: here that of the fit."""
+    monkeypatch.setattr(_active_set, "_MOST_RETURNS", 0)
+    X, y, model = twins("lasso", 0)
+    explainer = InfluenceExplainer(model)
+    with pytest.warns(NotConvergedWarning, match="Polishing stopped"):
+        explainer.fit(X, y)
+    point = on_all_features(explainer._study.point)
+    coef, _ = point.objective.design.to_estimator(point.theta)
+    assert np.abs(coef - model.coef_).max() < 1e-6
 
 
 # --- nothing active, and refusals ---

@@ -19,7 +19,7 @@ from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._corners import AbstractSquare, corner_minimum
 from skinfluence.solvers._point import Point, expand
-from skinfluence.solvers._polish import Polished, polish
+from skinfluence.solvers._polish import Polished, descend, polish
 
 # Pulls below this are rounding, against the largest that Cauchy-Schwarz allows. Slopes
 # of entries that move are rounding up to ten times that.
@@ -214,20 +214,58 @@ def minimise_with_corners(
 
     The end may stand on another active set, and so on other features, than the start.
     """
-    objective = point.objective
-    if objective.wider is None:
+    wider = point.objective.wider
+    if wider is None:
         return polish(point, solver, length=length, max_iter=max_iter)
-    wider, theta = objective.wider, objective.selection.spread(point.theta)
-    end = polish(point, solver, length=length, max_iter=max_iter)
+    end, low = polish(point, solver, length=length, max_iter=max_iter), point
     n_steps = end.n_steps
     for _ in range(_MOST_RETURNS):
-        if end.unbounded or _is_minimum(end.point, length):
+        if end.unbounded or (not end.raised and _is_minimum(end.point, length)):
             return end._replace(n_steps=n_steps)
+        theta = low.objective.selection.spread(low.theta)
         theta, steps = _proximal_newton(wider, theta, length, max_iter)
-        narrow = expand(*wider.narrowed(theta), solver, point.curvature.damping)
-        end = polish(narrow, solver, length=length, max_iter=max_iter)
-        n_steps += steps + end.n_steps
+        low = expand(*wider.narrowed(theta), solver, point.curvature.damping)
+        end = _polish_to_zeros(low, solver, length, max_iter).no_higher_than(point)
+        n_steps, low = n_steps + steps + end.n_steps, end.point
     return end._replace(n_steps=n_steps, converged=_is_minimum(end.point, length))
+
+
+def _polish_to_zeros(
+    point: Point, solver: AbstractSolver, length: float, max_iter: int
+) -> Polished:
+    """Polish on the active set; an entry that would pass zero comes to rest there.
+
+    Up to the first such zero the objective is that of the active set, and falls.
+    """
+    n_steps, damping = 0, point.curvature.damping
+    while True:
+        end = descend(point, solver, length=length, max_iter=max_iter)
+        n_steps += end.n_steps
+        theta = _up_to_zero(point, end.point.theta)
+        if theta is None or end.unbounded:
+            return end._replace(n_steps=n_steps)
+        objective = point.objective
+        assert objective.wider is not None
+        wide = objective.selection.spread(theta)
+        point = expand(*objective.wider.narrowed(wide), solver, damping)
+
+
+def _up_to_zero(point: Point, end: Array) -> Any:
+    """Theta on the way to an end where the first entry with a corner is at zero.
+
+    None where no entry changes its sign.
+    """
+    objective, start, xp = point.objective, point.theta, array_namespace(end)
+    assert objective.wider is not None and objective.wider.penalty.corners is not None
+    cornered = objective.selection.picked(objective.wider.penalty.corners.present)
+    passing = cornered & (xp.sign(end) != xp.sign(start))
+    if not bool(xp.any(passing)):
+        return None
+    gap = xp.where(passing, start - end, xp.ones_like(start))
+    reach = xp.where(passing, start / gap, xp.inf)
+    first = xp.min(reach)
+    stops = passing & (reach <= first)
+    return xp.where(stops, xp.zeros_like(start), start + first * (end - start))
 
 
 def _is_minimum(point: Point, length: float) -> bool:
@@ -264,6 +302,8 @@ def _proximal_newton(
                 break
             step = step / 2
             moved = theta + step
+        else:  # nowhere lower: rounding
+            return theta, n_steps
         theta = moved
         if objective.loss.quadratic or before - after <= _LEAST_GAIN * abs(before):
             break

@@ -42,6 +42,15 @@ class Point:
         """Gradient of the objective, (G, D)."""
         return self.curvature.first_order.gradient
 
+    @property
+    def value(self) -> float:
+        """The objective, with its corners where they are held elsewhere."""
+        objective, theta = self.objective, self.theta
+        if objective.wider is None:
+            return self.curvature.value
+        wide = objective.selection.spread(theta)
+        return objective.wider.value(wide, self.outputs)
+
     @cached_property
     def newton_step(self) -> Any:
         """Step to the minimum of the quadratic model, (G, D)."""

@@ -34,6 +34,14 @@ class Polished(NamedTuple):
     n_steps: int
     converged: bool
     unbounded: bool  # no finite optimum: the loss falls along a ray
+    raised: bool = False  # steps led up, and the point is where they started
+
+    def no_higher_than(self, start: Point) -> "Polished":
+        """The end, or the start in its place if the objective is lower there."""
+        before, after = start.value, self.point.value
+        if after <= before + _COARSE_RISE * abs(before):
+            return self
+        return self._replace(point=start, converged=False, raised=True)
 
 
 def polish(
@@ -48,8 +56,22 @@ def polish(
 
     Lengths are measured by the curvature. The point at the end has the factor of its own
     curvature, unless the steps since its factor was made are no longer than ``keeps``
-    together.
+    together. Where they lead up, with corners counted on both sides of zero, the start
+    is the end.
     """
+    end = descend(point, solver, length=length, max_iter=max_iter, keeps=keeps)
+    return end if end.unbounded else end.no_higher_than(point)
+
+
+def descend(
+    point: Point,
+    solver: AbstractSolver,
+    *,
+    length: float,
+    max_iter: int,
+    keeps: float = 0.0,
+) -> Polished:
+    """The same wherever the steps lead: on an active set, signs are held."""
     descent = _Descent(point, point, solver, keeps)
     for n_steps in range(max_iter + 1):
         if has_no_minimum(point.objective, descent.point.outputs):

@@ -52,9 +52,11 @@ def at_minimum(
     Lengths are measured by the curvature: the length of one standard error is that of
     ``sqrt(n)`` times the root mean square of the deletion effects.
     """
-    gap, n_steps, moves = None, 0, near < np.inf
+    gap, n_steps, moves, settled = None, 0, near < np.inf, True
     if moves and objective.wider is not None:
-        objective, theta, gap, n_steps = _settled(objective, theta, solver, max_iter)
+        settling, gap = _settled(objective, theta, solver, max_iter)
+        n_steps, settled = settling.n_steps, settling.converged
+        objective, theta = settling.point.objective, settling.point.theta
     point = expand(objective, theta, solver)
     if point.factor.condition > _OFF_CENTRE and objective.centred:
         # Perhaps the mean of the columns is far from where the curvature sits.
@@ -84,7 +86,7 @@ def at_minimum(
             point, solver, length=goal, max_iter=max_iter, keeps=_SERVES_ON * goal
         )
         _refuse_unbounded(end.unbounded)
-        if not end.converged:
+        if not (end.converged and settled):
             warn(
                 f"Polishing stopped after {end.n_steps} Newton steps at "
                 f"{end.point.distance / max(typical, 1e-300):.1e} median deletion "
@@ -100,8 +102,8 @@ def at_minimum(
 
 def _settled(
     objective: Objective, theta: Any, solver: AbstractSolver, max_iter: int
-) -> tuple[Objective, Any, float, int]:
-    """The minimum and its active set, how far the fit is from it, and the steps there."""
+) -> tuple[solvers.Polished, float]:
+    """The minimum with its active set, and how far the fit is from it."""
     start = expand(objective, theta, solver)
     _refuse_unbounded(solvers.has_no_minimum(objective, start.outputs))
     end = solvers.minimise_with_corners(start, solver, length=0.0, max_iter=max_iter)
@@ -110,8 +112,7 @@ def _settled(
     gap = objective.selection.spread(theta) - wide.theta
     xp = array_namespace(gap)
     squared = xp.sum(gap * wide.curvature.matvec(gap[..., None])[..., 0])
-    distance = float(squared) ** 0.5
-    return end.point.objective, end.point.theta, distance, end.n_steps
+    return end, float(squared) ** 0.5
 
 
 def _sampled_rows(objective: Objective, most: int) -> Any:
