@@ -194,6 +194,18 @@ def test_auto_cleans_targets_beyond_the_bound(model):
     assert found.cleaned_indices_[0] == 150
 
 
+@pytest.mark.parametrize("slip", [5, 0])
+def test_auto_cleans_a_typo_in_an_exact_relation_and_nothing_else(slip):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.integers(-20, 20, size=(rng.integers(8, 40), rng.integers(1, 4)))
+        y = X @ rng.integers(-5, 6, size=X.shape[1]) + 3.0
+        row = int(rng.integers(len(y)))
+        y[row] += slip
+        cleaner = InfluenceCleaner(LinearRegression()).fit(X, y)
+        assert cleaner.cleaned_indices_.tolist() == [row] * (slip != 0), seed
+
+
 def test_auto_leaves_good_regressions_alone():
     n_cleaned = []
     for seed in range(40):

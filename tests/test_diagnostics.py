@@ -229,6 +229,57 @@ def scales_without(y, mu, table):
     return np.sqrt(left / (len(y) - 4))
 
 
+def generalized(power, p, weighted=False, alpha=0.0):
+    """Rows of a Tweedie model with a log link, its explainer, and hat values by hand."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, p)) / np.sqrt(p)
+    mu = np.exp(0.3 + X.sum(axis=1))
+    # Far from normal, so that Pearson's chi2 is not the deviance.
+    shape = 4.0 if power == 3 else 0.7
+    y = mu * rng.gamma(shape, 1 / shape, 150) + 1e-3
+    weight = rng.uniform(0.5, 2, 150) if weighted else np.ones(150)
+    model = TweedieRegressor(power=power, link="log", alpha=alpha, **TIGHT)
+    explainer = InfluenceExplainer(model, prefit=False).fit(X, y, weight)
+    A = np.column_stack([X, np.ones(150)])
+    point = np.append(explainer.estimator_.coef_, explainer.estimator_.intercept_)
+    mu = np.exp(A @ point)
+    fisher = weight * mu ** (2 - power)
+    ridge = alpha * weight.sum() * np.append(np.ones(p), 0.0)
+    H = (A * fisher[:, None]).T @ A + np.diag(ridge)
+    h = fisher * np.einsum("ij,jk,ik->i", A, np.linalg.inv(H), A)
+    return explainer, h, fisher * ((y - mu) / mu) ** 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("p", [1, 12])
+@pytest.mark.parametrize("power", [1.5, 2, 3])
+def test_covariance_ratio_has_one_dispersion(power, p, weighted):
+    """R: ``1 / ((1 - h) ((n - p - 1 + e**2) / (n - p))**p)``, e by the deviance."""
+    explainer, h, chi2 = generalized(power, p, weighted)
+    table = explainer.diagnostics()
+    deviance, d, n = table["resid_deviance"] ** 2, table["resid_deviance"], len(h)
+    left = deviance.sum() - deviance / (1 - h)
+    dof = n - p - 1
+    sigma = np.sqrt(left / (dof - 1))
+    star = d / (sigma * np.sqrt(1 - h))
+    ratio = 1 / ((1 - h) * ((dof - 1 + star**2) / dof) ** (p + 1))
+    assert relative_error(table["cov_ratio"], ratio) < 1e-6
+    phi = chi2.sum() / dof  # rstandard and Cook's distance have Pearson's in R
+    assert abs(phi * dof / deviance.sum() - 1) > 0.01
+    internal = d / np.sqrt(phi * (1 - h))
+    assert relative_error(table["resid_studentized_internal"], internal) < 1e-6
+    cook = chi2 * h / (1 - h) ** 2 / (phi * (p + 1))
+    assert relative_error(table["cooks_distance"], cook) < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("alpha", [0.0, 0.02])
+def test_covariance_ratio_is_about_one_in_the_median(alpha):
+    explainer, _, _ = generalized(2, 12, weighted=True, alpha=alpha)
+    assert explainer.diagnostics()["cov_ratio"].median() == pytest.approx(1, abs=0.15)
+
+
 # --- refits ---
 
 QUADRATIC = [
@@ -631,6 +682,62 @@ def test_a_fit_without_residuals_has_no_scale():
     table = InfluenceExplainer(LinearRegression()).fit(X, 0 * X[:, 0]).diagnostics()
     assert table[SCALED].isna().to_numpy().all()
     assert np.isfinite(table[["leverage", "resid", "loo_resid"]].to_numpy()).all()
+
+
+def with_a_typo(seed, slip):
+    """A table of whole numbers in an exact relation, but for one row."""
+    rng = np.random.default_rng(seed)
+    n, p = rng.integers(8, 40), rng.integers(1, 4)
+    X = rng.integers(-20, 20, size=(n, p)).astype(float)
+    y = X @ rng.integers(-5, 6, size=p) + rng.integers(-9, 9)
+    row = int(rng.integers(n))
+    y[row] += slip
+    return X, y, row
+
+
+@pytest.mark.parametrize("slip", [1, 5, -100])
+def test_a_typo_in_an_exact_relation_has_an_infinite_residual(slip):
+    for seed in range(20):
+        X, y, row = with_a_typo(seed, slip)
+        table = InfluenceExplainer(LinearRegression()).fit(X, y).diagnostics()
+        external = table.pop("resid_studentized_external")
+        assert external[row] == np.sign(slip) * np.inf, seed
+        assert np.isfinite(external.drop(index=row)).all(), seed
+        assert np.isinf(table["dffits"][row])
+        assert table["cov_ratio"][row] == 0
+
+
+def test_digits_of_a_residual_among_tiny_ones_are_those_of_a_refit():
+    """``D - d**2 / (1 - h)`` would leave none of them."""
+    X, y, row = with_a_typo(0, 5.0)
+    y = y + 1e-9 * np.random.default_rng(1).normal(size=len(y))
+    table = InfluenceExplainer(LinearRegression()).fit(X, y).diagnostics()
+    A, others = np.column_stack([X, np.ones(len(y))]), np.arange(len(y)) != row
+    coef, squares, *_ = np.linalg.lstsq(A[others], y[others])
+    sigma = np.sqrt(squares[0] / (others.sum() - A.shape[1]))
+    spread = np.linalg.inv(A[others].T @ A[others])
+    error = sigma * np.sqrt(1 + A[row] @ spread @ A[row])
+    expected = (y[row] - A[row] @ coef) / error
+    result = table["resid_studentized_external"][row]
+    assert result == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_typo_in_an_exact_gamma_relation_has_a_residual():
+    """R's one-step deviance without the row is negative here, and its root NaN."""
+    X = np.random.default_rng(0).normal(size=(20, 1))
+    y = np.exp(1 + 0.5 * X[:, 0])
+    y[4] /= 100
+    model = GammaRegressor(alpha=0.0, **TIGHT)
+    table = InfluenceExplainer(model).fit(X, y).diagnostics()
+    assert table["resid_studentized_external"][4] < -1e6
+
+
+def test_residuals_of_rounding_are_no_scale():
+    for seed in range(20):
+        X, y, _ = with_a_typo(seed, 0)
+        table = InfluenceExplainer(LinearRegression()).fit(X, y).diagnostics()
+        assert table[SCALED].isna().to_numpy().all(), seed
 
 
 def test_a_single_spare_degree_of_freedom_leaves_no_scale_without_a_row():

@@ -10,6 +10,8 @@ from skinfluence.study import answer
 
 # Chance that "auto" flags any row at all of a regression with normal errors.
 _FALSE_ALARM = 0.05
+# Residuals below this share of the largest target are rounding.
+_ROUNDING = 32 * float(np.finfo(np.float64).eps)
 
 
 def flagged(left_out: LeftOut, present: np.ndarray) -> np.ndarray:
@@ -36,7 +38,7 @@ def flagged(left_out: LeftOut, present: np.ndarray) -> np.ndarray:
     )  # (K, n)
     dof = n - study.point.factor.effective_dof / len(scaled) - 1
     bound = t.isf(chance, dof) if dof > 0 else np.inf
-    return (np.abs(scaled) > bound).any(axis=0)  # NaN: not flagged
+    return (np.abs(scaled) > bound).any(axis=0)  # infinite: flagged; NaN: not
 
 
 def _far_off(left_out: LeftOut, present: np.ndarray, bound: float) -> np.ndarray:
@@ -46,4 +48,7 @@ def _far_off(left_out: LeftOut, present: np.ndarray, bound: float) -> np.ndarray
     centre = np.median(residuals[present], axis=0)
     deviation = np.median(np.abs(residuals[present] - centre), axis=0)
     scale = deviation / norm.ppf(0.75)
-    return (np.abs(residuals) > bound * scale).any(axis=1) & ~left_out.lost
+    # Where most rows fit exactly, the others' residuals of rounding are not far off.
+    least = _ROUNDING * np.abs(left_out.study.y).max(initial=0.0)
+    far = np.abs(residuals) > np.maximum(bound * scale, least)
+    return far.any(axis=1) & ~left_out.lost

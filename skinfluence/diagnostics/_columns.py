@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from skinfluence._array import Array, Rows, array_namespace, take_rows
 from skinfluence._rows import row_blocks, stream_blocks
 from skinfluence.deletion import AbstractDeletion, Deltas, Newton
+from skinfluence.diagnostics._left_deviance import left_deviance
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
-from skinfluence.diagnostics._totals import Totals, over, totals_of
+from skinfluence.diagnostics._totals import LEAST_DOF, Totals, over, totals_of
 from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms
 
 # exp of this, over a small remainder, is finite.
@@ -30,6 +31,8 @@ class Deletions(NamedTuple):
     effects: AbstractDeletion  # dffits, dfbetas, loo_resid
     one_step: Newton  # by the expected information: the dispersion without the row
     distance: AbstractDeletion | None = None  # Cook's; None for that of one step
+    # The deviance without a row that has nearly all of it; None for that of one step
+    exact: AbstractDeletion | None = None
 
 
 class Diagnostics(NamedTuple):
@@ -91,7 +94,13 @@ def diagnostic_blocks(
 
         effects = by(deletions.effects)
         scale = _scale_without(
-            point, expected, terms, own, totals, lambda: by(deletions.one_step).theta
+            point,
+            expected,
+            terms,
+            own,
+            totals,
+            lambda: by(deletions.one_step).theta,
+            deletions.exact or deletions.one_step,
         )
         squared = own.pearson**2 * own.leverage / own.remainder**2
         if metric is not None and deletions.distance is not None:
@@ -124,8 +133,6 @@ def _columns(
     h, kept = own.leverage, own.remainder
     move = layout.ungrouped(own_outputs(terms.block, delta, layout))
     coef, intercept = design.to_estimator(layout.unpack(delta))
-    dfbetas = _ratio(coef, totals.coef_error)
-    dfbetas *= -1 / scale[..., None]  # in place: the widest of the columns
     # For least squares this is the squared residual over 1 - h.
     likelihood = own.deviance**2 + h * own.pearson**2 / kept
     return Diagnostics(
@@ -134,12 +141,18 @@ def _columns(
         resid_pearson=own.pearson,
         resid_deviance=own.deviance,
         resid_studentized_internal=own.deviance / (sigma * xp.sqrt(kept)),
-        resid_studentized_external=xp.sign(own.response) * xp.sqrt(likelihood) / scale,
+        resid_studentized_external=_in_units(
+            xp.sign(own.response) * xp.sqrt(likelihood), scale
+        ),
         cooks_distance=squared / (totals.edf * sigma**2),
-        dffits=-_ratio(move, xp.sqrt(own.variance)) / scale,
-        dfbetas=dfbetas,
-        dfbetas_intercept=-_ratio(intercept, totals.intercept_error) / scale,
-        cov_ratio=_determinant_ratio(scale / sigma, totals.rank) / kept,
+        dffits=_in_units(_ratio(-move, xp.sqrt(own.variance)), scale),
+        dfbetas=_in_units(_ratio(-coef, totals.coef_error), scale[..., None]),
+        dfbetas_intercept=_in_units(_ratio(-intercept, totals.intercept_error), scale),
+        # One estimate of the dispersion for both, as in R: from the deviance.
+        cov_ratio=_determinant_ratio(
+            scale / xp.sqrt(totals.deviance_dispersion), totals.rank
+        )
+        / kept,
         loo_resid=y - loss.response(u + move),
         self_influence=xp.sum(own.self_influence, axis=1),
         loss=loss.value(y, u),
@@ -156,10 +169,22 @@ def _ratio(top: Array, bottom: Array) -> Any:
     return top / xp.where(bottom == 0, xp.ones_like(bottom), bottom)
 
 
+def _in_units(values: Array, scale: Array) -> Any:
+    """``values / scale``, in place; their limit where nothing is left of the scale."""
+    xp, none = array_namespace(scale), scale == 0
+    values *= 1 / xp.where(none, xp.ones_like(scale), scale)
+    if not bool(xp.any(none)):
+        return values
+    infinite = xp.where(values > 0, xp.inf, -xp.inf)
+    return xp.where(none & (values != 0), infinite, values)
+
+
 def _determinant_ratio(ratio: Array, rank: Any) -> Any:
     """``ratio**(2 rank)``, finite where there are thousands of parameters."""
-    xp = array_namespace(ratio)
-    return xp.exp(xp.clip(2 * rank * xp.log(ratio), max=_LARGEST_EXPONENT))
+    xp, none = array_namespace(ratio), ratio == 0
+    logarithm = xp.log(xp.where(none, xp.ones_like(ratio), ratio))
+    power = xp.exp(xp.clip(2 * rank * logarithm, max=_LARGEST_EXPONENT))
+    return xp.where(none, xp.zeros_like(power), power)
 
 
 # --- without the row ------------------------------------------------------------------
@@ -172,8 +197,12 @@ def _scale_without(
     own: Residuals,
     totals: Totals,
     one_step: Callable[[], Any],
+    exact: AbstractDeletion,
 ) -> Any:
-    """Root of the dispersion estimated without each row, (b, K); 1 if it is known."""
+    """Root of the dispersion estimated without each row, (b, K); 1 if it is known.
+
+    It is 0 where the other rows have no residuals.
+    """
     xp, loss = array_namespace(own.leverage), point.objective.loss
     if loss.dispersion_known:
         return xp.ones_like(own.leverage)
@@ -181,7 +210,9 @@ def _scale_without(
     dof = totals.dof - _dof_lost(expected, terms, own)
     if bool(xp.any(point.objective.penalty.strength > 0)):
         left = left - _deviance_traded(point, terms, own, one_step())
-    return xp.sqrt(over(left, dof))
+    left = left_deviance(point, terms.rows, own, totals, left, exact)
+    none = (left == 0) & (totals.deviance > 0) & (dof > LEAST_DOF)
+    return xp.where(none, xp.zeros_like(left), xp.sqrt(over(left, dof)))
 
 
 def _deviance_traded(

@@ -2,12 +2,19 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from skinfluence._array import Array, array_namespace, device_of
 from skinfluence.diagnostics._residuals import Residuals
 from skinfluence.solvers import Point
 
 # Columns of ``inv(H)`` at once.
 _COLUMNS = 512
+# Residuals below this many machine epsilons of what they are a difference of are
+# rounding. On exact relations of whole numbers they are at most half of that.
+_ROUNDING = 32 * float(np.finfo(np.float64).eps)
+# Degrees of freedom, sums of leverages, below which none are left but by rounding.
+LEAST_DOF = 1e-8
 
 
 class Totals(NamedTuple):
@@ -16,8 +23,10 @@ class Totals(NamedTuple):
     edf: Any  # sum of the leverages
     dof: Any  # rows of positive weight less edf
     rank: Any  # parameters that rows or penalty determine
-    deviance: Any
+    deviance: Any  # 0 where all residuals are rounding
+    rounding: Any  # deviance of residuals that are nothing but rounding
     dispersion: Any  # Pearson chi2 / dof, 1 where the family fixes it
+    deviance_dispersion: Any  # deviance / dof, or 1 too: what one without a row is to
     coef_error: Any  # (K, p) standard error over that of the noise
     intercept_error: Any
 
@@ -25,9 +34,16 @@ class Totals(NamedTuple):
 def totals_of(point: Point, expected: Point, residuals: Residuals) -> Totals:
     """Totals of the fit from the residuals of all of its rows."""
     xp, known = array_namespace(point.theta), point.objective.loss.dispersion_known
+
+    def dispersion(total: Array) -> Any:
+        some = xp.where(deviance > 0, total, xp.zeros_like(total))
+        return xp.ones_like(total) if known else over(some, n_rows - edf)
+
     n_rows = xp.sum(xp.astype(point.objective.weight > 0, xp.float64))
     edf = xp.sum(residuals.leverage, axis=0)
-    chi2 = xp.sum(residuals.pearson**2, axis=0)
+    deviance = xp.sum(residuals.deviance**2, axis=0)
+    rounding = _rounding(point)
+    deviance = xp.where(deviance > rounding, deviance, xp.zeros_like(deviance))
     variance = _variance(expected)  # (K, q)
     penalised = xp.sum(expected.curvature.diagonal_part * variance, axis=-1)
     coef_error, _ = point.objective.design.to_estimator(xp.sqrt(variance))
@@ -35,8 +51,10 @@ def totals_of(point: Point, expected: Point, residuals: Residuals) -> Totals:
         edf=edf,
         dof=n_rows - edf,
         rank=edf + penalised,
-        deviance=xp.sum(residuals.deviance**2, axis=0),
-        dispersion=xp.ones_like(edf) if known else over(chi2, n_rows - edf),
+        deviance=deviance,
+        rounding=rounding,
+        dispersion=dispersion(xp.sum(residuals.pearson**2, axis=0)),
+        deviance_dispersion=dispersion(deviance),
         coef_error=coef_error,
         intercept_error=_intercept_error(expected),
     )
@@ -45,8 +63,18 @@ def totals_of(point: Point, expected: Point, residuals: Residuals) -> Totals:
 def over(total: Array, dof: Array) -> Any:
     """Total over degrees of freedom; NaN where there are none or nothing is left."""
     xp = array_namespace(total)
-    some = (total > 0) & (dof > 1e-8)
+    some = (total > 0) & (dof > LEAST_DOF)
     return xp.where(some, total, xp.nan) / xp.where(some, dof, xp.ones_like(dof))
+
+
+def _rounding(point: Point) -> Any:
+    """Deviance of residuals ``y - mu`` that are the rounding of y and of u, (K,)."""
+    objective = point.objective
+    loss, y, u = objective.loss, objective.targets, point.outputs
+    xp, s = array_namespace(u), objective.weight[:, None]
+    target = loss.pearson_residual(y + loss.response(u), u)  # y / sqrt(V)
+    squared = target**2 + loss.fisher_weight(u) * u**2
+    return _ROUNDING**2 * xp.sum(s * squared, axis=0)
 
 
 def _variance(expected: Point) -> Any:

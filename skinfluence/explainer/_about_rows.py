@@ -162,8 +162,9 @@ class AboutRows(Answering):
                 minus without it (R's sign, not that of ``loo_params``), in standard
                 errors. In a pipeline of the features that the linear model reads.
             cov_ratio
-                ``(phi_i / phi)**rank / (1 - h)``: determinant of the parameters'
-                covariance without the row over that with it.
+                ``(phi_i / phi_d)**rank / (1 - h)``, with ``phi_d`` the deviance over
+                ``n - edf``: determinant of the parameters' covariance without the row
+                over that with it.
             loo_resid
                 ``y`` minus the mean predicted by the model without the row.
             self_influence, loss
@@ -188,7 +189,10 @@ class AboutRows(Answering):
         Dispersion: ``phi`` is Pearson's chi2 over ``n - edf``, and ``phi_i`` the deviance
         without the row over its own degrees of freedom, as in R; n counts the rows of
         positive weight. Both are 1 for binomial and Poisson models, where R's
-        ``covratio`` estimates them nevertheless.
+        ``covratio`` estimates them nevertheless. Where the other rows fit exactly, as
+        with one typo in an exact relation, ``phi_i`` is 0: the external residual,
+        ``dffits`` and ``dfbetas`` of that row are infinite and its ``cov_ratio`` is 0.
+        Where all rows fit exactly, ``phi`` and all that is divided by it are NaN.
 
         Without penalty and weights these are the formulas of R's ``lm``. For penalised
         least squares they agree with refits. If the estimator minimises a mean loss, so

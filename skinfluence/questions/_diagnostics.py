@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skinfluence._array import to_numpy
-from skinfluence.deletion import AbstractDeletion, Newton
+from skinfluence.deletion import AbstractDeletion, Newton, deletion_for
 from skinfluence.diagnostics import (
     Deletions,
     Diagnostics,
@@ -59,9 +59,18 @@ def _blocks(study: Study) -> Iterator[tuple[slice, Diagnostics]]:
         distance = deletion
     elif point.objective.penalty.share:  # in mean form, one step has no closed form
         distance = textbook
-    deletions = Deletions(deletion, textbook, distance)
+    deletions = Deletions(deletion, textbook, distance, _exact(study))
     return diagnostic_blocks(
         point, expected, deletions, verdicts().note_rows, study.in_order
+    )
+
+
+def _exact(study: Study) -> AbstractDeletion | None:
+    """What deletes a row to the end, where one step of the textbook's does not."""
+    if study.objective.loss.quadratic or study.objective.wider is not None:
+        return None
+    return deletion_for(
+        "exact", study.point, study.solver, typical=study.minimum.typical
     )
 
 

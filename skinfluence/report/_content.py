@@ -76,7 +76,7 @@ class Content:
     def summary(self) -> dict[str, list[float]]:
         """Quantiles of the numbers over all rows."""
         return {
-            name: np.nanquantile(column, QUANTILES).tolist()
+            name: _quantiles(column)
             for name, column in self.columns.items()
             if name not in ("row", "name", "group")
             and column.dtype.kind == "f"
@@ -178,6 +178,11 @@ def _content_of(study: Study, asked: Asked) -> Content:
         notes=notes,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    with np.errstate(invalid="ignore"):  # between a finite and an infinite value
+        return np.nanquantile(values, QUANTILES).tolist()
 
 
 def _mean(values: np.ndarray) -> float:
