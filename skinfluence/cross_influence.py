@@ -9,6 +9,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 
 from skinfluence._progress import Progress
+from skinfluence.exceptions import InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.support import checks, required_row, unwrapped
 
@@ -54,7 +55,8 @@ def cross_val_influence(
     n_jobs : int or None, default=None
         Number of folds to run in parallel, by joblib.
     params : dict or None, default=None
-        Further metadata of ``fit``; values of length n are split with the rows.
+        Further metadata of ``fit``; values of length n are split with the rows. Weights
+        may be among them, as in ``InfluenceExplainer.fit``.
     return_estimator : bool, default=False
         Whether to return the fitted explainer of each fold.
     verbose : int, default=0
@@ -101,11 +103,16 @@ def cross_val_influence(
     classifier = is_classifier(unwrapped(estimator))
     checked_y = checks.targets(X, y, classifier=classifier)
     n = checked_y.shape[0]
+    metadata = dict(params or {})
     if sample_weight is not None:
-        sample_weight = checks.weights(sample_weight, n)
+        if metadata.get("sample_weight") is not None:
+            raise InvalidParameterError(
+                "sample_weight is given twice, as an argument and in params. Give it "
+                "once."
+            )
+        metadata["sample_weight"] = checks.weights(sample_weight, n)
     folds = checks.folds(cv, X, checked_y, groups, classifier=classifier)
     explainer = InfluenceExplainer(estimator, prefit=False, deletion=deletion)
-    metadata = {"sample_weight": sample_weight, **(params or {})}
     n_fits = sum(len(train) for train, _ in folds)
     progress = Progress("cross_val_influence", n_fits, verbose=verbose)
     tasks = (
@@ -143,7 +150,7 @@ def _harm(
 ) -> tuple[np.ndarray, InfluenceExplainer | None]:
     """Harm of the training rows of one fold, and its explainer if it is returned."""
     given = {
-        name: take_rows(value, train) if _by_row(value, y) else value
+        name: take_rows(value, train) if by_row(value, y) else value
         for name, value in metadata.items()
     }
     explainer = clone(explainer).fit(take_rows(X, train), take_rows(y, train), **given)
@@ -163,7 +170,7 @@ def take_rows(data: Any, rows: np.ndarray) -> Any:
     return data[rows]
 
 
-def _by_row(value: Any, y: Any) -> bool:
+def by_row(value: Any, y: Any) -> bool:
     """Whether a piece of metadata has one entry per row."""
     if isinstance(value, str) or not hasattr(value, "__len__"):
         return False

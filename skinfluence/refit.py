@@ -42,6 +42,7 @@ def refit_leave_one_out(
     n_jobs: int | None = None,
     polish: bool = True,
     verbose: int = 0,
+    params: dict[str, Any] | None = None,
 ) -> Bunch:
     """Leave-one-out deltas of the parameters by refits without each row.
 
@@ -71,6 +72,9 @@ def refit_leave_one_out(
         Whether to take Newton steps to the minimum of both fits.
     verbose : int, default=0
         1 reports progress on standard error.
+    params : dict or None, default=None
+        Further metadata of ``fit``. Weights may be among them, as in
+        ``InfluenceExplainer.fit``.
 
     Returns
     -------
@@ -106,16 +110,19 @@ def refit_leave_one_out(
     checked_y = checks.targets(
         X, y, classifier=is_classifier(support.unwrapped(estimator))
     )
-    weight = checks.weights(sample_weight, checked_y.shape[0])
-    if not support.is_fitted(estimator):
-        given = support.fit_params(
-            estimator, sample_weight=sample_weight, offset=offset
-        )
+    by_row = {"sample_weight": sample_weight, "offset": offset}
+    if support.is_fitted(estimator):
+        given = support.of_fitted_model(estimator, params or {}, **by_row)
+        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
+    else:
+        to_fit = support.routed_to_fit(estimator, params or {}, **by_row)
+        given = support.of_model(estimator, to_fit)
+        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
         estimator = clone(estimator).fit(
-            support.readable(estimator, X), checked_y, **given
+            support.readable(estimator, X), checked_y, **to_fit
         )
     model = support.read(estimator)
-    offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
+    offset = checks.offsets(given.get("offset"), checked_y.shape[0], model.n_outputs)
     with checks.data_errors():
         read_X = support.host_rows(checks.transformed(model.transformed(X)))
     narrow, theta = model.objective(read_X, checked_y, weight, offset)

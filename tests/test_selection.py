@@ -362,6 +362,68 @@ def test_without_refit_there_is_no_best_estimator():
         search.predict(NUMBERS.X)
 
 
+# --- scores that fail ---
+
+
+def log_loss_and(name, **options):
+    """A search among strengths by a score that always works, and another one."""
+    return LeaveOneOutSearchCV(
+        LogisticRegression(),
+        {"C": [1e-4, 1.0, 100.0]},
+        scoring=["neg_log_loss", name],
+        refit="neg_log_loss",
+        **options,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_one_failing_score_does_not_spoil_the_others():
+    """f1 does not know which of two words is the positive class."""
+    alone = clone(log_loss_and("f1")).set_params(scoring="neg_log_loss", refit=True)
+    alone.fit(BINARY.X, BINARY.y)
+    with pytest.warns(UserWarning, match="'f1' of this candidate is set to nan"):
+        found = log_loss_and("f1").fit(BINARY.X, BINARY.y)
+    np.testing.assert_array_equal(
+        found.cv_results_["mean_test_neg_log_loss"],
+        alone.cv_results_["mean_test_score"],
+    )
+    assert np.all(np.isnan(found.cv_results_["mean_test_f1"]))
+    assert found.best_params_ == alone.best_params_ != {"C": 1e-4}
+    with pytest.warns(UserWarning, match="is set to -1"):
+        found = log_loss_and("f1", error_score=-1.0).fit(BINARY.X, BINARY.y)
+    assert np.all(found.cv_results_["mean_test_f1"] == -1)
+    with pytest.raises(ValueError, match="pos_label"):
+        log_loss_and("f1", error_score="raise").fit(BINARY.X, BINARY.y)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_a_failing_candidate_has_error_scores_beside_those_of_others():
+    """Without a penalty, 45 columns separate 30 rows."""
+    data = load("wide classes")
+    search = LeaveOneOutSearchCV(
+        LogisticRegression(**TIGHT),
+        {"C": [np.inf, 1.0]},
+        scoring=["neg_log_loss", "accuracy"],
+        refit="accuracy",
+    )
+    with pytest.warns(UserWarning, match="separated by a hyperplane"):
+        search.fit(data.X, data.y)
+    assert search.best_params_ == {"C": 1.0}
+    for name in ("neg_log_loss", "accuracy"):
+        scores = search.cv_results_[f"mean_test_{name}"]
+        np.testing.assert_array_equal(np.isnan(scores), [True, False])
+
+
+def test_where_no_candidate_can_be_fitted_the_search_fails():
+    """Gamma's targets are positive."""
+    search = LeaveOneOutSearchCV(GammaRegressor(), {"alpha": [0.1, 1.0]})
+    for scoring, refit in ((None, True), (["r2", "neg_max_error"], "r2")):
+        search.set_params(scoring=scoring, refit=refit)
+        with pytest.raises(ValueError, match="out of the valid range"):
+            search.fit(NUMBERS.X, -np.abs(NUMBERS.y))
+        assert not hasattr(search, "cv_results_")
+
+
 # --- warm starts ---
 
 BENT = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cg"))

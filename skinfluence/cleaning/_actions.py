@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence.cross_influence import take_rows
+from skinfluence.cross_influence import by_row, take_rows
 from skinfluence.support import checks
 
 
@@ -16,8 +16,9 @@ class Rows:
 
     X: Any
     y: Any
-    weight: Any  # (n,) or None
+    metadata: dict[str, Any]  # of fit; entries of length n belong to the rows
     n: int
+    weight_name: str = "sample_weight"  # of the model's, among the metadata
 
     def after(self, action: str, chosen: Any, labels: Any) -> "Rows":
         """The rows after an action on the chosen ones, whose new labels are given."""
@@ -29,14 +30,24 @@ class Rows:
 
     def at(self, rows: Any) -> "Rows":
         """Some of the rows."""
-        weight = None if self.weight is None else take_rows(self.weight, rows)
-        return Rows(take_rows(self.X, rows), take_rows(self.y, rows), weight, len(rows))
+        metadata = {
+            name: take_rows(value, rows) if by_row(value, self.y) else value
+            for name, value in self.metadata.items()
+        }
+        return replace(
+            self,
+            X=take_rows(self.X, rows),
+            y=take_rows(self.y, rows),
+            metadata=metadata,
+            n=len(rows),
+        )
 
     def _downweighted(self, chosen: Any) -> "Rows":
         """Weights in the order of the chosen rows: next to nothing for the worst."""
-        weight = checks.weights(self.weight, self.n).copy()
+        name = self.weight_name
+        weight = checks.weights(self.metadata.get(name), self.n).copy()
         weight[chosen] *= (np.arange(len(chosen)) + 0.5) / len(chosen)
-        return replace(self, weight=weight)
+        return replace(self, metadata={**self.metadata, name: weight})
 
 
 def relabelled(y: Any, rows: Any, labels: Any) -> Any:

@@ -13,12 +13,19 @@ from skinfluence.cleaning._actions import Rows, relabelled
 from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
 from skinfluence.cleaning._flags import flagged
 from skinfluence.cleaning._rounds import TrustedRounds
-from skinfluence.cross_influence import cross_val_influence
+from skinfluence.cross_influence import cross_val_influence, take_rows
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.questions import LeftOut, left_out
 from skinfluence.study import answer, study_of
-from skinfluence.support import checks, required_row, routed_to_fit, unwrapped
+from skinfluence.support import (
+    checks,
+    of_model,
+    required_row,
+    routed_to_fit,
+    unwrapped,
+    weight_name,
+)
 
 _CRITERIA = ("loo_loss", "self_influence", "influence")
 # Criteria of which only the order matters: a fit this near its minimum, in median
@@ -180,7 +187,12 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        trusted: Any = None,
+        **params: Any,
     ) -> Self:
         """Judge and clean the rows, and fit the estimator to the result.
 
@@ -195,6 +207,10 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         trusted : array-like of bool of shape (n,) or None, default=None
             Mask of rows known to be right. They are never cleaned, and "influence"
             measures harm on them.
+        **params : dict
+            Further metadata for fitting; values of length n belong to the rows. Weights
+            may be among them, by the name of a step (``ridge__sample_weight``) or the
+            name that the model requests.
 
         Returns
         -------
@@ -223,15 +239,19 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         array([105, 135, 120,  15,  60,  75,   0,  45,  30,  90,  83,  70])
         """
         with checks.unchanged_on_failure(self):
-            self._fit(X, y, sample_weight, trusted)
+            if sample_weight is not None:
+                params["sample_weight"] = sample_weight
+            self._fit(X, y, params, trusted)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, trusted: Any) -> None:
+    def _fit(self, X: Any, y: Any, metadata: dict[str, Any], trusted: Any) -> None:
         self._check_parameters()
-        explainer = self._explained(X, y, sample_weight)
+        explainer = self._explained(X, y, metadata)
         n = explainer.n_train_
-        rows = Rows(X, y, sample_weight, n)
-        weight = checks.weights(sample_weight, n)
+        given = of_model(self.estimator, self._routed(metadata))
+        weight = checks.weights(given.get("sample_weight"), n)
+        name = weight_name(self.estimator, metadata, self)
+        rows = Rows(X, y, metadata, n, name)
         trusted = trusted_mask(trusted, n, needed=self.criterion == "influence")
         without = answer(study_of(explainer), left_out)
         scores = self._scores(explainer, without, rows, trusted)
@@ -304,7 +324,15 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{type(model).__name__} does not take. Use action='drop'."
             )
 
-    def _explained(self, X: Any, y: Any, sample_weight: Any) -> InfluenceExplainer:
+    def _routed(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Metadata of this object's fit as the estimator's gets them."""
+        params = dict(metadata)
+        weight = params.pop("sample_weight", None)
+        return routed_to_fit(self.estimator, params, owner=self, sample_weight=weight)
+
+    def _explained(
+        self, X: Any, y: Any, metadata: dict[str, Any]
+    ) -> InfluenceExplainer:
         """The explainer of a clone fitted on these rows."""
         explainer = InfluenceExplainer(
             clone(self.estimator),
@@ -313,10 +341,10 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             polish=True if self._needs_minimum else _NEAR_ENOUGH,
             verbose=self.verbose,
         )
-        return explainer.fit(X, y, sample_weight=sample_weight)
+        return explainer.fit(X, y, **metadata)
 
     def _explained_rows(self, rows: Rows) -> InfluenceExplainer:
-        return self._explained(rows.X, rows.y, rows.weight)
+        return self._explained(rows.X, rows.y, rows.metadata)
 
     @property
     def _needs_minimum(self) -> bool:
@@ -352,7 +380,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             rows.X,
             rows.y,
             cv=cv,
-            sample_weight=rows.weight,
+            params=rows.metadata,
             deletion=self.deletion,
             n_jobs=self.n_jobs,
             verbose=self.verbose,
@@ -361,17 +389,23 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     def _fitted(self, rows: Rows) -> Any:
         """A clone fitted on cleaned rows."""
         with checks.data_errors():
-            params = routed_to_fit(self, {}, sample_weight=rows.weight)
-            return clone(self.estimator).fit(rows.X, rows.y, **params)
+            return clone(self.estimator).fit(
+                rows.X, rows.y, **self._routed(rows.metadata)
+            )
 
     def fit_resample(
-        self, X: Any, y: Any, sample_weight: Any = None, trusted: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        trusted: Any = None,
+        **params: Any,
     ) -> tuple[Any, Any]:
         """Fit, and return the cleaned rows: a sampler of imbalanced-learn's pipelines.
 
         Parameters
         ----------
-        X, y, sample_weight, trusted
+        X, y, sample_weight, trusted, **params
             As for ``fit``.
 
         Returns
@@ -412,8 +446,8 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
                 "be seen in them. Use action='drop' or 'relabel', or fit."
             )
         # One fit more than a sampler needs; in return nothing is half-fitted.
-        self.fit(X, y, sample_weight=sample_weight, trusted=trusted)
+        self.fit(X, y, sample_weight=sample_weight, trusted=trusted, **params)
         if self.action == "relabel" and len(self.cleaned_indices_):
             return X, relabelled(y, self.cleaned_indices_, self.cleaned_labels_)
-        kept = Rows(X, y, None, len(self.support_)).at(np.flatnonzero(self.support_))
-        return kept.X, kept.y
+        kept = np.flatnonzero(self.support_)
+        return take_rows(X, kept), take_rows(y, kept)

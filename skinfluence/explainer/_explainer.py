@@ -215,13 +215,16 @@ class InfluenceExplainer(
         y : array-like of shape (n_train,) or (n_train, n_outputs)
             Their targets.
         sample_weight : array-like of shape (n_train,) or None, default=None
-            The weights that the estimator was or will be fitted with.
+            The weights that the estimator was or will be fitted with. With metadata
+            routing they are routed, and those that reach the linear model count.
         offset : array-like of shape (n_train,) or (n_train, n_outputs), default=None
             Added to the linear predictor of each row, in its unit: for example the log
             exposure of a Poisson regression. The ``fit`` of an unfitted estimator must
             accept it. Test points have none.
         **params : dict
-            Further metadata for fitting an unfitted estimator.
+            Further metadata for fitting an unfitted estimator. Weights may be among
+            them, by the name of a step (``ridge__sample_weight``) or the name that the
+            model requests; for a fitted estimator, too.
 
         Returns
         -------
@@ -231,6 +234,8 @@ class InfluenceExplainer(
         ------
         UnsupportedEstimatorError
             If the model has no row in the support table.
+        InvalidParameterError
+            If a parameter is out of range, or weights are given twice and differ.
         UnfittedEstimatorError
             If ``prefit=True`` and the estimator is not fitted.
         InvalidDataError, InvalidWeightError, UnknownLabelError, SingleClassError
@@ -276,11 +281,19 @@ class InfluenceExplainer(
         checked_y = checks.targets(X, y, classifier=classifier)
         if classifier:
             checks.refuse_single_class(checked_y)
-        weight = checks.weights(sample_weight, checked_y.shape[0])
-        given = {"sample_weight": sample_weight, "offset": offset}
-        estimator = self._fitted_estimator(X, y, given, params)
+        by_row = {"sample_weight": sample_weight, "offset": offset}
+        inner, prefit = self.estimator, self._is_prefit()
+        if prefit:
+            given = support.of_fitted_model(inner, params, owner=self, **by_row)
+        else:
+            params = support.routed_to_fit(inner, params, owner=self, **by_row)
+            given = support.of_model(inner, params)
+        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
+        estimator = inner if prefit else self._fitted_clone(X, y, params)
         model = support.read(estimator)
-        offset = checks.offsets(offset, checked_y.shape[0], model.n_outputs)
+        offset = checks.offsets(
+            given.get("offset"), checked_y.shape[0], model.n_outputs
+        )
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
         objective, theta = model.objective(
@@ -345,9 +358,7 @@ class InfluenceExplainer(
         residuals = study_of(self).solver.residuals
         return 0.0 if residuals is None else residuals.largest
 
-    def _fitted_estimator(
-        self, X: Any, y: Any, by_row: dict[str, Any], params: dict[str, Any]
-    ) -> BaseEstimator:
+    def _is_prefit(self) -> bool:
         fitted = support.is_fitted(self.estimator)
         if self.prefit is True and not fitted:
             raise UnfittedEstimatorError(
@@ -355,13 +366,13 @@ class InfluenceExplainer(
                 f"{type(self.estimator).__name__} is not fitted. Fit it first, or use "
                 "prefit='auto', which fits a clone."
             )
-        if fitted and self.prefit is not False:
-            return self.estimator
+        return fitted and self.prefit is not False
+
+    def _fitted_clone(self, X: Any, y: Any, params: dict[str, Any]) -> BaseEstimator:
         inner = support.unwrapped(self.estimator)
         with checks.data_errors():
             given = {
-                name: support.readable(inner, value)
-                for name, value in support.routed_to_fit(self, params, **by_row).items()
+                name: support.readable(inner, value) for name, value in params.items()
             }
             return clone(self.estimator).fit(
                 support.readable(inner, X), support.readable(inner, y), **given

@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
+from skinfluence._warn import warn
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.questions import left_out, reader_of
@@ -21,9 +22,11 @@ class LeaveOneOutJudge:
 
     scorer: Any
     deletion: str
-    sample_weight: Any
+    of_model: dict[str, Any]  # weights and offsets that the model is fitted with
     score_params: dict[str, Any]
     path: StrengthPath | None = None  # of all candidates, where there is one
+    names: tuple[str, ...] = ()  # of several scores
+    error_score: Any = "raise"  # of one of several that fails, alone
 
     def __call__(
         self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
@@ -34,11 +37,32 @@ class LeaveOneOutJudge:
         if self.path is not None:
             u = self.path.outputs_of(estimator)
             return self._score(self.path.study, u, np.zeros(len(u), dtype=bool))
-        explainer = InfluenceExplainer(estimator, prefit=True, deletion=self.deletion)
-        explainer.fit(X, y, sample_weight=self.sample_weight)
-        study = study_of(explainer)
-        without = answer(study, left_out)
-        return self._score(study, without.outputs, without.lost)
+        try:
+            explainer = InfluenceExplainer(
+                estimator, prefit=True, deletion=self.deletion
+            )
+            study = study_of(explainer.fit(X, y, **self.of_model))
+            without = answer(study, left_out)
+            return self._score(study, without.outputs, without.lost)
+        except Exception as error:
+            if not self.names or self._raises:
+                raise  # a search has its own answer where there is one score
+            return self._without_failed(dict.fromkeys(self.names, str(error)))
+
+    @property
+    def _raises(self) -> bool:
+        return isinstance(self.error_score, str) and self.error_score == "raise"
+
+    def _without_failed(self, scores: dict[str, Any]) -> dict[str, Any]:
+        """Scores, ``error_score`` in place of the text of an error."""
+        failed = {name: text for name, text in scores.items() if isinstance(text, str)}
+        for name, text in failed.items():
+            warn(
+                f"Scoring failed: {name!r} of this candidate is set to "
+                f"{self.error_score}. Details:\n{text}",
+                UserWarning,
+            )
+        return {**scores, **dict.fromkeys(failed, self.error_score)}
 
     def _score(self, study: Study, u: np.ndarray, lost: np.ndarray) -> Any:
         """Score of outputs of rows without them; of those that can be deleted."""
@@ -53,7 +77,8 @@ class LeaveOneOutJudge:
             for name, value in self.score_params.items()
         }
         reader = reader_of(study, "predict")
-        return self.scorer(reader, u[kept], study.y[kept], **params)
+        scores = self.scorer(reader, u[kept], study.y[kept], **params)
+        return self._without_failed(scores) if self.names else scores
 
 
 def takes_weights(scoring: Any) -> bool:

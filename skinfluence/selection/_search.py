@@ -63,7 +63,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
     verbose : int, default=0
         As for ``GridSearchCV``.
     error_score : "raise" or float, default=nan
-        Score of candidates that cannot be fitted or scored.
+        Score of candidates that cannot be fitted or scored; of several scores those that
+        fail, each with a warning.
 
     Attributes
     ----------
@@ -170,7 +171,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the fits.
         **params : dict
-            Further metadata for fitting.
+            Further metadata for fitting. Weights may be among them, by the name of a
+            step (``ridge__sample_weight``) or the name that the model requests.
 
         Returns
         -------
@@ -205,17 +207,23 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         candidates = self._candidates()
         checks.one_of("deletion", self.deletion, DELETIONS)
         scorer = self._scorer()
-        n = self._check_data(X, y, sample_weight)
         fit_params, score_params = self._routed(sample_weight, params)
+        of_model = self._of_model(fit_params)
+        weight = of_model.get("sample_weight")
+        n = self._check_data(X, y, weight)
         path = path_of(
-            self.estimator, candidates, self.deletion, X, y, sample_weight, fit_params
+            self.estimator, candidates, self.deletion, X, y, weight, fit_params
         )
         judge = LeaveOneOutJudge(
-            check_scoring(self.estimator, self.scoring),
+            check_scoring(
+                self.estimator, self.scoring, raise_exc=self.error_score == "raise"
+            ),
             self.deletion,
-            sample_weight,
+            of_model,
             score_params,
             path,
+            tuple(scorer) if isinstance(scorer, dict) else (),
+            self.error_score,
         )
         estimator = self.estimator
         if path is not None or (len(candidates) > 1 and starts_warm(estimator)):
@@ -297,18 +305,24 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         self, sample_weight: Any, params: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metadata for the fits, and for the scores."""
-        given = dict(params)
+        inner = self.estimator
         if get_config()["enable_metadata_routing"]:
+            given = dict(params)
             if sample_weight is not None:
                 given["sample_weight"] = sample_weight
-            routed = process_routing(self, "fit", **given)
-            return dict(routed.estimator.fit), dict(routed.scorer.score)
-        if sample_weight is None:
-            return given, {}
-        given |= support.fit_params(self.estimator, sample_weight=sample_weight)
-        if not takes_weights(self.scoring):
-            return given, {}
-        return given, {"sample_weight": sample_weight}  # as RidgeCV scores
+            to_score = dict(process_routing(self, "fit", **given).scorer.score)
+            # The search inside routes once more, so it gets the names as they came.
+            return support.consumed_by_fit(inner, given), to_score
+        to_fit = support.routed_to_fit(inner, params, sample_weight=sample_weight)
+        weight = self._of_model(to_fit).get("sample_weight")
+        if weight is None or not takes_weights(self.scoring):
+            return to_fit, {}
+        return to_fit, {"sample_weight": weight}  # as RidgeCV scores
+
+    def _of_model(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Weights and offsets among the metadata of fits that reach the model."""
+        inner = self.estimator
+        return support.of_model(inner, support.routed_to_fit(inner, fit_params))
 
     # --- the best estimator's own methods ----------------------------------------------
 

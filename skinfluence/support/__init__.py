@@ -20,14 +20,19 @@ from skinfluence.support._backends import (
     room_on_device,
     smaller_model,
 )
+from skinfluence.support._metadata import (
+    consumed_by_fit,
+    of_fitted_model,
+    of_model,
+    routed_to_fit,
+    weight_name,
+)
 from skinfluence.support._model import AbstractModel, on_host
 from skinfluence.support._read import (
-    fit_params,
     is_fitted,
     read,
     reads_features,
     required_row,
-    routed_to_fit,
     unwrapped,
 )
 from skinfluence.support._register import register_estimator

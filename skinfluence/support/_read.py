@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence.exceptions import UnsupportedEstimatorError
@@ -23,12 +21,12 @@ from skinfluence.support._wrappers import Stacked, is_wrapper, reason_against_me
 def _layers(estimator: BaseEstimator) -> Iterator[BaseEstimator]:
     """The estimator, what it holds, what that holds, down to the linear model."""
     yield estimator
-    inner = _held_in(estimator)
+    inner = held_in(estimator)
     if inner is not None:
         yield from _layers(inner)
 
 
-def _held_in(estimator: BaseEstimator) -> BaseEstimator | None:
+def held_in(estimator: BaseEstimator) -> BaseEstimator | None:
     """What a pipeline, a search or another holder holds, fitted if it is; else None."""
     if isinstance(estimator, Pipeline):
         return estimator.steps[-1][1]
@@ -46,7 +44,7 @@ def _is_search(estimator: BaseEstimator) -> bool:
     return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
 
 
-def _pipelines(estimator: BaseEstimator) -> list[Pipeline]:
+def pipelines(estimator: BaseEstimator) -> list[Pipeline]:
     return [layer for layer in _layers(estimator) if isinstance(layer, Pipeline)]
 
 
@@ -57,28 +55,7 @@ def unwrapped(estimator: BaseEstimator) -> Any:
 
 def reads_features(estimator: BaseEstimator) -> bool:
     """Whether the linear model reads X itself, with no transformers before it."""
-    return not _pipelines(estimator)
-
-
-def fit_params(estimator: BaseEstimator, **metadata: Any) -> dict[str, Any]:
-    """Metadata by the names under which ``fit`` hands them to the linear model inside.
-
-    What is None is left out.
-    """
-    steps = [pipeline.steps[-1][0] for pipeline in _pipelines(estimator)]
-    return {
-        "__".join([*steps, name]): value
-        for name, value in metadata.items()
-        if value is not None
-    }
-
-
-def routed_to_fit(owner: Any, params: dict[str, Any], **by_row: Any) -> dict[str, Any]:
-    """Metadata for the ``fit`` of the owner's estimator, routed where routing is on."""
-    if get_config()["enable_metadata_routing"]:
-        given = {name: value for name, value in by_row.items() if value is not None}
-        return dict(process_routing(owner, "fit", **given, **params).estimator.fit)
-    return {**params, **fit_params(owner.estimator, **by_row)}
+    return not pipelines(estimator)
 
 
 def is_fitted(estimator: BaseEstimator) -> bool:
@@ -149,7 +126,7 @@ def read(estimator: BaseEstimator) -> AbstractModel:
     model = layers[-1]
     required_row(model)
     check_is_fitted(model)
-    before = [pipeline[:-1] for pipeline in _pipelines(estimator)]
+    before = [pipeline[:-1] for pipeline in pipelines(estimator)]
     before = [steps for steps in before if len(steps)]
     transformer = (
         make_pipeline(*before) if len(before) > 1 else next(iter(before), None)
