@@ -5,8 +5,9 @@ One that a single module needs stands at the top of that module, with its own re
 
 # 1 - h of a row, or the smallest pivot of a group's system: what remains of a direction
 # that the deleted rows carry. Its rounding error is about that of the leverage, 1e-16
-# times some hundreds; below this, fewer than four digits of it are left.
-LEAST_REMAINDER = 1e-10
+# times some hundreds; below this, fewer than eight digits of it are left, and the rows
+# that remain are asked in its place.
+LEAST_REMAINDER = 1e-6
 
 # Steps with a curvature from elsewhere that shrink less than this are not worth more of
 # their kind: the row or group gets Newton steps with a curvature of its own.

@@ -15,7 +15,8 @@ from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._exact import Exact
-from skinfluence.deletion._leaving import group_share, product
+from skinfluence.deletion._leaving import determines, group_share, product
+from skinfluence.deletion._rest import ByTheRest, Rest
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -49,9 +50,13 @@ def minding_active_set(deletion: AbstractDeletion) -> AbstractDeletion:
     """
     point = deletion.point
     if on_active_set(point).objective.wider is None:
+        if isinstance(deletion, Exact):
+            return ByTheRest(deletion, deletion.solver)
         return deletion
-    if isinstance(deletion, Exact) and on_active_set(point) is not point:
-        return ActiveSetFollower(deletion)
+    if isinstance(deletion, Exact):
+        if on_active_set(point) is not point:
+            return ActiveSetFollower(deletion)
+        return ActiveSetFlagger(ByTheRest(deletion, deletion.solver))
     return ActiveSetFlagger(deletion)
 
 
@@ -134,7 +139,7 @@ class ActiveSetFollower(AbstractDeletion):
 
     @cached_property
     def _held(self) -> Exact:
-        """The deletion on the active set."""
+        """The deletion on the active set; rows that it cannot delete it leaves."""
         return replace(self.exact, point=on_active_set(self.point))
 
     def deltas(self, rows: Rows) -> Deltas:
@@ -146,11 +151,15 @@ class ActiveSetFollower(AbstractDeletion):
 
     def _deltas(self, rows: Array) -> Deltas:
         xp, held = array_namespace(self.point.theta), self._held_deltas(rows)
-        changes = self._changes(rows, held.theta) | held.unidentified | ~held.converged
-        changes = changes & ~held.unbounded
-        changed, kept = xp.nonzero(changes)[0], xp.nonzero(~changes)[0]
-        parts = [held.at(kept), *(self._minimum(rows[i : i + 1]) for i in changed)]
-        return Deltas.joined(parts).at(xp.argsort(xp.concat([kept, changed])))
+        changes = self._changes(rows, held.theta) | ~held.converged
+        changes = changes & ~(held.unbounded | held.unidentified)
+        changed, hidden = xp.nonzero(changes)[0], xp.nonzero(held.unidentified)[0]
+        kept = xp.nonzero(~(changes | held.unidentified))[0]
+        followed = [self._minimum(rows[i : i + 1]) for i in changed]
+        by_the_rest = [self.group_delta(rows[i : i + 1]) for i in hidden]
+        parts = [held.at(kept), *followed, *by_the_rest]
+        order = xp.argsort(xp.concat([kept, changed, hidden]))
+        return Deltas.joined(parts).at(order)
 
     def _held_deltas(self, rows: Array) -> Deltas:
         deltas, narrow = self._held.deltas(rows), self._held.point.objective
@@ -161,12 +170,13 @@ class ActiveSetFollower(AbstractDeletion):
         )
 
     def group_delta(self, rows: Array) -> Deltas:
-        start = self._start_without(rows)
+        rest = Rest.of(self.point, rows)
+        start = self._start(rest)
         self.exact.progress(1)
-        if start.factor.rank_deficient:
+        if not determines(start.factor, on_active_set(self.point).factor):
             lost = Deltas.missing(self.point.theta, unidentified=True)
             return lost._replace(active_set_changes=lost.unbounded)
-        return self._settled(start, self._enough(start.distance), 0)
+        return self._settled(rest, start, self._enough(start.distance), 0)
 
     def _changes(self, rows: Array, theta: Array) -> Any:
         if self.point.objective.loss.quadratic:
@@ -199,21 +209,24 @@ class ActiveSetFollower(AbstractDeletion):
             theta = xp.reshape(x, point.theta.shape)
             slope = model.corners.slope(xp.sign(x))  # of entries on their own side
             gradient = xp.reshape(objective.first_order(theta).gradient, (-1,)) - slope
-        return self._settled(self._start_without(row), enough, n_steps)
+        rest = Rest.of(self.point, row)
+        return self._settled(rest, self._start(rest), enough, n_steps)
 
-    def _start_without(self, rows: Array) -> Point:
-        """The minimum of all rows, on its active set, in the objective without some."""
-        objective = self.point.objective.without(rows)
-        return expand(*objective.narrowed(self.point.theta), self.exact.solver)
+    def _start(self, rest: Rest) -> Point:
+        """The minimum of all rows, on its active set, in the objective of the others."""
+        return expand(*rest.objective.narrowed(rest.theta), self.exact.solver)
 
-    def _settled(self, start: Point, enough: float, n_steps: int) -> Deltas:
+    def _settled(self, rest: Rest, start: Point, enough: float, n_steps: int) -> Deltas:
         """Steps with a curvature of its own, wherever the active set goes."""
         most = max(_MOST_STEPS, 2 * self.exact.max_iter)
         end = minimise_with_corners(
             start, self.exact.solver, length=enough, max_iter=most
         )
         theta, step = end.point.theta, end.point.newton_step
-        x, last = (to_all_features(end.point.objective, part) for part in (theta, step))
+        x, last = (
+            rest.brought_back(to_all_features(end.point.objective, part))
+            for part in (theta, step)
+        )
         delta = self._ended(x, last, n_steps + end.n_steps, end.converged)
         if not end.unbounded:
             return delta

@@ -17,7 +17,7 @@ from skinfluence._array import (
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.curvature import RowwiseCurvature
+from skinfluence.curvature import AbstractCurvature, RowwiseCurvature
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
@@ -279,12 +279,11 @@ class LargeGroup(AbstractGroup):
             own = RowwiseCurvature(gone, point.theta, damping)
             curvature = curvature.with_matrix(matrix() - own.as_matrix())
         factor = solver.prepare(curvature)
-        # A model that was undetermined before may lose further directions.
-        deficient = factor.rank_deficient
-        if deficient and point.factor.rank_deficient:
-            deficient = factor.effective_dof < point.factor.effective_dof - 0.5
+        hidden = not determines(factor, point.factor)
+        if solver.reads_matrix:
+            hidden = hidden or _all_but_gone(curvature, point.curvature)
         xp, device = array_namespace(point.theta), device_of(point.theta)
-        lost = xp.full(1, deficient, dtype=xp.bool, device=device)
+        lost = xp.full(1, hidden, dtype=xp.bool, device=device)
         return cls(point, rows, group_share(objective, rows), lost, gone, factor)
 
     def pushed(self, vectors: Array) -> Any:
@@ -292,6 +291,22 @@ class LargeGroup(AbstractGroup):
 
     def steps(self, pushed: Array) -> Any:
         return self.factor.loss_steps(pushed)
+
+
+def _all_but_gone(rest: AbstractCurvature, whole: AbstractCurvature) -> bool:
+    """Whether a column has next to nothing left of its second derivative."""
+    before, left = whole.diagonal(), rest.diagonal()
+    xp = array_namespace(before)
+    return bool(xp.any((before > 0) & (left < LEAST_REMAINDER * before)))
+
+
+def determines(rest: AbstractFactor, whole: AbstractFactor) -> bool:
+    """Whether the rows left determine as much of the model as all rows do."""
+    if not rest.rank_deficient:
+        return True
+    # A model that was undetermined before may lose further directions.
+    lost = whole.effective_dof - rest.effective_dof
+    return whole.rank_deficient and lost < 0.5
 
 
 def group_share(objective: Objective, rows: Array) -> Any:
