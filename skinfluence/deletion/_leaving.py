@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
+import numpy as np
+
 from skinfluence._array import (
     Array,
     Rows,
     array_namespace,
     device_of,
+    like,
     masked,
     take_rows,
 )
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.curvature import AbstractCurvature, RowwiseCurvature
+from skinfluence.curvature import RowwiseCurvature
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
@@ -27,6 +30,9 @@ from skinfluence.solvers import (
     own_outputs,
     row_terms,
 )
+
+# Of the power method, to see whether a group's curvature is all but gone.
+_POWER_STEPS = 3
 
 
 class Step(NamedTuple):
@@ -275,13 +281,15 @@ class LargeGroup(AbstractGroup):
         objective, damping = point.objective, point.curvature.damping
         rest, gone = objective.without(rows), objective.only(rows)
         curvature = RowwiseCurvature(rest, point.theta, damping)
-        if solver.reads_matrix:  # all folds together read the rows once
-            own = RowwiseCurvature(gone, point.theta, damping)
-            curvature = curvature.with_matrix(matrix() - own.as_matrix())
-        factor = solver.prepare(curvature)
-        hidden = not determines(factor, point.factor)
-        if solver.reads_matrix:
-            hidden = hidden or _all_but_gone(curvature, point.curvature)
+        if not solver.reads_matrix:
+            factor = solver.prepare(curvature)
+            hidden = not determines(factor, point.factor)
+        else:  # all folds together read the rows once
+            own, whole = RowwiseCurvature(gone, point.theta, damping), matrix()
+            curvature = curvature.with_matrix(whole - own.as_matrix())
+            factor = solver.prepare(curvature)
+            hidden = not determines(factor, point.factor)
+            hidden = hidden or _least_remainder(factor, whole) < LEAST_REMAINDER
         xp, device = array_namespace(point.theta), device_of(point.theta)
         lost = xp.full(1, hidden, dtype=xp.bool, device=device)
         return cls(point, rows, group_share(objective, rows), lost, gone, factor)
@@ -293,11 +301,23 @@ class LargeGroup(AbstractGroup):
         return self.factor.loss_steps(pushed)
 
 
-def _all_but_gone(rest: AbstractCurvature, whole: AbstractCurvature) -> bool:
-    """Whether a column has next to nothing left of its second derivative."""
-    before, left = whole.diagonal(), rest.diagonal()
-    xp = array_namespace(before)
-    return bool(xp.any((before > 0) & (left < LEAST_REMAINDER * before)))
+def _least_remainder(rest: AbstractFactor, whole: Array) -> float:
+    """Least eigenvalue of ``inv(H) H_-G`` for H as a matrix, from above: a few per cent.
+
+    By the power method for its inverse, which a small eigenvalue ends in a step or two.
+    """
+    xp, layout = array_namespace(whole), rest.layout
+    random = np.random.default_rng(0).normal(size=(layout.n_groups, layout.size, 1))
+    vector = rest.curvature.seen(like(random, whole))
+    least = 1.0
+    for _ in range(_POWER_STEPS):
+        pushed = xp.matmul(whole, vector)
+        vector = rest.curvature.seen(rest.solve(pushed).value)
+        length = float(xp.sum(vector * xp.matmul(whole, vector))) ** 0.5
+        before = float(xp.sum(pushed * vector)) / length  # 1 / the growth
+        least = min(least, before / length)
+        vector = vector / length
+    return least
 
 
 def determines(rest: AbstractFactor, whole: AbstractFactor) -> bool:

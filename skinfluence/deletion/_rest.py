@@ -16,9 +16,9 @@ from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
     Point,
+    descend,
     expand_for_steps,
     own_outputs,
-    polish,
     row_terms,
 )
 
@@ -121,7 +121,7 @@ class ByTheRest(AbstractDeletion):
             start = rest.start(self.solver)
             if not determines(start.factor, self.point.factor):
                 return Deltas.missing(self.point.theta, unidentified=True)
-            end = polish(
+            end = descend(
                 start,
                 self.solver,
                 length=_TOLERANCE * start.distance,
