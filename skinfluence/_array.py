@@ -137,7 +137,9 @@ def masked(array: Any, mask: Any) -> Any:
 def placed(values: Any, mask: Any) -> Any:
     """The reverse of ``masked``: values where the mask (n,) holds, else zeros."""
     xp = array_namespace(values)
-    padded = xp.concat([xp.zeros_like(values[:1, ...]), values], axis=0)
+    shape, device = (1, *values.shape[1:]), device_of(values)
+    zero = xp.zeros(shape, dtype=values.dtype, device=device)
+    padded = xp.concat([zero, values], axis=0)
     # Where the mask holds, its running count is the row of ``padded``.
     count = xp.cumulative_sum(xp.astype(mask, xp.int64)) * xp.astype(mask, xp.int64)
     return xp.take(padded, count, axis=0)

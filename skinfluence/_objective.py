@@ -134,7 +134,10 @@ class Objective:
         )
 
     def narrowed(self, theta: Array) -> tuple["Objective", Any]:
-        """On the active set of theta, (G, D), and theta there."""
+        """On the active set of theta, (G, D), and theta there.
+
+        Where that is empty and there is no intercept, one column at rest stands for it.
+        """
         if self.penalty.corners is None:
             return self, theta
         xp, p = array_namespace(theta), self.design.n_features
@@ -142,6 +145,7 @@ class Objective:
         used = xp.any(self.layout.unpack(free), axis=0)  # (q,)
         every = xp.arange(self.layout.width, device=device_of(theta))
         columns = xp.nonzero(used | (every >= p))[0]
+        columns = columns if columns.shape[0] else every[:1]
         selection = Selection(self.layout, columns)
         penalty = self.penalty.held(theta)
         strength, slope = (

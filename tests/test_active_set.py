@@ -9,7 +9,8 @@ import pytest
 from deletions import check_groups_of_one, every_method
 from reference import relative_error
 from scipy import sparse
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import (
     ElasticNet,
@@ -31,7 +32,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinfluence import (
+    InfluenceCleaner,
     InfluenceExplainer,
+    InfluenceReport,
     check_leave_one_out,
     refit_leave_one_out,
 )
@@ -623,6 +626,87 @@ def test_a_model_of_an_intercept_alone_has_leave_one_out_means():
     assert not model.coef_.any()
     answer = InfluenceExplainer(model).fit(X[:N], y).loo_predict()
     assert relative_error(answer, (y.sum() - y) / (N - 1)) < 1e-12
+
+
+@pytest.mark.parametrize("deletion", ["jackknife", "newton", "halley", "exact"])
+def test_diagnostics_of_an_intercept_alone_are_those_of_a_mean(deletion):
+    X, targets, _ = rows()
+    y = targets["number"][:N]
+    explained = InfluenceExplainer(Lasso(100.0), deletion=deletion, prefit=False)
+    table = explained.fit(X[:N], y).diagnostics()
+    np.testing.assert_allclose(table["leverage"], 1 / N, rtol=1e-12)
+    residual = y - y.mean()
+    np.testing.assert_allclose(table["resid"], residual, rtol=1e-12)
+    deleted = residual if deletion == "jackknife" else residual / (1 - 1 / N)
+    if deletion != "jackknife":
+        np.testing.assert_allclose(table["loo_resid"], deleted, rtol=1e-12)
+    distance = residual**2 / N / (1 - 1 / N) ** 2 / y.var(ddof=1)
+    np.testing.assert_allclose(table["cooks_distance"], distance, rtol=1e-12)
+    assert not table["dfbetas_x0"].any()
+
+
+def test_the_cleaner_and_the_report_take_an_intercept_alone():
+    X, targets, _ = rows()
+    X, y = X[:N], targets["number"][:N].copy()
+    y[11] = 1e3
+    cleaner = InfluenceCleaner(Lasso(100.0)).fit(X, y)
+    assert cleaner.cleaned_indices_.tolist() == [11]
+    explained = InfluenceExplainer(Lasso(100.0)).fit(X, y)
+    assert InfluenceReport(explained, X, y).to_dict()
+
+
+def one_column(seed, times, n=12):
+    """A column, its classes, an L1 model without intercept, and its minimum on rows.
+
+    The penalty is so many ``times`` weaker than one that leaves nothing.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    y = (x + 2 * rng.normal(size=n) > 0).astype(int)
+    C = times / abs(x @ (0.5 - y))
+
+    def minimum(kept):
+        def slope(w):
+            return x[kept] @ (expit(w * x[kept]) - y[kept])
+
+        if abs(slope(0.0)) <= 1 / C:
+            return 0.0
+        sign = -np.sign(slope(0.0))
+        return sign * brentq(lambda w: sign * slope(sign * w) + 1 / C, 0, 1e3)
+
+    model = LogisticRegression(C=C, l1_ratio=1, fit_intercept=False, **SAGA)
+    return x[:, None], y, model.fit(x[:, None], y), minimum
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_deletion_may_zero_the_only_coefficient(seed):
+    """And bring it back, on the other side: each row's delta is that of its refit."""
+    X, y, model, minimum = one_column(seed, times=1.1)
+    rows = np.arange(len(y))
+    whole = minimum(rows >= 0)
+    model.coef_[:] = whole
+    explained = InfluenceExplainer(model, deletion="exact").fit(X, y)
+    truth = np.array([minimum(rows != i) for i in rows]) - whole
+    assert (truth == -whole).any()
+    np.testing.assert_allclose(explained.loo_params().coef.ravel(), truth, atol=1e-9)
+    group = explained.group_delta(X, y, groups=[rows[:-1]], aggregate="sum")
+    assert np.isfinite(group).all()
+
+
+@pytest.mark.parametrize("deletion", ["jackknife", "newton", "halley", "exact"])
+def test_the_polish_may_zero_the_only_coefficient(deletion):
+    X, y, model, _ = one_column(0, times=0.5)
+    model.coef_[:] = 1e-6  # of an optimiser that stops early
+    explained = InfluenceExplainer(model, deletion=deletion).fit(X, y)
+    assert not explained.loo_params().coef.any()
+    assert not explained.influence(X, y).any()
+    assert not explained.loo_delta(X, y).any()
+    assert not explained.self_influence().any()
+    assert not explained.group_delta(X, y, groups=[[0, 1], [2]]).any()
+    assert explained.loo_score() == pytest.approx(np.mean(y == 0))
+    assert not explained.diagnostics()["leverage"].any()
+    assert explained.effective_dof_ == 0
+    assert explained.condition_ == 1
 
 
 def test_a_model_of_nothing_is_refused():

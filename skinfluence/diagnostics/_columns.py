@@ -144,7 +144,7 @@ def _columns(
         resid_studentized_external=_in_units(
             xp.sign(own.response) * xp.sqrt(likelihood), scale
         ),
-        cooks_distance=squared / (totals.edf * sigma**2),
+        cooks_distance=_ratio(squared, totals.edf * sigma**2),
         dffits=_in_units(_ratio(-move, xp.sqrt(own.variance)), scale),
         dfbetas=_in_units(_ratio(-coef, totals.coef_error), scale[..., None]),
         dfbetas_intercept=_in_units(_ratio(-intercept, totals.intercept_error), scale),

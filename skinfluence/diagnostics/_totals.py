@@ -99,6 +99,6 @@ def _intercept_error(expected: Point) -> Any:
     xp = array_namespace(expected.theta)
     if not design.has_intercept:
         return xp.zeros_like(expected.theta[:, 0])
-    gradient = xp.concat([-design.centre, xp.ones_like(design.centre[:1])])
+    gradient = xp.concat([-design.centre, xp.ones_like(expected.theta[0, :1])])
     columns = xp.broadcast_to(gradient, (layout.n_groups, layout.size))[..., None]
     return xp.sqrt(xp.sum(columns * expected.factor.solve(columns).value, axis=(1, 2)))

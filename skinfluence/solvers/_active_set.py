@@ -135,7 +135,7 @@ class CurvatureRows(AbstractSquare):
         first = self._positions(entries) * self._rows.shape[1]
         flat = xp.reshape(self._rows, (-1,))  # a gather of m**2 entries, not of m N
         wanted = xp.reshape(first[:, None] + entries, (-1,))
-        return xp.reshape(xp.take(flat, wanted), (entries.shape[0], -1))
+        return xp.reshape(xp.take(flat, wanted), (entries.shape[0], entries.shape[0]))
 
     def product(self, entries: Array, vectors: Array) -> Any:
         xp = array_namespace(vectors)

@@ -111,7 +111,7 @@ class AbstractFactor(abc.ABC):
     def condition(self) -> float:
         """Condition number of H with unit diagonal, shifts apart: within some per cent."""
         least, largest = extreme_eigenvalues(self.curvature, self._seen)
-        return max(largest / least, 1.0)
+        return max(largest / least, 1.0) if least > 0 else 1.0
 
     @cached_property
     def effective_dof(self) -> float:
@@ -129,6 +129,8 @@ class AbstractFactor(abc.ABC):
     def rank_deficient(self) -> bool:
         """Whether there are unpenalised directions that the rows do not determine."""
         curvature = self.curvature
+        if curvature.n_seen == 0:
+            return False
         diagonal = curvature.diagonal()
         xp = array_namespace(diagonal)
         positive = xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal))

@@ -52,9 +52,9 @@ def at_minimum(
     Lengths are measured by the curvature: the length of one standard error is that of
     ``sqrt(n)`` times the root mean square of the deletion effects.
     """
-    gap, n_steps, moves, settled = None, 0, near < np.inf, True
+    gap, n_steps, moves, settled, start = None, 0, near < np.inf, True, None
     if moves and objective.wider is not None:
-        settling, gap = _settled(objective, theta, solver, max_iter)
+        settling, start, gap = _settled(objective, theta, solver, max_iter)
         n_steps, settled = settling.n_steps, settling.converged
         objective, theta = settling.point.objective, settling.point.theta
     point = expand(objective, theta, solver)
@@ -72,9 +72,11 @@ def at_minimum(
         )
     sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
     rows = moved(sampled, theta)
-    lengths = to_numpy(solvers.gradient_lengths(point, rows))
+    # Where nothing moves at the minimum, the fit says what effects are typical.
+    measured = point if point.curvature.n_seen or start is None else start
+    lengths = to_numpy(solvers.gradient_lengths(measured, rows))
     # Deletion effects below the rounding of the model itself are no measure.
-    rounding = 1e-12 * _model_length(point, rows)
+    rounding = 1e-12 * _model_length(measured, rows)
     typical = max(float(np.median(lengths)), rounding)
     distance = point.distance if gap is None else gap
     stationarity = distance / typical if typical > 0 else 0.0
@@ -102,8 +104,8 @@ def at_minimum(
 
 def _settled(
     objective: Objective, theta: Any, solver: AbstractSolver, max_iter: int
-) -> tuple[solvers.Polished, float]:
-    """The minimum with its active set, and how far the fit is from it."""
+) -> tuple[solvers.Polished, Point, float]:
+    """The minimum with its active set, the fit on its own, and how far it was."""
     start = expand(objective, theta, solver)
     _refuse_unbounded(solvers.has_no_minimum(objective, start.outputs))
     end = solvers.minimise_with_corners(start, solver, length=0.0, max_iter=max_iter)
@@ -112,7 +114,7 @@ def _settled(
     gap = objective.selection.spread(theta) - wide.theta
     xp = array_namespace(gap)
     squared = xp.sum(gap * wide.curvature.matvec(gap[..., None])[..., 0])
-    return end, float(squared) ** 0.5
+    return end, start, float(squared) ** 0.5
 
 
 def _sampled_rows(objective: Objective, most: int) -> Any:
