@@ -314,6 +314,8 @@ def _least_remainder(rest: AbstractFactor, whole: Array) -> float:
         pushed = xp.matmul(whole, vector)
         vector = rest.curvature.seen(rest.solve(pushed).value)
         length = float(xp.sum(vector * xp.matmul(whole, vector))) ** 0.5
+        if length == 0:  # nothing may move
+            break
         before = float(xp.sum(pushed * vector)) / length  # 1 / the growth
         least = min(least, before / length)
         vector = vector / length
