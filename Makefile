@@ -9,7 +9,7 @@ DEMO := build/demo
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint format docs peers clean distclean
+.PHONY: help demo test test-torch campaign mutants lint format docs peers clean distclean
 .NOTPARALLEL:
 .SECONDARY:
 
@@ -17,6 +17,8 @@ help:
 	@echo "make demo    audit the breast-cancer data; results in $(DEMO)/audit"
 	@echo "make test    run the tests on all cores (narrow them with PYTEST_ARGS='-k newton')"
 	@echo "make test-torch  run the tests of arrays with PyTorch on the CPU"
+	@echo "make campaign    the long proofs: properties, certificates, fuzzing (an hour)"
+	@echo "make mutants     mutation testing of the mathematics (about an hour)"
 	@echo "make lint    ruff, import-linter and mypy"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    build the documentation into build/docs"
@@ -35,6 +37,19 @@ test: $(VENV)/.installed-test
 
 test-torch: $(VENV)/.installed-torch-cpu
 	$(BIN)/python -m pytest tests/test_backends.py tests/test_explainer_arrays.py
+
+# One after another, even where one fails; the target fails if any did.
+CAMPAIGN := $(BIN)/python -m pytest -q -p no:cacheprovider tests/properties
+campaign: $(VENV)/.installed-test
+	@failed=; \
+	PROPERTIES=campaign $(CAMPAIGN) || failed="$$failed properties"; \
+	for name in certificates fuzz; do \
+		$(BIN)/python tests/campaigns/$$name.py || failed="$$failed $$name"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "Failed:$$failed" >&2; exit 1; fi
+
+mutants: $(VENV)/.installed-mutants
+	$(BIN)/python tests/campaigns/mutants.py $(MUTANTS_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
