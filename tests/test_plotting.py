@@ -321,3 +321,12 @@ def test_displays_are_named_without_importing_matplotlib():
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_changes_of_coefficients_without_a_scale_are_drawn_empty():
+    """A ridge that fits all rows nearly exactly leaves no degree of freedom."""
+    X = np.random.default_rng(0).normal(size=(30, 2000))
+    explainer = InfluenceExplainer(Ridge(1e-9)).fit(X, X[:, 0])
+    display = DfbetasDisplay.from_explainer(explainer)
+    assert not np.isfinite(display.dfbetas).any()
+    assert len(display.rows_) == 0

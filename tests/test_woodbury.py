@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from reference import relative_error
+from sklearn.linear_model import LogisticRegression, Ridge
 from test_solvers import MODELS, WIDE, explained
 
 from skinfluence import InfluenceExplainer
 from skinfluence._kernels._centred import AbstractCentredRows
 from skinfluence.solvers import gradient_lengths, row_gradients, row_terms
+from skinfluence.study import study_of
 
 
 @pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no weights"])
@@ -77,3 +79,28 @@ def test_a_fit_passes_over_the_rows_a_few_times(monkeypatch):
     model = Ridge(10.0).fit(X, y)
     InfluenceExplainer(model, solver="dual").fit(X, y).loo_predict()
     assert 3 < sum(multiplied) <= 18
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Ridge(0.5),
+        Ridge(1e-5),
+        Ridge(0.5, fit_intercept=False),
+        Ridge(np.array([1.0, 3.0])),
+        LogisticRegression(C=0.1),
+    ],
+    ids=str,
+)
+def test_diagonal_of_the_inverse_is_that_of_the_matrix(model):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 30)), rng.normal(size=(20, 2))
+    if isinstance(model, LogisticRegression):
+        y = rng.integers(0, 2, 20)
+    elif np.ndim(model.alpha) == 0:
+        y = y[:, 0]
+    factor = study_of(InfluenceExplainer(model, solver="dual").fit(X, y)).point.factor
+    matrices = factor.curvature.as_matrix()
+    truth = [np.diag(np.linalg.pinv(H, rcond=1e-13)) for H in matrices]
+    truth = np.broadcast_to(truth, (factor.layout.n_groups, len(truth[0])))
+    assert relative_error(factor.diagonal_of_inverse(), truth) < 1e-6

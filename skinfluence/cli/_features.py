@@ -139,10 +139,11 @@ def _useless(column: Column) -> str:
     values = column.dropna()
     if not len(values):
         return "no values"
-    different = values.astype(str).nunique()
+    numeric = is_numeric(column)
+    different = (values if numeric else values.astype(str)).nunique()
     if different == 1:
         return "one value only"
-    if not is_numeric(column) and different > max(NAMES_FROM, len(values) / 2):
+    if not numeric and different > max(NAMES_FROM, len(values) / 2):
         return f"text, {different} different values in {len(values)} rows"
     return ""
 
@@ -170,6 +171,8 @@ def _seconds(column: Column) -> np.ndarray:
 def _parsed(column: Column, source: str, console: Console) -> np.ndarray:
     import pandas as pd
 
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=float, na_value=np.nan)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     values = pd.to_numeric(column, errors="coerce")

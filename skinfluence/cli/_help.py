@@ -23,10 +23,20 @@ model
   SciPy or scikit-learn are refused unless --trust-type names them. MODEL.joblib
   and MODEL.pkl are programs: reading one runs whatever code it holds, so it
   needs --trust."""
+FORMULAS = """\
+  Text that a spreadsheet would run as a formula (= + - @, a tab or a line break
+  in front) gets an apostrophe in front, which can be taken away again; numbers
+  do not"""
 EXIT = """\
   2 if there is something for you to correct, said in one line
   130 if interrupted"""
-SHARED = {"model": MODEL, "exit": EXIT, "pearson": GOOD_PEARSON, "slope": GOOD_SLOPE}
+SHARED = {
+    "model": MODEL,
+    "exit": EXIT,
+    "formulas": FORMULAS,
+    "pearson": GOOD_PEARSON,
+    "slope": GOOD_SLOPE,
+}
 
 
 class Help(NamedTuple):

@@ -205,10 +205,11 @@ def by_weight(fitted: Pipeline, X: Table) -> list[str]:
     spread = fitted[:-1].transform(X).std(axis=0)
     weights = np.abs(np.atleast_2d(fitted[-1].coef_)).max(axis=0) * spread
     largest: dict[str, float] = {}
+    columns = set(X.columns)
     for name, weight in zip(names, weights, strict=True):
-        name = name.partition("__")[2]
-        own = [c for c in X.columns if name == c or name.startswith(f"{c}=")]
-        column = max(own, key=len)
+        column = name.partition("__")[2]
+        while column not in columns:  # "column=category"
+            column = column.rpartition("=")[0]
         largest[column] = max(largest.get(column, 0.0), weight)
     return sorted(largest, key=lambda column: -largest[column])
 

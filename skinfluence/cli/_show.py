@@ -105,7 +105,7 @@ def _rows(
     needed = len(columns)
     columns += [
         (clip(name), [_value(cell) for cell in table[name]])
-        for name in subject.by_weight(audit.explainer.estimator_)
+        for name in subject.by_weight(audit.explainer.estimator_)[:width]
     ]
     return render(columns, width, needed=needed)
 

@@ -4,12 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skinfluence._array import Array, array_namespace, device_of
+from skinfluence._array import Array, array_namespace
 from skinfluence.diagnostics._residuals import Residuals
 from skinfluence.solvers import Point
 
-# Columns of ``inv(H)`` at once.
-_COLUMNS = 512
 # Residuals below this many machine epsilons of what they are a difference of are
 # rounding. On exact relations of whole numbers they are at most half of that.
 _ROUNDING = 32 * float(np.finfo(np.float64).eps)
@@ -44,7 +42,7 @@ def totals_of(point: Point, expected: Point, residuals: Residuals) -> Totals:
     deviance = xp.sum(residuals.deviance**2, axis=0)
     rounding = _rounding(point)
     deviance = xp.where(deviance > rounding, deviance, xp.zeros_like(deviance))
-    variance = _variance(expected)  # (K, q)
+    variance = expected.factor.diagonal_of_inverse()  # (K, q)
     penalised = xp.sum(expected.curvature.diagonal_part * variance, axis=-1)
     coef_error, _ = point.objective.design.to_estimator(xp.sqrt(variance))
     return Totals(
@@ -75,22 +73,6 @@ def _rounding(point: Point) -> Any:
     target = loss.pearson_residual(y + loss.response(u), u)  # y / sqrt(V)
     squared = target**2 + loss.fisher_weight(u) * u**2
     return _ROUNDING**2 * xp.sum(s * squared, axis=0)
-
-
-def _variance(expected: Point) -> Any:
-    """Diagonals of ``inv(H)`` of each of the K models, (K, q)."""
-    layout = expected.objective.layout
-    xp, D = array_namespace(expected.theta), layout.size
-    eye = xp.eye(D, dtype=expected.theta.dtype, device=device_of(expected.theta))
-    parts = []
-    for first in range(0, D, _COLUMNS):
-        last = min(first + _COLUMNS, D)
-        shape = (layout.n_groups, D, last - first)
-        inverse = expected.factor.solve(
-            xp.broadcast_to(eye[:, first:last], shape)
-        ).value
-        parts.append(xp.linalg.diagonal(inverse[:, first:last, :]))
-    return xp.concat(parts, axis=1)
 
 
 def _intercept_error(expected: Point) -> Any:

@@ -89,7 +89,12 @@ def _density(ax: Axes, x: np.ndarray, y: np.ndarray, options: dict[str, Any]) ->
 def draw_bars(
     ax: Axes, values: np.ndarray, places: ArrayLike, *, widths: dict, **style: Any
 ) -> None:
-    """Bars that leave out a share of the values at either end, of a width by share."""
+    """Bars that leave out a share of the values at either end, of a width by share.
+
+    Without values there are none.
+    """
+    if not len(values):
+        return
     for share, width in widths.items():
         ends = np.quantile(values, [share, 1 - share], axis=0)
         ax.hlines(places, *ends, linewidth=width, **style)

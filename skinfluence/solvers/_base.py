@@ -16,6 +16,8 @@ from skinfluence.curvature import AbstractCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers._condition import extreme_eigenvalues
 
+# Columns of ``inv(H)`` at once.
+_COLUMNS = 512
 # Shares of the penalty that leave with a row are about 1 / n: few rounds suffice, until
 # a solution changes by no more than rounding, or by hardly less than in the last round.
 _MOST_ROUNDS, _LAST_CHANGE, _LEAST_GAIN = 200, 1e-15, 0.9
@@ -141,6 +143,20 @@ class AbstractFactor(abc.ABC):
         left = (curvature.matvec(self._within(rhs)) - rhs) / scale
         squared = xp.sum(left**2, axis=(0, 1)) / xp.sum((rhs / scale) ** 2, axis=(0, 1))
         return float(xp.max(squared)) * curvature.n_seen > _MOST_LEFT**2
+
+    def diagonal_of_inverse(self) -> Any:
+        """Diagonals of ``inv(H)`` of each group, (G, D), shifts apart."""
+        xp, D = array_namespace(self.curvature.theta), self.layout.size
+        entries = xp.arange(D, device=device_of(self.curvature.theta))
+        parts = []
+        for first in range(0, D, _COLUMNS):
+            columns = slice(first, min(first + _COLUMNS, D))
+            units = entries[:, None] == entries[None, columns]
+            units = xp.astype(units, self.curvature.theta.dtype)  # (D, m)
+            shape = (self.layout.n_groups, *units.shape)
+            inverse = self.solve(xp.broadcast_to(units, shape)).value
+            parts.append(xp.linalg.diagonal(inverse[:, columns, :]))
+        return xp.concat(parts, axis=1)
 
     # --- lengths ----------------------------------------------------------------------
 

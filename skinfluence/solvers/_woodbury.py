@@ -43,6 +43,8 @@ _RANK_TOLERANCE = 1e-11
 _LEAST_LEVERAGE = 1e-3
 # Where N spreads wider than this, a solution is refined once by its own residual.
 _WELL_CONDITIONED = 1e5
+# Columns of the inverse of N pulled back at once.
+_COLUMNS = 256
 # Power iterations on the matrix of the rows.
 _DOMINANT_STEPS = 8
 
@@ -199,6 +201,34 @@ class DualFactor(AbstractFactor):
             slope, x_U = group.inner(moves[:, g, :, :], c_U)
             parts.append(_WithinRows(group, moves[:, g, :, :], c_U, slope, x_U))
         return parts
+
+    def diagonal_of_inverse(self) -> Any:
+        """``inv(P)`` less what the rows know, and the intercepts': n D numbers."""
+        xp, own = array_namespace(self.curvature.theta), self._all_groups
+        scale = xp.stack([group.inverse_strength for group in own])  # (G, D)
+        known, n_columns = xp.zeros_like(scale), own[0].T.shape[0]
+        for first in range(0, n_columns, _COLUMNS):
+            columns = slice(first, min(first + _COLUMNS, n_columns))
+            pulled = self._pulled_back([group.T[:, columns] for group in own])
+            known = known + xp.sum(pulled**2, axis=-1)
+        diagonal = scale - scale**2 * known
+        pulled = scale[..., None] * self._pulled_back([group.pulled for group in own])
+        for g, group in enumerate(own):
+            border = group.border - pulled[g, ...]  # (D, z)
+            unpenalised = xp.sum((border @ group.inverse_schur) * border, axis=1)
+            diagonal[g, :] = diagonal[g, :] + unpenalised
+        # What the rows know all about has lost its digits in the difference.
+        if bool(xp.any(diagonal < _LEAST_LEVERAGE * scale)):
+            return super().diagonal_of_inverse()
+        return diagonal
+
+    def _pulled_back(self, weights: list[Any]) -> Any:
+        """``Z' A`` for weights A of each group's rows, (n r, m), as (G, D, m)."""
+        xp, slopes = array_namespace(weights[0]), []
+        for group, weight in zip(self._all_groups, weights, strict=True):
+            n, _, r = group.roots.shape
+            slopes.append(xp.matmul(group.roots, xp.reshape(weight, (n, r, -1))))
+        return self.curvature.objective.lifted_sum(xp.concat(slopes, axis=1))
 
     def row_blocks_of_inverse(
         self, block: Array, share: Array | None = None, rows: Rows | None = None

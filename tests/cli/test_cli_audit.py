@@ -22,6 +22,7 @@ from skinfluence.cli._console import Console
 from skinfluence.cli._features import Features
 from skinfluence.cli._model import MODELS, by_weight, pipeline
 from skinfluence.cli._text import clip, number, percentages, render, width
+from skinfluence.cli._write import write_table
 from skinfluence.report._page import _environment
 
 # --- numbers ---------------------------------------------------------------------------
@@ -707,3 +708,55 @@ def test_columns_are_shown_while_they_fit():
     assert {width(line) for line in render(columns, 40)} == {40}
     assert render(columns, 20) == ["   a   b", "   1  東", "  22   x"]
     assert len(render(columns, 1, needed=2)[0]) == 8
+
+
+# --- files that others read --------------------------------------------------------------
+
+
+FORMULAS = ["=HYPERLINK(1)", "+x", "-x", "@x", "\tx", "'=x", "-2+3"]
+PLAIN = ["x", "'x", "-5", "+5.2", "-1,234.5", "-2.5e-3", "-7 %", ""]
+
+
+def test_text_cannot_run_as_a_formula_and_comes_back(pd, here):
+    table = pd.DataFrame({"=a": FORMULAS + PLAIN, "n": -np.arange(15.0)})
+    write_table(Path("t.csv"), table)
+    read = pd.read_csv("t.csv", keep_default_na=False)
+    assert list(read) == ["'=a", "n"]
+    assert list(read["n"]) == list(table["n"])
+    assert list(read["'=a"][:7]) == [f"'{text}" for text in FORMULAS]
+    assert list(read["'=a"][7:]) == PLAIN
+
+
+def test_labels_and_groups_of_an_audit_are_text(pd, here):
+    rng = np.random.default_rng(0)
+    x, label = rng.normal(size=60), np.array(["=1+1", "@no"])[np.arange(60) % 2]
+    table = pd.DataFrame({"x": x, "z": x[::-1], "g": "-A", "y": label})
+    table.loc[:20, "g"] = '=HYPERLINK("http://a.b")'
+    table.to_csv("d.csv", index=False)
+    audit("d.csv", "--target", "y", "--group", "g", "--check", 0)
+    rows = rows_of()
+    assert set(rows["target"]) == {"'=1+1", "'@no"}
+    assert set(rows["group"]) == {"'-A", '\'=HYPERLINK("http://a.b")'}
+    for name in ("influence.csv", "diagnostics.csv"):
+        text = Path("skinfluence-audit", name).read_bytes()
+        assert b"\0" not in text
+        cells = [cell for row in csv.reader(text.decode().splitlines()) for cell in row]
+        assert not [c for c in cells if c[:1] in "=@\t" and c]
+    assert b"\0" not in Path("skinfluence-audit/summary.json").read_bytes()
+
+
+def test_no_file_of_others_is_replaced_unasked(pd, diabetes, capsys):
+    place = Path("skinfluence-audit")
+    place.mkdir()
+    (place / "report.html").write_text("mine")
+    command = ["audit", "diabetes.csv", "--target", "progression", "--check", "0"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "report.html, but no summary.json" in error
+    assert "--force" in error
+    assert (place / "report.html").read_text() == "mine"
+    assert files_in(place) == {"report.html"}
+    assert main([*command, "--force"]) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert main(command) == 0
+    assert f"earlier audit in {place} are replaced" in capsys.readouterr().err

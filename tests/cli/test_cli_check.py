@@ -80,3 +80,17 @@ def test_refusals(pd, diabetes, capsys, command, words):
     assert out == ""
     assert words in err
     assert len(err.splitlines()) == 1
+
+
+def test_no_file_is_replaced_unasked(pd, diabetes, here, capsys):
+    (here / "rows.csv").write_text("mine")
+    command = ["check", "diabetes.csv", "--target", "progression", "--rows", "3"]
+    for name, words in {
+        "rows.csv": "add --force",
+        "diabetes.csv": "is an input",
+    }.items():
+        assert main([*command, "--out", name]) == 2
+        assert words in capsys.readouterr().err
+    assert (here / "rows.csv").read_text() == "mine"
+    assert main([*command, "--out", "rows.csv", "--force"]) == 0
+    assert (here / "rows.csv").read_text().startswith("row,")

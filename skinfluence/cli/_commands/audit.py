@@ -39,6 +39,9 @@ files in DIR
   diagnostics.csv: all textbook diagnostics (leverage, residuals, Cook's
     distance, DFFITS, DFBETAS, COVRATIO) by row, where the model has them
   summary.json: what is printed, with settings, versions and times
+  The files of an earlier audit in DIR are replaced, with a note; other files of
+  these names are not, without --force.
+{formulas}.
 
 exit code
   0 if all went well
@@ -57,12 +60,13 @@ from skinfluence.cli._summary import summary
 from skinfluence.cli._table import Table
 from skinfluence.cli._write import (
     as_json,
-    check_directory,
+    check_files,
     together,
     write_json,
     write_table,
 )
 from skinfluence.exceptions import MissingDependencyError, UnsupportedEstimatorError
+from skinfluence.study import study_of
 
 NAME = "audit"
 FILES = {
@@ -84,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("skinfluence-audit"),
         metavar="DIR",
         help="directory for the files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files of these names that are not of an earlier audit",
     )
     _options.add_test(parser)
     parser.add_argument(
@@ -109,8 +118,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console : Console
         Prints results and notes.
     """
+    if check_files(args.out, FILES, force=args.force):
+        console.note(f"the files of an earlier audit in {args.out} are replaced")
     subject = _options.subject_of(args, console)
-    check_directory(args.out)
     top = args.top
     audited = audit(
         subject, deletion=args.deletion, check=args.check, top=top, console=console
@@ -144,7 +154,9 @@ def _write(audited: Audit, subject: Subject, place: Path, console: Console) -> N
 def _diagnostics(audited: Audit, subject: Subject, console: Console) -> Table | None:
     """Textbook columns by row of the file, or None where the model has none."""
     explainer = audited.explainer
-    if explainer.n_train_ * (explainer.effective_dof_ + 13) > MOST_CELLS:
+    objective = study_of(explainer).objective
+    n_coefficients = objective.design.n_features * objective.layout.n_outputs
+    if explainer.n_train_ * (n_coefficients + 13) > MOST_CELLS:
         console.note("no diagnostics.csv: it would be more than a gigabyte of text")
         return None
     try:

@@ -15,7 +15,8 @@ what is compared
 
 file OUT
   row, predicted, refit, error: one line per row that was left out, the largest
-  error first; rows are counted from 0 below the header of DATA
+  error first; rows are counted from 0 below the header of DATA. A file that
+  exists is not replaced without --force
 
 exit code
   0 if they agree: correlation {pearson} or more, slope within {slope} of 1
@@ -43,7 +44,7 @@ from skinfluence.cli._subject import Subject
 from skinfluence.cli._summary import PACKAGES
 from skinfluence.cli._table import Table
 from skinfluence.cli._text import number, render
-from skinfluence.cli._write import as_json, check_directory, together, write_table
+from skinfluence.cli._write import as_json, check_file, together, write_table
 from skinfluence.report._health import GOOD_PEARSON, GOOD_SLOPE
 
 NAME = "check"
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_test(parser)
     parser.add_argument(
         "--out", type=Path, metavar="OUT", help="also write these rows to a CSV file"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace this file if it exists"
     )
     _options.add_count(parser, "--top", 5, "rows to print, the largest errors first")
     _options.add_reading(parser)
@@ -81,9 +85,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """
     if not args.rows:
         raise UsageError("--rows 0 leaves nothing to compare; give 1 or more.")
-    subject = _options.subject_of(args, console)
     if args.out is not None:
-        check_directory(args.out.parent)
+        inputs = [path for path in (args.data, args.model, args.test) if path]
+        check_file(args.out, "--out", inputs=inputs, force=args.force)
+    subject = _options.subject_of(args, console)
     explainer = fit_explainer(subject, args.deletion, console)
     rows_out = plural(min(args.rows, len(subject.data)), "row")
     with console.step("check", f"Refitting without each of {rows_out}"):

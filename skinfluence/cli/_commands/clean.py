@@ -28,7 +28,8 @@ files
     wrong.
   REMOVED (CLEANED.removed.csv): one line per row taken out or relabelled, worst
     first: row (counted from 0 below the header of DATA), score (higher: worse),
-    new target (relabel), and the cells of the row
+    new target (relabel), and the cells of the row.
+{formulas}, nor does CLEANED.
 
 exit code
   0 if all went well, also if no row looks wrong
@@ -55,7 +56,7 @@ from skinfluence.cli._subject import Subject
 from skinfluence.cli._summary import PACKAGES
 from skinfluence.cli._table import PARQUET, Table
 from skinfluence.cli._text import clip, definitions, number, render
-from skinfluence.cli._write import as_json, check_directory, together, write_table
+from skinfluence.cli._write import as_json, check_file, together, write_table
 
 NAME = "clean"
 CRITERIA = ("loo_loss", "self_influence", "influence")
@@ -184,17 +185,7 @@ def _outputs(args: argparse.Namespace) -> tuple[Path, Path]:
         )
     removed = args.removed or out.with_name(f"{out.name.split('.')[0]}.removed.csv")
     for option, path in (("--out", out), ("--removed", removed)):
-        if path.exists() and any(
-            path.samefile(read)
-            for read in (args.data, args.model)
-            if Path(read).exists()
-        ):
-            raise UsageError(f"{option} {path} is an input; name another file.")
-        if path.is_dir():
-            raise UsageError(f"{option} {path} is a directory; name a file.")
-        if path.exists() and not args.force:
-            raise UsageError(f"{option} {path} exists; add --force to replace it.")
-        check_directory(path.parent, option)
+        check_file(path, option, inputs=(args.data, args.model), force=args.force)
     if out.resolve() == removed.resolve():
         raise UsageError(f"--out and --removed are one file, {out}; name two.")
     return out, removed
