@@ -280,3 +280,13 @@ def test_a_class_without_rows_makes_targets_one_sided(loss):
     y = hot if loss.shift_invariant else hot[:, :1]
     assert not loss.one_sided(y)
     assert loss.one_sided(y[1:])  # the first class has left
+
+
+def test_softmax_curvature_keeps_its_digits_where_a_class_is_certain():
+    """Else it has negative eigenvalues, and solvers refuse it."""
+    u = np.array([[45.0, 0.0, -1.0]])
+    M = losses.HalfMultinomialLoss().hessian(np.eye(3)[:1], u)[0, 0]
+    small = np.exp([-45.0, -46.0])
+    assert M[0, 0] == pytest.approx(small.sum(), rel=1e-14)
+    np.testing.assert_allclose(M[1:, 0], -small, rtol=1e-14)
+    assert np.linalg.eigvalsh(M)[0] > -1e-15 * M[0, 0]

@@ -359,6 +359,16 @@ def test_auto_says_what_it_chose(name, shape, solver):
     assert explainer.residual_ == 0.0
 
 
+def test_dual_takes_a_softmax_that_is_certain_of_its_classes():
+    X, y, _ = problem("softmax", WIDE)
+    model = LogisticRegression(C=1e5, **TIGHT).fit(X, y)
+    found, truth = (
+        InfluenceExplainer(model, solver=solver).fit(X, y).influence(X[:3], y[:3])
+        for solver in ("dual", "direct")
+    )
+    assert np.abs(found - truth).max() < 1e-4 * np.abs(truth).max()
+
+
 def test_dual_without_a_penalty_is_refused():
     X, y, _ = problem("ridge", TALL)
     explainer = InfluenceExplainer(LinearRegression(), solver="dual")

@@ -91,7 +91,11 @@ class HalfMultinomialLoss(AbstractLoss):
         xp = array_namespace(u)
         p = self.response(u)
         eye = xp.eye(p.shape[-1], dtype=p.dtype, device=device_of(p))
-        return (p[..., :, None] * (eye - p[..., None, :]))[..., None, :, :]
+        own = p * (p @ (1 - eye))  # p (1 - p), without rounding where p is near 1
+        M = p[..., :, None] * -p[..., None, :]
+        for k in range(p.shape[-1]):
+            M[..., k, k] = own[..., k]
+        return M[..., None, :, :]
 
     def hessian_product(self, y: Array, u: Array, moves: Array) -> Array:
         p = self.response(u)[..., None]

@@ -186,7 +186,8 @@ def boundary(curvature: RowwiseCurvature, length: float = 0.0) -> Boundary:
     xp = array_namespace(curvature.theta)
     smooth = replace(curvature, objective=_without_corners(curvature.objective))
     value = abs(smooth.value)
-    scale = xp.sqrt(_flat(curvature.diagonal()))
+    diagonal = _flat(curvature.diagonal())  # of a constant column, rounding of any sign
+    scale = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.zeros_like(diagonal)))
     seen = scale > _LEAST_SCALE * xp.max(scale)
     floor = max(length, _PULL_NOISE * (2 * value) ** 0.5) * scale
     floor = xp.where(seen, floor, xp.full_like(scale, xp.inf))

@@ -103,7 +103,7 @@ class InverseRoot(AbstractFactor):
     @property
     def affordable(self) -> int:  # type: ignore[override]
         """Solves that cost less than the factor did, where that is large."""
-        size = int(self.root.shape[-2] * self.root.shape[-1])
+        size = max(int(self.root.shape[-2] * self.root.shape[-1]), 1)
         return min(1000, max(100, _SPENT_ON_ESTIMATES // size))
 
     @property
