@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from objectives import SETTINGS, build
 
-from skinfluence._layout import Layout, gauge_basis
+from skinfluence._layout import Layout, Selection, gauge_basis
 
 SHAPES = [(4, 1, 1), (4, 3, 1), (4, 1, 3), (3, 2, 2), (1, 1, 5)]
 every_layout = pytest.mark.parametrize(
@@ -67,6 +67,30 @@ def test_lifted_rows_pair_with_theta_as_outputs_do(layout):
     lifted = layout.lifted(block, layout.grouped(c))
     found = np.sum(lifted * layout.pack(B), axis=(1, 2))
     np.testing.assert_allclose(found, np.sum(c * (block @ B), axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_vectors", [1, 9])  # fewer and more than columns
+@every_layout
+def test_effects_are_products_with_lifted_rows(layout, n_vectors):
+    rng = np.random.default_rng(2)
+    block = rng.normal(size=(7, layout.width))
+    c = layout.grouped(rng.normal(size=(7, layout.n_outputs)))
+    vectors = rng.normal(size=(n_vectors, layout.n_groups, layout.size))
+    truth = np.einsum("mgd,bgd->mb", vectors, layout.lifted(block, c))
+    np.testing.assert_allclose(layout.effects(block, c, vectors), truth, atol=1e-12)
+
+
+@every_layout
+def test_selected_columns_come_and_go_in_each_output(layout):
+    columns = np.arange(layout.width)[::2]
+    selection = Selection(layout, columns)
+    shape = (2, layout.n_groups, layout.group_size, layout.width)
+    wide = np.random.default_rng(3).normal(size=shape)
+    flat = wide.reshape(*shape[:2], -1)
+    narrow = selection.picked(flat)
+    np.testing.assert_array_equal(narrow, wide[..., columns].reshape(*shape[:2], -1))
+    kept = np.where(np.isin(np.arange(layout.width), columns), wide, 0.0)
+    np.testing.assert_array_equal(selection.spread(narrow), kept.reshape(flat.shape))
 
 
 # --- the gauge ---

@@ -3,6 +3,7 @@
 The penalty alone holds them, and it is tiny against the curvature of a large column.
 """
 
+import warnings
 from dataclasses import replace
 from functools import cache
 
@@ -189,3 +190,22 @@ def test_columns_have_shifts_of_their_own(solver, damping):
         )
         < 1e-9
     )
+
+
+def test_influences_on_a_class_do_not_divide_the_rounding_of_shifts():
+    """Solving for what all classes share, and then leaving it out, left its rounding."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    X[:, 1:] = X[:, :1] + 1e-4 * X[:, 1:]
+    y = np.arange(30) % 3
+    X = X * [1.0, 2.0**13, 2.0**19]
+    model = LogisticRegression(C=1e6, max_iter=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        explainer = InfluenceExplainer(model.fit(X, y)).fit(X, y)
+    params = explainer.param_influence()
+    moves = np.einsum("nkp,mp->mnk", params.coef, X[:5]) + params.intercept
+    chosen = np.argmax(explainer.decision_function(X[:5]), axis=1)
+    truth = moves[np.arange(5), :, chosen]
+    found = explainer.influence(X[:5], on="decision")
+    assert relative_error(found, truth) < 1e-4

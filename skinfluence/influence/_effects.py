@@ -109,8 +109,8 @@ def _linear_blocks(
 ) -> Blocks:
     """``grad' inv(H) c_i``, with the row's share of the penalty or without it."""
     xp, layout = array_namespace(point.theta), point.objective.layout
-    Q = point.factor.steps(_pulled_gradients(point, design, quantity, aggregate))
-    Q = point.curvature.seen_rows(Q)  # all that gradients of training rows see of it
+    # Gradients of training rows have no part along shifts: theirs is not solved for.
+    Q = point.factor.loss_steps(_pulled_gradients(point, design, quantity, aggregate))
     of_penalty = xp.sum(Q * point.objective.penalty.gradient(point.theta), axis=(1, 2))
     width = max(design.row_entries, Q.shape[0] if design.is_sparse else 0)
 
