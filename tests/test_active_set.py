@@ -709,6 +709,20 @@ def test_the_polish_may_zero_the_only_coefficient(deletion):
     assert explained.condition_ == 1
 
 
+@pytest.mark.parametrize(("n", "p"), [(2, 1), (4, 3), (5, 8)])
+def test_a_deletion_may_leave_too_few_rows_for_the_active_set(n, p):
+    """Rows of leverage 1: fewer coefficients are determined by the others."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, p))
+    y = X[:, 0] + rng.normal(size=n)
+    model = Lasso(0.01, **TIGHT).fit(X, y)
+    assert np.count_nonzero(model.coef_) == n - 1
+    answer = InfluenceExplainer(model, deletion="exact").fit(X, y).loo_predict()
+    for i in range(n):
+        refit = clone(model).fit(np.delete(X, i, axis=0), np.delete(y, i))
+        assert answer[i] == pytest.approx(refit.predict(X[i : i + 1])[0], abs=1e-8)
+
+
 def test_a_model_of_nothing_is_refused():
     X, targets, _ = rows()
     y = targets["number"]

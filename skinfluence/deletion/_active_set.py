@@ -173,9 +173,6 @@ class ActiveSetFollower(AbstractDeletion):
         rest = Rest.of(self.point, rows)
         start = self._start(rest)
         self.exact.progress(1)
-        if not determines(start.factor, on_active_set(self.point).factor):
-            lost = Deltas.missing(self.point.theta, unidentified=True)
-            return lost._replace(active_set_changes=lost.unbounded)
         return self._settled(rest, start, self._enough(start.distance), 0)
 
     def _changes(self, rows: Array, theta: Array) -> Any:
@@ -228,9 +225,13 @@ class ActiveSetFollower(AbstractDeletion):
             for part in (theta, step)
         )
         delta = self._ended(x, last, n_steps + end.n_steps, end.converged)
-        if not end.unbounded:
+        # On fewer entries the other rows may determine what they do not on all of these.
+        whole = on_active_set(self.point).factor
+        determined = any(determines(at.factor, whole) for at in (start, end.point))
+        if determined and not end.unbounded:
             return delta
-        lost = Deltas.missing(self.point.theta, unbounded=True)
+        flags = {"unbounded": end.unbounded, "unidentified": not determined}
+        lost = Deltas.missing(self.point.theta, **flags)
         return lost._replace(active_set_changes=delta.active_set_changes)
 
     def _ended(

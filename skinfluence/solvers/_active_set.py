@@ -279,8 +279,10 @@ def _is_minimum(point: Point, length: float) -> bool:
     x = _flat(theta)
     free = (x != 0) | ~at.corners.present
     # Steep also where an entry has passed zero, and so has another slope.
-    slope = at.gradient + at.corners.slope(xp.sign(x))
-    steep = abs(slope) > _STEEP * at.floor
+    own = at.corners.slope(xp.sign(x))
+    steep = abs(at.gradient + own) > _STEEP * at.floor
+    # Nothing but its corner pulls at the entry of a constant column: back to zero.
+    steep = steep | (~xp.isfinite(at.floor) & (own != 0))
     pulled = abs(at.corners.pull(at.gradient)) > at.floor
     return not bool(xp.any(xp.where(free, steep, pulled)))
 
