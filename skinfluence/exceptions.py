@@ -26,6 +26,7 @@ __all__ = [
     "RankDeficientWarning",
     "SeparableDeletionWarning",
     "UnidentifiedDeletionWarning",
+    "DoubtfulDeletionWarning",
     "ActiveSetWarning",
     "UnreachedFlipWarning",
 ]
@@ -105,6 +106,10 @@ class SeparableDeletionWarning(SkinfluenceWarning):
 
 class UnidentifiedDeletionWarning(SkinfluenceWarning):
     """Deleting these rows leaves a parameter undetermined: their deltas are NaN."""
+
+
+class DoubtfulDeletionWarning(SkinfluenceWarning):
+    """The deltas of these rows are one step whose error may be as large as they are."""
 
 
 class ActiveSetWarning(SkinfluenceWarning):

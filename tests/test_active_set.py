@@ -289,7 +289,7 @@ def test_newton_warns_once_with_the_count_and_exact_does_not(name):
     ):
         with pytest.warns(ActiveSetWarning, match=f"^{count} deletions") as record:
             ask(explainer(name, "newton"))
-        assert len(record) == 1
+        assert len([w for w in record if w.category is ActiveSetWarning]) == 1
         ask(explainer(name, "exact"))  # warnings are errors
 
 

@@ -58,11 +58,11 @@ def lone():
     return explained(LogisticRegression(C=np.inf, tol=1e-10), X[:, :1], LONE)
 
 
-def hard():
+def hard(deletion="halley"):
     rows, y = load_breast_cancer(return_X_y=True)
     rows = StandardScaler().fit_transform(rows)
     return explained(
-        LogisticRegression(C=100, max_iter=1000), rows, y, deletion="halley"
+        LogisticRegression(C=100, max_iter=1000), rows, y, deletion=deletion
     )
 
 
@@ -172,6 +172,11 @@ CALLS = {
     "steps not trusted": (
         "NotConvergedWarning",
         hard,
+        lambda explainer: explainer.loo_params(),
+    ),
+    "steps that nothing vouches for": (
+        "DoubtfulDeletionWarning",
+        lambda: hard("newton"),
         lambda explainer: explainer.loo_params(),
     ),
     "an active set": (

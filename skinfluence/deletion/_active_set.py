@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
-from skinfluence._array import Array, Rows, array_namespace, device_of
+from skinfluence._array import Array, Rows, array_namespace, device_of, spread
 from skinfluence._kernels import densified
 from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
@@ -17,6 +17,7 @@ from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._leaving import determines, group_share, product
 from skinfluence.deletion._rest import ByTheRest, Rest
+from skinfluence.deletion._vouching import error_of_minimum
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -41,6 +42,8 @@ _MARGIN = 0.04
 # Rows whose gradients are computed at once.
 _CANDIDATES = 128
 _MOST_STEPS = 100
+# Eigenvalues below this part of the largest are of directions that nothing determines.
+_SEEN, _TINY = 1e-14, 1e-300
 
 
 def minding_active_set(deletion: AbstractDeletion) -> AbstractDeletion:
@@ -93,8 +96,8 @@ class ActiveSetFlagger(AbstractDeletion):
         theta = to_all_features(self.point.objective, delta.theta)
         return _flagged(delta, self._test.group_changes(rows, theta))
 
-    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
-        return self.inner.outputs(rows)
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
+        return self.inner.left_out(rows)
 
     def missed_changes(self, rows: Rows) -> Any:
         return self.deltas(rows).missed_changes
@@ -105,7 +108,10 @@ def _flagged(deltas: Deltas, changes: Array) -> Deltas:
     xp = array_namespace(changes)
     last_step = xp.where(changes[:, None, None], xp.inf, deltas.last_step)
     return deltas._replace(
-        last_step=last_step, active_set_changes=changes, missed_changes=changes
+        last_step=last_step,
+        error=xp.where(changes, xp.inf, deltas.error),
+        active_set_changes=changes,
+        missed_changes=changes,
     )
 
 
@@ -199,7 +205,12 @@ class ActiveSetFollower(AbstractDeletion):
             length, enough = model.length(step), self._enough(model.length(x - start))
             if end.converged and (quadratic or length <= enough):
                 last = xp.zeros_like(step) if quadratic else step
-                return self._ended(x, last, n_steps)
+                delta = self._ended(x, last, n_steps)
+                left = 0.0 if quadratic else 2 * length  # steps at least halve it
+                return delta._replace(
+                    error=left + xp.zeros_like(delta.error),
+                    stretch=self._stretch(model, x) + xp.zeros_like(delta.stretch),
+                )
             if length > LEAST_CONTRACTION * before or not end.converged:
                 break
             before = length
@@ -208,6 +219,30 @@ class ActiveSetFollower(AbstractDeletion):
             gradient = xp.reshape(objective.first_order(theta).gradient, (-1,)) - slope
         rest = Rest.of(self.point, row)
         return self._settled(rest, self._start(rest), enough, n_steps)
+
+    def _stretch(self, model: "_Without", x: Array) -> float:
+        """How much longer inv(H) is without the row, on its active set; at least 1.
+
+        By the traces of both, and how much worse the condition is: rounding grows so.
+        """
+        xp, here = array_namespace(x), on_active_set(self.point)
+        free = xp.nonzero((x != 0) | ~model.corners.present)[0]
+        if not free.shape[0]:
+            return 1.0
+        S = model.square(free)
+        size = xp.sqrt(xp.abs(xp.linalg.diagonal(S)))
+        values, vectors = xp.linalg.eigh(S / size[:, None] / size[None, :])
+        seen = values > _SEEN * values[-1]
+        least = float(xp.min(xp.where(seen, values, values[-1])))
+        root = xp.where(seen, vectors / xp.sqrt(xp.abs(values)), 0.0 * vectors)
+        B = spread((root / size[:, None]).T, free, x.shape[0])
+        objective = self.point.objective
+        B = objective.layout.unpack(xp.reshape(B, (-1, *self.point.theta.shape)))
+        coef, intercept = objective.design.to_estimator(B)
+        squared = float(xp.sum(coef**2)) + float(xp.sum(intercept**2))
+        longer = squared / max(here.unit_length**2, _TINY)
+        worse = float(values[-1]) / least / here.factor.condition
+        return max(longer, 1.0) * max(worse, 1.0)
 
     def _start(self, rest: Rest) -> Point:
         """The minimum of all rows, on its active set, in the objective of the others."""
@@ -225,6 +260,9 @@ class ActiveSetFollower(AbstractDeletion):
             for part in (theta, step)
         )
         delta = self._ended(x, last, n_steps + end.n_steps, end.converged)
+        if end.converged:
+            error = error_of_minimum(end.point, on_active_set(self.point))
+            delta = delta._replace(error=error + 0.0 * delta.stretch)
         # On fewer entries the other rows may determine what they do not on all of these.
         whole = on_active_set(self.point).factor
         determined = any(determines(at.factor, whole) for at in (start, end.point))

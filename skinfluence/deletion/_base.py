@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ class Deltas(NamedTuple):
     unbounded: Any  # (b,) bool: the rows left have no finite optimum
     active_set_changes: Any = None  # (b,) bool; None where the penalty has no corners
     missed_changes: Any = None  # (b,) bool: those of them that the deltas do not follow
+    error: Any = None  # (b,) bound of the error, rounding apart, in the norm of H
+    stretch: Any = None  # (b,) bound of how much longer inv(H) is without the rows
+    doubtful: Any = None  # (b,) bool: the error may be as large as the delta
 
     @classmethod
     def of(
@@ -31,13 +35,17 @@ class Deltas(NamedTuple):
         converged: Array | bool = True,
         unidentified: Array | bool = False,
         unbounded: Array | bool = False,
+        error: Array | float = inf,
+        stretch: Array | float = 1.0,
     ) -> "Deltas":
         """Deltas after the same number of steps; one flag for all, or one for each."""
         xp, device = array_namespace(theta), device_of(theta)
         no = xp.zeros(theta.shape[0], dtype=xp.bool, device=device)
         steps = xp.full(theta.shape[0], n_steps, dtype=xp.int64, device=device)
+        zero = xp.zeros(theta.shape[0], dtype=xp.float64, device=device)
         flags = no | converged, no | unidentified, no | unbounded
-        return cls(theta, steps, last_step, *flags)
+        known = {"error": zero + error, "stretch": zero + stretch, "doubtful": no}
+        return cls(theta, steps, last_step, *flags, **known)
 
     @classmethod
     def missing(
@@ -108,12 +116,16 @@ class AbstractDeletion(abc.ABC):
         Returns ``u`` (b, K), NaN where they do not exist, and the masks
         ``unidentified`` and ``unbounded``, each (b,).
         """
+        u, flags = self.left_out(rows)
+        return u, flags.unidentified, flags.unbounded
+
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
+        """The same outputs (b, K) with all flags, in deltas without vectors."""
         deltas = self.deltas(rows)
         terms = row_terms(self.point, rows)
         layout = self.point.objective.layout
         moves = own_outputs(terms.block, deltas.theta, layout)
-        u = terms.outputs + layout.ungrouped(moves)
-        return u, deltas.unidentified, deltas.unbounded
+        return terms.outputs + layout.ungrouped(moves), deltas.flags
 
     def missed_changes(self, rows: Rows) -> Any:
         """Rows whose deletion changes the active set, which ``outputs`` does not follow.

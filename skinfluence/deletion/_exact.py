@@ -12,9 +12,10 @@ from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_CONTRACTION, MOST_CONDITION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._halley import Halley
-from skinfluence.deletion._leaving import AbstractLeaving, OneByOne
+from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import in_runs, summed_over_rows
+from skinfluence.deletion._vouching import error_of_minimum, own_length
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import AbstractSolver, Point, expand_for_steps, polish
 
@@ -30,6 +31,10 @@ _FAR, _HALLEY_GAIN, _LEAST_SINGLE = 1e3, 1e4, 1e-5
 # condition, make it large or lose its digits.
 _LEAST_SINGLE_ROWS, _MOST_SINGLE, _MOST_SINGLE_CONDITION = 1000, 1024, 1e4
 _LEAST_REFIT_STEPS = 50
+# A contraction that is worse, of a step that is short all the same, is rounding.
+_MOST_GAIN = 0.9
+# A bound of the error by self-concordance that is this many last steps is of no use.
+_MOST_CAUTION = 100.0
 
 
 @final
@@ -147,15 +152,16 @@ class Exact(AbstractDeletion):
                 _FAR * (_HALLEY_GAIN if is_start else 1), _LEAST_SINGLE / self.tol
             )
             single = may_be_single and _most_exceed(active, far)
-            step, length = self._next_step(active, halley, single=single)
+            step, plain = self._next_step(active, halley, single=single)
+            length = plain.length
             done = (length <= active.enough) & (not single)  # float64 certifies
             hard = ~done & ~(length <= LEAST_CONTRACTION * active.length)
-            active = active._replace(theta=active.theta - step, length=length)
-            ended, last = _selected(active, done), masked(step, done)
-            finished.append((ended.places, Deltas.of(ended.theta, last, n_steps)))
-            late = _selected(active, hard)
-            finished += self._refitted(late, masked(step, hard), n_steps)
-            active = _selected(active, ~(done | hard))
+            active = active.moved_by(step, plain)
+            last = masked(step.value, done)
+            finished.append(self._certified(active.at(done), last, n_steps))
+            late = active.at(hard)
+            finished += self._refitted(late, masked(step.value, hard), n_steps)
+            active = active.at(~(done | hard))
         finished += self._refitted(active, xp.zeros_like(active.theta), self.max_iter)
         order = xp.argsort(xp.concat([places for places, _ in finished]))
         return Deltas.joined([deltas for _, deltas in finished]).at(order)
@@ -163,33 +169,71 @@ class Exact(AbstractDeletion):
     def _started(
         self, leaving: AbstractLeaving, halley: Halley | None
     ) -> tuple["_Candidates", list[tuple[Any, Deltas]]]:
-        """Candidates after one Newton step, and those that have no delta."""
+        """Candidates after one Newton step, and those that end there."""
         newton, xp = leaving.solve(leaving.gradient), array_namespace(self.point.theta)
-        theta, size = newton.value, newton.length
+        size = newton.length
         enough = self.tol * xp.where(size > self.typical, size, self.typical)
-        if halley is not None:
-            better, trusted = halley.corrected(leaving, newton)
-            theta = xp.where(trusted[:, None, None], better, theta)
-        places = xp.arange(theta.shape[0], device=device_of(theta))
-        start = _Candidates(places, theta, size, enough, leaving)
-        lost = _selected(start, leaving.unidentified)
+        places, zero = xp.arange(size.shape[0], device=device_of(size)), 0.0 * size
+        start = _Candidates(
+            places, newton.value, size, enough, size, zero, zero, leaving
+        )
+        lost = start.at(leaving.unidentified)
         nothing = xp.nan * lost.theta
-        ended = Deltas.of(nothing, nothing, 1, unidentified=True)
-        return _selected(start, ~leaving.unidentified), [(lost.places, ended)]
+        finished = [(lost.places, Deltas.of(nothing, nothing, 1, unidentified=True))]
+        on = ~leaving.unidentified
+        certain = on & (self._error_of_step(leaving, newton) <= enough)
+        if bool(xp.any(certain)):
+            ended = start.at(certain)
+            finished.append(self._certified(ended, xp.zeros_like(ended.theta), 1))
+            on = on & ~certain
+        start = start.at(on)
+        if halley is None or not start.theta.shape[0]:
+            return start, finished
+        return start.corrected_by(halley, newton.at(on)), finished
+
+    def _error_of_step(self, leaving: AbstractLeaving, newton: Step) -> Any:
+        """Bound of the error of Newton steps in the norm of H, (b,)."""
+        nearby = leaving.nearby()
+        if nearby is None:
+            return inf + 0.0 * newton.length
+        error = nearby.one_step(own_length(leaving, newton))
+        return error * array_namespace(error).sqrt(nearby.stretch)
+
+    def _certified(
+        self, ended: "_Candidates", last: Array, n_steps: int
+    ) -> tuple[Any, Deltas]:
+        """Deltas whose last step was short, and the bound of what is left of the way.
+
+        A step that contracts by r leaves ``r / (1 - r)`` of itself, if the next ones do
+        no worse: the first contracts by half of what they do. Self-concordant losses
+        have a bound that assumes nothing, but far out it is of little use.
+        """
+        xp, nearby = array_namespace(last), ended.leaving.nearby()
+        gain = xp.clip(2 * ended.gain, max=_MOST_GAIN)
+        error = ended.apart + gain / (1 - gain) * ended.length
+        if nearby is not None:
+            before = nearby.remaining(ended.moved, ended.length)
+            gain = nearby.gain(ended.moved + before)
+            left = xp.where(gain < 1, gain * before, before + ended.length)
+            sure = (ended.apart + left) * xp.sqrt(nearby.stretch)
+            error = xp.where(sure <= _MOST_CAUTION * ended.length, sure, error)
+        stretch = ended.leaving.stretch
+        deltas = Deltas.of(ended.theta, last, n_steps, error=error, stretch=stretch)
+        return ended.places, deltas
 
     def _next_step(
         self, at: "_Candidates", halley: Halley | None, *, single: bool
-    ) -> tuple[Any, Any]:
-        """``inv(H_-G) r`` and its length, for each candidate."""
+    ) -> tuple[Step, Step]:
+        """The step of each candidate, and ``inv(H_-G) r``, which certifies it."""
         xp = array_namespace(at.theta)
         r = self._gradients(at.leaving, at.theta, single=single)
-        step = at.leaving.solve(r)
-        is_last = not single and bool(xp.all(step.length <= at.enough))
+        plain = at.leaving.solve(r)
+        is_last = not single and bool(xp.all(plain.length <= at.enough))
         if halley is None or is_last:
-            return step.value, step.length
+            return plain, plain
         # The curvature has moved by T[theta]: one term of its inverse's series.
-        bent = halley.third.product(at.leaving, at.theta, step.value)
-        return at.leaving.solve(r - bent).value, step.length
+        bent = halley.third.product(at.leaving, at.theta, plain.value)
+        return at.leaving.solve(r - bent), plain
 
     def gradients(self, rows: Rows, theta: Array) -> Any:
         """Of the objective without each row, at its delta theta (b, G, D)."""
@@ -249,13 +293,15 @@ class Exact(AbstractDeletion):
             return lost._replace(
                 converged=~lost.converged, n_steps=lost.n_steps + n_steps
             )
-        n_steps += end.n_steps
+        n_steps, error = n_steps + end.n_steps, inf
+        if end.converged and not end.unbounded:
+            error = error_of_minimum(end.point, self.point)
         theta = (end.point.theta - self.point.theta)[None, ...]
         theta = array_namespace(theta).nan * theta if end.unbounded else theta
         last = -end.point.newton_step[None, ...]
         converged = end.converged or end.unbounded
         flags = {"converged": converged, "unbounded": end.unbounded}
-        return Deltas.of(theta, last, n_steps, **flags)
+        return Deltas.of(theta, last, n_steps, **flags, error=error)
 
     def _better_start(self, objective: Objective, near: Array) -> Point:
         """The candidate, or all rows' minimum where that has the lower objective."""
@@ -272,9 +318,38 @@ class _Candidates(NamedTuple):
 
     places: Any  # (b,) where they stand among all
     theta: Any  # (b, G, D) delta so far
-    length: Any  # (b,) of the last step
+    length: Any  # (b,) of the last plain step
     enough: Any  # (b,) length at which a group is done
+    moved: Any  # (b,) bound of the length of the delta on the way
+    gain: Any  # (b,) largest contraction so far
+    apart: Any  # (b,) how far the last step was from a plain one
     leaving: AbstractLeaving
+
+    def at(self, mask: Array) -> "_Candidates":
+        """Those where the mask (b,) holds."""
+        parts = {name: masked(getattr(self, name), mask) for name in self._fields[:-1]}
+        return _Candidates(**parts, leaving=self.leaving.at(mask))
+
+    def corrected_by(self, halley: Halley, newton: Step) -> "_Candidates":
+        """Those at the ends of Newton steps, where Halley's correction leads."""
+        better, trusted = halley.corrected(self.leaving, newton)
+        xp, change = array_namespace(trusted), better.less(newton).length
+        return self._replace(
+            theta=xp.where(trusted[:, None, None], better.value, self.theta),
+            moved=xp.where(trusted, self.moved + change, self.moved),
+            gain=xp.where(trusted, _ratio(change, self.length), self.gain),
+        )
+
+    def moved_by(self, step: Step, plain: Step) -> "_Candidates":
+        """After a step, and the plain one that certifies it."""
+        xp, ratio = array_namespace(self.length), _ratio(plain.length, self.length)
+        return self._replace(
+            theta=self.theta - step.value,
+            length=plain.length,
+            moved=self.moved + step.length,
+            gain=xp.where(ratio > self.gain, ratio, self.gain),
+            apart=step.less(plain).length,
+        )
 
 
 def _most_exceed(candidates: _Candidates, times: float) -> bool:
@@ -284,11 +359,7 @@ def _most_exceed(candidates: _Candidates, times: float) -> bool:
     return bool(2 * xp.count_nonzero(far) > far.shape[0])
 
 
-def _selected(candidates: _Candidates, mask: Array) -> _Candidates:
-    return _Candidates(
-        masked(candidates.places, mask),
-        masked(candidates.theta, mask),
-        masked(candidates.length, mask),
-        masked(candidates.enough, mask),
-        candidates.leaving.at(mask),
-    )
+def _ratio(length: Array, before: Array) -> Any:
+    """``length / before``, 0 where both are."""
+    xp = array_namespace(length)
+    return length / xp.where(before > 0, before, xp.ones_like(before))

@@ -11,6 +11,7 @@ from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import summed_over_rows
+from skinfluence.deletion._vouching import vouched_groups
 from skinfluence.solvers import AbstractSolver, Point
 
 # The tensor has half the cube of this many entries: 67 MB at 256.
@@ -68,22 +69,25 @@ class Halley(AbstractDeletion):
     def _deltas(self, leaving: AbstractLeaving, unbounded: Array | bool) -> Deltas:
         """Newton's deltas, corrected where the correction can be trusted."""
 
-        def corrected(newton: Step) -> tuple[Any, Any]:
+        def corrected(newton: Step) -> tuple[Step, Any]:
             return self.corrected(leaving, newton)
 
         newton = leaving.solve(leaving.gradient)
         # The products are too small for threads inside BLAS.
-        [(theta, trusted)] = _threads.each(corrected, [newton])
-        xp = array_namespace(theta)
-        theta = xp.where(trusted[:, None, None], theta, newton.value)
+        [(better, trusted)] = _threads.each(corrected, [newton])
+        xp = array_namespace(trusted)
+        theta = xp.where(trusted[:, None, None], better.value, newton.value)
         deltas = self.newton.certified(theta, leaving.unidentified, unbounded)
+        length = better.less(newton).length
+        apart = xp.where(trusted, length, xp.zeros_like(length))
+        deltas = vouched_groups(deltas, leaving, newton, apart)
         return deltas._replace(
             n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
             converged=trusted | deltas.is_missing,
         )
 
-    def corrected(self, leaving: AbstractLeaving, newton: Step) -> tuple[Any, Any]:
-        """Deltas after the fixed-point steps, and where they can be trusted, (b,)."""
+    def corrected(self, leaving: AbstractLeaving, newton: Step) -> tuple[Step, Any]:
+        """The way to the end of the fixed-point steps, and where to trust it, (b,)."""
         gradient, at = leaving.gradient, newton
         changes = []
         for _ in range(_FIXED_POINT_STEPS):
@@ -93,7 +97,7 @@ class Halley(AbstractDeletion):
         settles = changes[-1] <= _LEAST_CONTRACTION * changes[-2]
         rounding = changes[-1] <= _ROUNDING * newton.length
         small = at.less(newton).length <= _MOST_CORRECTION * newton.length
-        return at.value, (settles & small) | rounding
+        return at, (settles & small) | rounding
 
     @cached_property
     def third(self) -> "ThirdDerivative":

@@ -21,9 +21,11 @@ from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.curvature import RowwiseCurvature
+from skinfluence.deletion._base import indices_of
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
+    Nearby,
     Point,
     RowTerms,
     has_no_minimum,
@@ -48,6 +50,10 @@ class Step(NamedTuple):
         squared = xp.sum(self.pushed * self.value, axis=(1, 2))
         return xp.sqrt(xp.where(squared > 0, squared, xp.zeros_like(squared)))
 
+    def at(self, mask: Array) -> "Step":
+        """Those of the groups where the mask (b,) holds."""
+        return Step(masked(self.value, mask), masked(self.pushed, mask))
+
     def less(self, other: "Step") -> "Step":
         """The difference of two steps of the same groups."""
         return Step(self.value - other.value, self.pushed - other.pushed)
@@ -58,7 +64,7 @@ class AbstractLeaving(abc.ABC):
     """Rows that leave in b groups, and the inverse curvature without each group."""
 
     point: Point  # the minimum of all rows
-    rows: Any  # m of them, indices or a slice
+    rows: Any  # (m,) their indices
     share: Any  # (b,) what leaves of the penalty with each group; None in sum form
     unidentified: Any  # (b,) bool: the rows left do not determine the model
 
@@ -84,6 +90,15 @@ class AbstractLeaving(abc.ABC):
     @abc.abstractmethod
     def objective_without(self, i: int) -> Objective:
         """The objective without group i."""
+
+    @property
+    @abc.abstractmethod
+    def stretch(self) -> Any:
+        """Bound of how much longer inv(H) is without each group, ``1 / (1 - h)``, (b,)."""
+
+    @abc.abstractmethod
+    def nearby(self) -> Nearby | None:
+        """The vicinity without each group; None where it is not known."""
 
     @abc.abstractmethod
     def at(self, mask: Array) -> "AbstractLeaving":
@@ -175,7 +190,8 @@ class OneByOne(AbstractLeaving):
         terms = row_terms(point, rows)
         block = densified(terms.block)
         inverse, unidentified = downdated_inverse(point, terms._replace(block=block))
-        return cls(point, rows, terms.share, unidentified, block, inverse)
+        indices = indices_of(rows, point)
+        return cls(point, indices, terms.share, unidentified, block, inverse)
 
     def moves(self, vectors: Array) -> Any:
         return own_outputs(self.block, vectors, self.point.objective.layout)
@@ -196,6 +212,14 @@ class OneByOne(AbstractLeaving):
 
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows[i : i + 1])
+
+    @cached_property
+    def stretch(self) -> Any:
+        return stretch_of(self.inverse, self.share)
+
+    def nearby(self) -> Nearby | None:
+        vicinity = self.point.vicinity
+        return None if vicinity is None else vicinity.around(self.rows, self.stretch)
 
     def at(self, mask: Array) -> "OneByOne":
         columns = self.rows, self.share, self.unidentified, self.block, self.inverse
@@ -229,6 +253,10 @@ class AbstractGroup(AbstractLeaving):
     def at(self, mask: Array) -> "AbstractGroup":
         return self
 
+    def nearby(self) -> Nearby | None:
+        vicinity, around = self.point.vicinity, self.rows
+        return None if vicinity is None else vicinity.around_group(around, self.stretch)
+
     @property
     def unbounded(self) -> bool:
         """Whether the rows left are known to have no finite optimum."""
@@ -256,6 +284,10 @@ class SmallGroup(AbstractGroup):
         lost = xp.any(lost, axis=0, keepdims=True)
         return cls(point, rows, share, lost, point.objective.only(rows), inverse)
 
+    @cached_property
+    def stretch(self) -> Any:
+        return stretch_of(self.inverse[None, ...], self.share)
+
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, self._within)
 
@@ -272,6 +304,7 @@ class LargeGroup(AbstractGroup):
     """A group whose curvature without it has a factor of its own."""
 
     factor: AbstractFactor
+    remainder: float  # least eigenvalue of inv(H) H_-G; 0 where it is not known
 
     @classmethod
     def of(
@@ -283,16 +316,24 @@ class LargeGroup(AbstractGroup):
         curvature = RowwiseCurvature(rest, point.theta, damping)
         if not solver.reads_matrix:
             factor = solver.prepare(curvature)
-            hidden = not determines(factor, point.factor)
+            hidden, remainder = not determines(factor, point.factor), 0.0
         else:  # all folds together read the rows once
             own, whole = RowwiseCurvature(gone, point.theta, damping), matrix()
             curvature = curvature.with_matrix(whole - own.as_matrix())
             factor = solver.prepare(curvature)
             hidden = not determines(factor, point.factor)
-            hidden = hidden or _least_remainder(factor, whole) < LEAST_REMAINDER
+            remainder = _least_remainder(factor, whole)
+            hidden = hidden or remainder < LEAST_REMAINDER
         xp, device = array_namespace(point.theta), device_of(point.theta)
         lost = xp.full(1, hidden, dtype=xp.bool, device=device)
-        return cls(point, rows, group_share(objective, rows), lost, gone, factor)
+        share = group_share(objective, rows)
+        return cls(point, rows, share, lost, gone, factor, remainder)
+
+    @cached_property
+    def stretch(self) -> Any:
+        xp, theta = array_namespace(self.point.theta), self.point.theta
+        value = _LACKING / max(self.remainder, LEAST_REMAINDER**2)
+        return xp.full(1, value, dtype=theta.dtype, device=device_of(theta))
 
     def pushed(self, vectors: Array) -> Any:
         return vectors
@@ -340,6 +381,9 @@ def group_share(objective: Objective, rows: Array) -> Any:
     return objective.penalty.share * counted
 
 
+# What the estimate of a least remainder may lack.
+_LACKING = 1.1
+
 # --- small systems --------------------------------------------------------------------
 
 
@@ -371,6 +415,19 @@ def inverse_of(matrices: Array) -> tuple[Any, Any]:
     largest = xp.max(xp.abs(inverse), axis=(-2, -1))
     lost = singular | ~(largest * LEAST_REMAINDER <= 1)
     return xp.where(lost[..., None, None], nothing, inverse), lost
+
+
+def stretch_of(inverse: Array, share: Array | None) -> Any:
+    """How much longer inv(H) is at most without groups, (b,), from their ``inverse``.
+
+    The eigenvalues of ``inv(I - M A)``, (b, G, m, m), are at least 1; the largest is how
+    much inv(H) grows along the group's rows.
+    """
+    xp, excess = array_namespace(inverse), inverse.shape[-1] - 1
+    largest = xp.max(xp.linalg.trace(inverse), axis=1) - excess
+    if share is not None:
+        largest = largest / (1 - share)
+    return xp.where(largest > 1, largest, xp.ones_like(largest))
 
 
 def pair_blocks(point: Point, block: Array, share: Array | None = None) -> Any:

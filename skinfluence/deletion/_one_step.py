@@ -9,9 +9,9 @@ import abc
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import Array, Rows, array_namespace
+from skinfluence._array import Array, Rows, array_namespace, masked
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._leaving import (
     AbstractGroup,
@@ -19,7 +19,9 @@ from skinfluence.deletion._leaving import (
     SmallGroup,
     downdated_inverse,
     product,
+    stretch_of,
 )
+from skinfluence.deletion._vouching import row_residuals, vouched, vouched_groups
 from skinfluence.solvers import (
     AbstractSolver,
     Point,
@@ -30,34 +32,58 @@ from skinfluence.solvers import (
 )
 
 
+class Inner(NamedTuple):
+    """What the small system of each row gives: ``delta_i = inv(H) X~_i' c_i``."""
+
+    c: Any  # (b, G, Kb)
+    unidentified: Any  # (b,)
+    stretch: Any  # (b,) bound of how much longer inv(H) is without the row
+
+
 class AbstractOneStep(AbstractDeletion):
     """Deltas that are one solve away from coefficients of the row."""
 
     n_steps: ClassVar[int]
 
     @property
-    def error(self) -> float:
-        """Bound of the error: 0 where the deltas are exact, else unknown."""
-        return inf
+    def is_exact(self) -> bool:
+        """Whether the deltas have no error but rounding."""
+        return False
 
     @abc.abstractmethod
+    def inner(self, terms: RowTerms, A: Array | None = None) -> Inner:
+        """Coefficients of rows; A if it is at hand."""
+
     def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
         """``(c, unidentified)``, shapes (b, G, Kb) and (b,); A if it is at hand."""
+        inner = self.inner(terms, A)
+        return inner.c, inner.unidentified
 
     def certified(
         self,
         theta: Array,
         unidentified: Array | bool = False,
         unbounded: Array | bool = False,
+        stretch: Array | float = 1.0,
     ) -> Deltas:
         """Deltas with what is known of their error, NaN where they do not exist."""
         xp, flags = array_namespace(theta), (unidentified, unbounded)
-        last = xp.full_like(theta, self.error)
-        deltas = Deltas.of(theta, last, self.n_steps, True, *flags)
+        error = 0.0 if self.is_exact else inf
+        last = xp.full_like(theta, error)
+        deltas = Deltas.of(
+            theta, last, self.n_steps, True, *flags, error=error, stretch=stretch
+        )
         if not bool(xp.any(deltas.is_missing)):
             return deltas
         lost = deltas.is_missing[:, None, None]
         return deltas._replace(theta=xp.where(lost, xp.nan, theta))
+
+    def vouched(self, deltas: Deltas, squared: Array, rows: Rows) -> Deltas:
+        """Deltas of rows with bounds of their errors, by their squared lengths (b,).
+
+        Lengths are those of the steps in the norm of H without the row.
+        """
+        return deltas
 
     @abc.abstractmethod
     def _downdated(self, terms: RowTerms) -> Any:
@@ -79,8 +105,16 @@ class AbstractOneStep(AbstractDeletion):
         unbounded: Array | bool = False,
     ) -> Deltas:
         """The same where the terms of the rows, perhaps also A, are at hand."""
-        c, unidentified = self.coefficients(terms, A)
-        return self.certified(self._steps(terms, c), unidentified, unbounded)
+        c, unidentified, stretch = self.inner(terms, A)
+        theta, point = self._steps(terms, c), self.point
+        deltas = self.certified(theta, unidentified, unbounded, stretch)
+        xp, slope = array_namespace(theta), _weighted_slope(terms)
+        moves = own_outputs(terms.block, theta, point.objective.layout)
+        squared = xp.sum(slope * moves, axis=(1, 2))
+        if terms.share is not None:
+            pull = point.objective.penalty.gradient(point.theta)
+            squared = squared + terms.share * xp.sum(pull * theta, axis=(1, 2))
+        return self.vouched(deltas, squared, terms.rows)
 
     def _steps(self, terms: RowTerms, c: Any) -> Any:
         factor, share = self.point.factor, self._downdated(terms)
@@ -91,17 +125,25 @@ class AbstractOneStep(AbstractDeletion):
             return steps
         return steps + penalty_steps(self.point, terms, share)
 
-    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
         terms = row_terms(self.point, rows, for_products=True)
         layout, share = self.point.objective.layout, self._downdated(terms)
         A = self.point.factor.loss_blocks(terms.block, share, terms.rows)
-        c, unidentified = self.coefficients(terms, A)
-        moves = product(A, c)
+        c, unidentified, stretch = self.inner(terms, A)
+        xp, moves = array_namespace(c), product(A, c)
+        squared = xp.sum(_weighted_slope(terms) * moves, axis=(1, 2))
         if terms.share is not None:
-            moves = moves + penalty_pull(self.point, terms, share)
-        xp, u = array_namespace(c), terms.outputs + layout.ungrouped(moves)
+            pull, steps = _penalty_effects(self.point, terms, share)
+            moves = moves + pull
+            slope = self.point.objective.penalty.gradient(self.point.theta)
+            part = terms.share * xp.sum(slope * steps, axis=(1, 2))
+            squared = squared + xp.sum(pull * (c + _weighted_slope(terms)), axis=(1, 2))
+            squared = squared + part
+        u = terms.outputs + layout.ungrouped(moves)
         unbounded = xp.zeros_like(unidentified) | self.unbounded(rows)
-        return xp.where(unbounded[:, None], xp.nan, u), unidentified, unbounded
+        u = xp.where(unbounded[:, None], xp.nan, u)
+        flags = self.certified(u[:, None, :], unidentified, unbounded, stretch).flags
+        return u, self.vouched(flags, squared, rows)
 
 
 @final
@@ -118,10 +160,10 @@ class Jackknife(AbstractOneStep):
     linear: ClassVar[bool] = True
     n_steps: ClassVar[int] = 0
 
-    def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
+    def inner(self, terms: RowTerms, A: Array | None = None) -> Inner:
         xp = array_namespace(terms.slope)
         never = xp.zeros_like(terms.weight, dtype=xp.bool)
-        return terms.weight[:, None, None] * terms.slope, never
+        return Inner(_weighted_slope(terms), never, xp.ones_like(terms.weight))
 
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
@@ -155,21 +197,35 @@ class Newton(AbstractOneStep):
     solver: AbstractSolver  # of large groups, which get a factor of their own
     n_steps: ClassVar[int] = 1
 
-    def coefficients(self, terms: RowTerms, A: Array | None = None) -> tuple[Any, Any]:
+    def inner(self, terms: RowTerms, A: Array | None = None) -> Inner:
         inverse, unidentified = downdated_inverse(self.point, terms, A)
-        slope = terms.weight[:, None, None] * terms.slope
+        slope = _weighted_slope(terms)
         if terms.share is not None:
-            slope = slope + product(
-                terms.bend, penalty_pull(self.point, terms, terms.share)
-            )
-        return product(inverse, slope), unidentified
+            pull, _ = _penalty_effects(self.point, terms, terms.share)
+            slope = slope + product(terms.bend, pull)
+        stretch = stretch_of(inverse, terms.share)
+        return Inner(product(inverse, slope), unidentified, stretch)
 
     def _downdated(self, terms: RowTerms) -> Any:
         return terms.share
 
     @property
-    def error(self) -> float:
-        return 0.0 if self.point.objective.loss.quadratic else inf
+    def is_exact(self) -> bool:
+        return self.point.objective.loss.quadratic
+
+    def vouched(self, deltas: Deltas, squared: Array, rows: Rows) -> Deltas:
+        vicinity = self.point.vicinity
+        if self.is_exact or vicinity is None:
+            return deltas
+        xp, indices = array_namespace(squared), indices_of(rows, self.point)
+        length = xp.sqrt(xp.where(squared < 0, xp.zeros_like(squared), squared))
+        nearby = vicinity.around(indices, deltas.stretch)
+
+        def residuals(mask: Array) -> Any:
+            theta = None if deltas.theta is None else masked(deltas.theta, mask)
+            return row_residuals(self.point, masked(indices, mask), theta)
+
+        return vouched(self.point, deltas, nearby, length, 0.0, residuals)
 
     def group(self, rows: Array) -> AbstractGroup:
         """These rows (indices) as a group, by whichever way costs less."""
@@ -184,8 +240,9 @@ class Newton(AbstractOneStep):
 
     def group_delta(self, rows: Array) -> Deltas:
         group = self.group(rows)
-        theta = group.solve(group.gradient).value
-        return self.certified(theta, group.unidentified, group.unbounded)
+        newton = group.solve(group.gradient)
+        deltas = self.certified(newton.value, group.unidentified, group.unbounded)
+        return deltas if self.is_exact else vouched_groups(deltas, group, newton)
 
     def unbounded(self, rows: Rows) -> Any:
         needed = self.point.needed_rows
@@ -195,12 +252,17 @@ class Newton(AbstractOneStep):
         return xp.any(indices_of(rows, self.point)[:, None] == needed, axis=1)
 
 
-def penalty_pull(point: Point, terms: RowTerms, share: Array) -> Any:
-    """``X~_i inv(H) share_i penalty'``: a row's outputs moved by its share, (b, G, Kb)."""
+def _weighted_slope(terms: RowTerms) -> Any:
+    """``s_i g_i``, (b, G, Kb)."""
+    return terms.weight[:, None, None] * terms.slope
+
+
+def _penalty_effects(point: Point, terms: RowTerms, share: Array) -> tuple[Any, Any]:
+    """``penalty_steps``, and how they move the outputs of their rows, (b, G, Kb), first."""
     layout, steps = point.objective.layout, penalty_steps(point, terms, share)
     if not _alike(terms.share):
-        return own_outputs(terms.block, steps, layout)
-    return layout.grouped(terms.block @ layout.unpack(steps)[0, ...].T)
+        return own_outputs(terms.block, steps, layout), steps
+    return layout.grouped(terms.block @ layout.unpack(steps)[0, ...].T), steps
 
 
 def penalty_steps(point: Point, terms: RowTerms, share: Array) -> Any:

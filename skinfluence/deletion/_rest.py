@@ -6,12 +6,14 @@ steps with a curvature of the other rows, in coordinates of their own.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, final
 
 from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._objective import Objective
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._leaving import determines
+from skinfluence.deletion._vouching import error_of_minimum
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
     AbstractSolver,
@@ -88,28 +90,26 @@ class ByTheRest(AbstractDeletion):
         delta = self.inner.group_delta(rows)
         return self._minimum(rows) if bool(delta.unidentified[0]) else delta
 
-    def outputs(self, rows: Rows) -> tuple[Any, Any, Any]:
-        u, unidentified, unbounded = self.inner.outputs(rows)
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
+        u, flags = self.inner.left_out(rows)
         xp = array_namespace(u)
-        hidden = xp.nonzero(unidentified)[0]
+        hidden = xp.nonzero(flags.unidentified)[0]
         if not hidden.shape[0]:
-            return u, unidentified, unbounded
+            return u, flags
         own = indices_of(rows, self.point)[hidden]
         deltas = Deltas.joined([self._minimum(own[i : i + 1]) for i in range(len(own))])
         layout, terms = self.point.objective.layout, row_terms(self.point, own)
         moves = layout.ungrouped(own_outputs(terms.block, deltas.theta, layout))
-        shown = xp.nonzero(~unidentified)[0]
+        shown = xp.nonzero(~flags.unidentified)[0]
         order = xp.argsort(xp.concat([shown, hidden]))
 
         def merged(known: Array, other: Array) -> Any:
             parts = [xp.take(known, shown, axis=0), other]
             return xp.take(xp.concat(parts, axis=0), order, axis=0)
 
-        return (
-            merged(u, terms.outputs + moves),
-            merged(unidentified, deltas.unidentified),
-            merged(unbounded, deltas.unbounded),
-        )
+        columns = zip(flags, deltas.flags, strict=True)
+        both = (None if a is None or b is None else merged(a, b) for a, b in columns)
+        return merged(u, terms.outputs + moves), Deltas(*both)
 
     def missed_changes(self, rows: Rows) -> Any:
         return self.inner.missed_changes(rows)
@@ -134,4 +134,6 @@ class ByTheRest(AbstractDeletion):
             return Deltas.missing(self.point.theta, unbounded=True)
         delta = rest.brought_back(end.point.theta) - self.point.theta
         last = rest.brought_back(-end.point.newton_step)
-        return Deltas.of(delta[None, ...], last[None, ...], end.n_steps, end.converged)
+        error = error_of_minimum(end.point, self.point) if end.converged else inf
+        known = delta[None, ...], last[None, ...], end.n_steps, end.converged
+        return Deltas.of(*known, error=error)

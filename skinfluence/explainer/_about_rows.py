@@ -62,8 +62,9 @@ class AboutRows(Answering):
             ``coef`` and ``intercept`` (and ``scale`` of a ``HuberRegressor``), in units
             of the parameters and in the estimator's shapes after an axis of rows;
             ``n_steps`` (n_rows,), Newton steps taken; ``error_bound`` (n_rows,), a bound
-            on the Euclidean error of the delta: the length of the last certified step,
-            rounding for exact results, infinite for approximations. With an L1 penalty
+            on the Euclidean error of the delta, rounding included: for "exact", and by
+            self-concordance for one step of logistic, softmax, Poisson, Gamma and like
+            losses; infinite where none is known. With an L1 penalty
             or ``positive=True`` also ``active_set_changes`` (n_rows,), whether the
             deletion frees a coefficient that is zero or makes one zero. "exact" follows
             such changes; the others only flag them, within their own accuracy.
@@ -78,6 +79,8 @@ class AboutRows(Answering):
         -----
         UnidentifiedDeletionWarning, SeparableDeletionWarning
             The same with ``rows=None``; the deltas of such rows are NaN.
+        DoubtfulDeletionWarning
+            If the error of one step may be as large as the delta.
 
         Examples
         --------

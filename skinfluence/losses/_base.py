@@ -1,6 +1,7 @@
 """The contract of a loss."""
 
 import abc
+from math import inf
 
 from skinfluence._array import Array, array_namespace, device_of
 
@@ -49,6 +50,12 @@ class AbstractLoss(abc.ABC):
         Where it is False, negative curvature at a fit raises an error.
     quadratic : bool
         Whether third derivatives vanish, so that one Newton step is exact.
+    self_concordance : float
+        A constant c with ``|l'''[v, v, d]| <= c width(d) l''[v, v]`` for all targets,
+        outputs, and moves v and d of one group of outputs; infinite, the default, if
+        there is none or it is not known. ``width(d)`` is the largest absolute entry of
+        d; of a ``shift_invariant`` loss, the largest entry less the least. It bounds
+        the error of a Newton step.
     shift_invariant : bool
         Whether a constant added to all outputs changes nothing (softmax).
     has_third, exponential_family, bounded_domain, curves_in_single : bool
@@ -69,6 +76,11 @@ class AbstractLoss(abc.ABC):
     def quadratic(self) -> bool:
         """Whether third derivatives vanish."""
         return False
+
+    @property
+    def self_concordance(self) -> float:
+        """Bound of third derivatives over second ones; infinite where none is known."""
+        return 0.0 if self.quadratic else inf
 
     @property
     def shift_invariant(self) -> bool:

@@ -104,6 +104,12 @@ class AbstractExponentialFamilyLoss(AbstractLoss):
         return self.canonical and self.link.power == 1 and not self.bounded_domain
 
     @property
+    def self_concordance(self) -> float:
+        if self.bounded_domain:  # second derivatives end at the wall
+            return math.inf
+        return self.family.self_concordance(self.link)
+
+    @property
     def convex(self) -> bool:
         return self.family.is_convex(self.link)
 

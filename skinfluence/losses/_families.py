@@ -72,6 +72,10 @@ class AbstractFamily(abc.ABC):
     def is_convex(self, link: AbstractLink) -> bool:
         """Whether the loss is known to be convex in ``u`` for all targets allowed."""
 
+    def self_concordance(self, link: AbstractLink) -> float:
+        """Bound of ``|l'''| / l''`` over all targets and outputs, infinite if unknown."""
+        return math.inf
+
     def fisher_weight(self, u: Array, link: AbstractLink) -> Array:
         """``(d mu / d u)**2 / V(mu)``."""
         mu, slope = link.power_mean(u, 1.0, 0), link.power_mean(u, 1.0, 1)
@@ -147,6 +151,18 @@ class AbstractTweedie(AbstractFamily):
         if link.power is None or self.power < 1:
             return self.is_canonical(link)
         return 1 - self.power <= link.power <= 2 - self.power
+
+    def self_concordance(self, link: AbstractLink) -> float:
+        """With a log link, l'' is a sum of ``exp((2 - p) u)`` and ``y exp((1 - p) u)``.
+
+        Where both have positive factors, so that l is convex, l''' is at most the larger
+        exponent times l''. Without targets in one of them, the other is all there is.
+        """
+        if self.is_canonical(link) and link.power == 1:  # least squares
+            return 0.0
+        if link.power != 0 or not self.is_convex(link):
+            return math.inf
+        return max(2 - self.power, self.power - 1)
 
 
 @final
@@ -255,6 +271,10 @@ class NegativeBinomial(AbstractFamily):
     def is_convex(self, link: AbstractLink) -> bool:
         return link.power == 0
 
+    def self_concordance(self, link: AbstractLink) -> float:
+        """``l'' = (y + 1 / a) q (1 - q)`` with ``q = a mu / (1 + a mu)``: a logit's."""
+        return 1.0 if link.power == 0 else math.inf
+
 
 @final
 @dataclass(frozen=True)
@@ -291,6 +311,10 @@ class Binomial(AbstractFamily):
 
     def is_convex(self, link: AbstractLink) -> bool:
         return link.log_concave
+
+    def self_concordance(self, link: AbstractLink) -> float:
+        """``l''' = (1 - 2 mu) l''`` of a logit; other links bend without bound far out."""
+        return 1.0 if self.is_canonical(link) else math.inf
 
     # Without 0 / 0 where mu rounds to 0 or 1.
 

@@ -35,6 +35,10 @@ class Repeated(AbstractLoss):
         return self.loss.quadratic
 
     @property
+    def self_concordance(self) -> float:
+        return self.loss.self_concordance
+
+    @property
     def has_third(self) -> bool:
         return self.loss.has_third
 

@@ -54,9 +54,8 @@ def left_out(study: Study) -> LeftOut:
     lost = np.zeros(study.n_train, dtype=bool)
 
     def asked(rows: slice) -> tuple[slice, Any, Deltas]:
-        u, unidentified, unbounded = deletion.outputs(rows)
-        missed = deletion.missed_changes(rows)
-        flags = Deltas(None, None, None, None, unidentified, unbounded, None, missed)
+        u, flags = deletion.left_out(rows)
+        flags = flags._replace(missed_changes=deletion.missed_changes(rows))
         return rows, u, flags
 
     blocks = training_blocks(design, layout.n_outputs * layout.size)

@@ -8,11 +8,16 @@ from sklearn.utils import Bunch
 
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, stream_blocks, training_blocks
+from skinfluence._tolerances import MOST_CONDITION
 from skinfluence.deletion import Deltas
 from skinfluence.influence import influence_on_parameters
 from skinfluence.influence import self_influence as self_influence_of
+from skinfluence.solvers import on_active_set
 from skinfluence.study import Study, verdicts
 from skinfluence.support import checks
+
+# Products and sums of floats are right to so many units in the last place.
+_UNITS = 64 * float(np.finfo(float).eps)
 
 
 def param_influence(study: Study, rows: Any = None) -> Bunch:
@@ -21,7 +26,7 @@ def param_influence(study: Study, rows: Any = None) -> Bunch:
 
     def influence(some: Rows) -> tuple[Any, Any]:
         theta = influence_on_parameters(study.point, some)
-        return theta, _error_bound(study, theta, xp.zeros_like(theta))
+        return theta, _rounding(study, theta)
 
     theta, bounds = _blockwise(study, _indices(study, rows), influence)
     return Bunch(
@@ -39,8 +44,7 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
 
     def deleted(some: Rows) -> tuple[Any, tuple[Rows, Deltas, Any]]:
         deltas = deletion.deltas(some)
-        bound = _error_bound(study, deltas.theta, deltas.last_step)
-        return deltas.theta, (some, deltas._replace(theta=None, last_step=None), bound)
+        return deltas.theta, (some, deltas.flags, _error_bound(study, deltas))
 
     theta, blocks = _blockwise(study, chosen, deleted)
     for some, flags, _ in blocks:
@@ -101,23 +105,37 @@ def _blockwise(
     return whole, others
 
 
-def _error_bound(study: Study, theta: Array, last_step: Array) -> Any:
-    """Euclidean length of the last certified steps, and of rounding, (b,)."""
-    design, layout = study.objective.design, study.objective.layout
-    xp = array_namespace(theta)
+def _error_bound(study: Study, deltas: Deltas) -> Any:
+    """Bound of the Euclidean error of deltas in the units of the estimator, (b,).
 
-    def length(vectors: Array) -> Any:
-        coef, intercept = design.to_estimator(layout.unpack(vectors))
-        squared = xp.sum(coef**2, axis=(1, 2)) + xp.sum(intercept**2, axis=1)
-        return xp.sqrt(squared)
+    What the deletion leaves, and rounding. Near leverage 1 the step is what rounding
+    leaves of 1 - h, and the part of theta's own error that leaves with a row is as large:
+    both grow as inv(H) does without the row.
+    """
+    xp, point = array_namespace(deltas.error), on_active_set(study.point)
+    if not bool(xp.any(deltas.error < xp.inf)):
+        return deltas.error
+    own = point.unit_length * (deltas.error + deltas.stretch * point.error)
+    bound = own + deltas.stretch * _rounding(study, deltas.theta)
+    bound = bound + _UNITS * _length(study, study.point.theta[None, ...])
+    return xp.where(xp.isnan(bound), xp.inf + xp.zeros_like(bound), bound)
 
-    finite = xp.all(xp.isfinite(last_step), axis=(1, 2))
-    if not bool(xp.any(finite)):
-        return xp.full_like(theta[:, 0, 0], xp.inf)
-    zeros = xp.zeros_like(last_step)
-    certified = length(xp.where(finite[:, None, None], last_step, zeros))
-    size = length(theta) + length(study.point.theta[None, ...])
-    condition = study.point.factor.condition
-    rounding = float(64 * np.finfo(float).eps * condition**0.5) * size
-    bound = certified + rounding
-    return xp.where(finite, bound, xp.full_like(bound, xp.inf))
+
+def _rounding(study: Study, theta: Array) -> Any:
+    """What rounding makes of vectors ``inv(H) g``, in the units of the estimator, (b,)."""
+    condition = on_active_set(study.point).factor.condition
+    if condition > MOST_CONDITION:  # by a root of H, with the root of its condition
+        condition = condition**0.5
+    return _UNITS * condition * _length(study, theta)
+
+
+def _length(study: Study, theta: Array) -> Any:
+    """Length of vectors (b, G, D) in the units of the estimator, about, (b,).
+
+    And of the intercepts of centred columns, of which those of the estimator are a
+    difference: what rounds is as long.
+    """
+    xp, B = array_namespace(theta), study.objective.layout.unpack(theta)
+    coef, intercept = study.objective.design.to_estimator(B)
+    squared = xp.sum(coef**2, axis=(1, 2)) + xp.sum(intercept**2, axis=1)
+    return xp.sqrt(squared + xp.sum(B[..., -1] ** 2, axis=1))

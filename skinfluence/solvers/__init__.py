@@ -30,4 +30,5 @@ from skinfluence.solvers._row_terms import (
     row_gradients,
     row_terms,
 )
+from skinfluence.solvers._vicinity import Nearby
 from skinfluence.solvers._woodbury import Dual

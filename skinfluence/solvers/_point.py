@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Any, final
 
 from skinfluence._array import Array
@@ -11,6 +12,8 @@ from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 from skinfluence.solvers._no_minimum import needed_rows
+from skinfluence.solvers._rounding import rounding_of_theta
+from skinfluence.solvers._vicinity import Vicinity, euclidean_length
 
 
 @final
@@ -77,6 +80,31 @@ class Point:
     def needed_rows(self) -> Any:
         """Indices of the rows without which there is no finite optimum."""
         return needed_rows(self.objective, self.outputs)
+
+    # --- bounds -----------------------------------------------------------------------
+
+    @cached_property
+    def vicinity(self) -> Vicinity | None:
+        """How much the curvature can change around here; None where it is not known."""
+        known = self.objective.loss.self_concordance < inf
+        if not known or not self.factor.has_leverages or self.curvature.damping:
+            return None
+        return Vicinity.of(self.curvature, self.factor)
+
+    @cached_property
+    def error(self) -> float:
+        """Bound of the distance to the minimum, rounding included, as H measures it."""
+        return self.distance + rounding_of_theta(self.curvature, self.factor)
+
+    @property
+    def euclidean_error(self) -> float:
+        """The same in the units of the estimator; Newton steps at least halve the rest."""
+        return self.unit_length * (self.distance + self.error)
+
+    @cached_property
+    def unit_length(self) -> float:
+        """Largest Euclidean length of a vector that the curvature measures as 1."""
+        return euclidean_length(self.curvature, self.factor)
 
 
 def expand(

@@ -49,6 +49,12 @@ _VERDICTS = {
         "'halley' have kept their Newton step: use 'exact'.",
         exceptions.NotConvergedWarning,
     ),
+    "doubtful": _Verdict(
+        "{} cannot be vouched for: without so much of the curvature one step ends "
+        "anywhere, and the bound of its error is as large as the delta. Use "
+        "deletion='exact'.",
+        exceptions.DoubtfulDeletionWarning,
+    ),
     "missed_changes": _Verdict(
         "{} would change the active set: a coefficient would become "
         "zero, or cease to be, which the deltas do not see. Fit with deletion='exact', "
@@ -121,10 +127,12 @@ def _flags(deltas: Deltas) -> dict[str, np.ndarray | None]:
     """Masks by kind of verdict; None where the deletion does not tell."""
     unbounded = to_numpy(deltas.unbounded)
     missed, converged = deltas.missed_changes, deltas.converged
+    doubtful = deltas.doubtful
     return {
         "unidentified": to_numpy(deltas.unidentified),
         "unbounded": unbounded,
         "late": None if converged is None else ~to_numpy(converged) & ~unbounded,
+        "doubtful": None if doubtful is None else to_numpy(doubtful),
         "missed_changes": None if missed is None else to_numpy(missed),
     }
 
