@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skinfluence._progress import Progress
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.support import checks, required_row, unwrapped
+from skinfluence.support import checks, naming_bad_targets, required_row, unwrapped
 
 
 def cross_val_influence(
@@ -110,7 +110,10 @@ def cross_val_influence(
                 "sample_weight is given twice, as an argument and in params. Give it "
                 "once."
             )
-        metadata["sample_weight"] = checks.weights(sample_weight, n)
+        index = getattr(X, "index", None)
+        metadata["sample_weight"] = checks.weights(sample_weight, n, index)
+    checks.refuse_chunks("groups", groups)
+    checks.warn_of_other_order(getattr(X, "index", None), groups=groups)
     folds = checks.folds(cv, X, checked_y, groups, classifier=classifier)
     explainer = InfluenceExplainer(estimator, prefit=False, deletion=deletion)
     n_fits = sum(len(train) for train, _ in folds)
@@ -121,11 +124,12 @@ def cross_val_influence(
     )
     results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
     explainers, harms = [], np.full((len(folds), n), np.nan)
-    for k, (harm, explained) in enumerate(results):
-        train, _ = folds[k]
-        harms[k, train] = harm
-        explainers.append(explained)
-        progress(len(train))
+    with naming_bad_targets(estimator, y):  # by their rows among all, not in a fold
+        for k, (harm, explained) in enumerate(results):
+            train, _ = folds[k]
+            harms[k, train] = harm
+            explainers.append(explained)
+            progress(len(train))
     seen = np.ma.masked_invalid(harms)
     trains, tests = zip(*folds, strict=True)
     result = Bunch(

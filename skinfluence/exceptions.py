@@ -29,6 +29,7 @@ __all__ = [
     "DoubtfulDeletionWarning",
     "ActiveSetWarning",
     "UnreachedFlipWarning",
+    "DoubtfulInputWarning",
 ]
 
 
@@ -118,3 +119,7 @@ class ActiveSetWarning(SkinfluenceWarning):
 
 class UnreachedFlipWarning(SkinfluenceWarning):
     """No set of rows was found whose deletion flips the sign."""
+
+
+class DoubtfulInputWarning(SkinfluenceWarning):
+    """What was given is used as it stands, but may not be what was meant."""

@@ -110,17 +110,19 @@ def refit_leave_one_out(
     checked_y = checks.targets(
         X, y, classifier=is_classifier(support.unwrapped(estimator))
     )
+    about_rows = checked_y.shape[0], getattr(X, "index", None)
     by_row = {"sample_weight": sample_weight, "offset": offset}
     if support.is_fitted(estimator):
         given = support.of_fitted_model(estimator, params or {}, **by_row)
-        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
+        weight = checks.weights(given.get("sample_weight"), *about_rows)
     else:
         to_fit = support.routed_to_fit(estimator, params or {}, **by_row)
         given = support.of_model(estimator, to_fit)
-        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
-        estimator = clone(estimator).fit(
-            support.readable(estimator, X), checked_y, **to_fit
-        )
+        weight = checks.weights(given.get("sample_weight"), *about_rows)
+        with support.naming_bad_targets(estimator, checked_y):
+            estimator = clone(estimator).fit(
+                support.readable(estimator, X), checked_y, **to_fit
+            )
     model = support.read(estimator)
     offset = checks.offsets(given.get("offset"), checked_y.shape[0], model.n_outputs)
     with checks.data_errors():

@@ -11,17 +11,34 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
+    GammaRegressor,
     LinearRegression,
     LogisticRegression,
     Ridge,
     RidgeClassifier,
 )
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinfluence import InfluenceExplainer
+from skinfluence import (
+    DfbetasDisplay,
+    InfluenceCleaner,
+    InfluenceDisplay,
+    InfluenceExplainer,
+    InfluenceReport,
+    LeaveOneOutDisplay,
+    LeaveOneOutSearchCV,
+    LeverageDisplay,
+    SelfInfluenceDisplay,
+    check_leave_one_out,
+    cross_val_influence,
+    refit_leave_one_out,
+    register_estimator,
+)
 from skinfluence.exceptions import (
+    DoubtfulInputWarning,
     InvalidDataError,
     InvalidParameterError,
     InvalidWeightError,
@@ -430,3 +447,150 @@ def test_chunked_arrays_are_refused_with_a_way_out():
     with pytest.raises(InvalidDataError, match=r"Dask array.*X\.compute\(\)"):
         explainer.fit(dask.from_array(X, chunks=(3, 2)), y)
     assert not hasattr(explainer, "estimator_")
+
+
+def fits(X, y, **fit):
+    """Every public entry that reads training rows, as functions of nothing."""
+    model = fit.pop("model", Ridge())
+    name = next(iter(model.get_params()))
+    grid = {name: [model.get_params()[name]]}
+    return {
+        "explainer": lambda: InfluenceExplainer(model).fit(X, y, **fit),
+        "cleaner": lambda: InfluenceCleaner(model).fit(X, y, **fit),
+        "search": lambda: LeaveOneOutSearchCV(model, grid).fit(X, y, **fit),
+        "folds": lambda: cross_val_influence(model, X, y, **fit),
+        "refits": lambda: refit_leave_one_out(model, X, y, rows=[1], **fit),
+    }
+
+
+ENTRIES = list(fits(None, None))
+NOT_REAL = {
+    "complex": np.ones(len(NUMBERS.y)) * 1j,
+    "complex objects": np.array([1j] * len(NUMBERS.y), dtype=object),
+    "dates": np.arange(len(NUMBERS.y)).astype("datetime64[D]"),
+    "durations": np.arange(len(NUMBERS.y)).astype("timedelta64[D]"),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("kind", NOT_REAL)
+def test_targets_and_weights_that_are_no_real_numbers_are_refused(entry, kind):
+    values = NOT_REAL[kind]
+    with pytest.raises(InvalidDataError, match=r"real numbers|Complex data"):
+        fits(NUMBERS.X, values)[entry]()
+    with pytest.raises(InvalidWeightError, match="sample_weight must hold real"):
+        fits(NUMBERS.X, NUMBERS.y, sample_weight=values)[entry]()
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_one_weight_for_all_rows_is_that_of_each(entry):
+    fits(NUMBERS.X, NUMBERS.y, sample_weight=2.0)[entry]()
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_target_out_of_range_is_named_by_its_row(entry):
+    y = spoiled(np.abs(NUMBERS.y) + 1, -1.0, (37,))
+    with pytest.raises(InvalidDataError, match="row 37 of y holds -1"):
+        fits(NUMBERS.X, y, model=GammaRegressor())[entry]()
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_labels_in_another_order_are_warned_of(entry):
+    pd = pytest.importorskip("pandas")
+    X, y = pd.DataFrame(NUMBERS.X), pd.Series(NUMBERS.y)
+    order = np.random.default_rng(0).permutation(len(y))
+    weight = pd.Series(np.ones(len(y)))
+    with pytest.warns(DoubtfulInputWarning, match=r"y has .* y.loc\[X.index\]"):
+        fits(X, y.iloc[order])[entry]()
+    with pytest.warns(DoubtfulInputWarning, match="sample_weight has the labels"):
+        fits(X, y, sample_weight=weight.iloc[order])[entry]()
+    fits(X, y.set_axis(order + 1000), sample_weight=weight)[entry]()  # no order
+
+
+def test_labels_of_groups_and_trusted_rows_in_another_order_are_warned_of():
+    pd = pytest.importorskip("pandas")
+    X, y = pd.DataFrame(NUMBERS.X), pd.Series(NUMBERS.y)
+    order = np.random.default_rng(0).permutation(len(y))
+    groups = pd.Series(np.arange(len(y)) % 4).iloc[order]
+    explainer = InfluenceExplainer(Ridge()).fit(X, y)
+    with pytest.warns(DoubtfulInputWarning, match="groups has the labels"):
+        explainer.group_delta(X, y, groups=groups)
+    with pytest.warns(DoubtfulInputWarning, match="y has the labels"):
+        explainer.influence(X, y.iloc[order])
+    with pytest.warns(DoubtfulInputWarning, match="groups has the labels"):
+        cross_val_influence(Ridge(), X, y, groups=groups, cv=GroupKFold(2))
+    with pytest.warns(DoubtfulInputWarning, match="trusted has the labels"):
+        InfluenceCleaner(Ridge()).fit(X, y, trusted=groups > 2)
+
+
+class Chunks(list):
+    """Looks like a collection of Dask's, which need not be installed."""
+
+
+Chunks.__module__ = "dask.dataframe"
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_chunks_beside_rows_are_refused_with_a_way_out(entry):
+    chunks = Chunks(NUMBERS.y)
+    with pytest.raises(InvalidDataError, match=r"y is a Dask .*y\.compute\(\)"):
+        fits(NUMBERS.X, chunks)[entry]()
+    with pytest.raises(InvalidDataError, match=r"sample_weight\.compute\(\)"):
+        fits(NUMBERS.X, NUMBERS.y, sample_weight=chunks)[entry]()
+
+
+def test_folds_without_rows_are_refused():
+    explainer = InfluenceExplainer(Ridge()).fit(NUMBERS.X, NUMBERS.y)
+    half = np.arange(len(NUMBERS.y) // 2)
+    for cv, message in (([], "has no folds"), ([(half, [])], "Fold 0 .* no test rows")):
+        with pytest.raises(InvalidParameterError, match=message):
+            cross_val_influence(Ridge(), NUMBERS.X, NUMBERS.y, cv=cv)
+        with pytest.raises(InvalidParameterError, match=message):
+            explainer.cv_predict(cv=cv)
+
+
+@pytest.mark.parametrize("scoring", [1, "best", ["r2"], {}], ids=str)
+def test_what_is_no_scorer_is_refused(scoring):
+    explainer = InfluenceExplainer(Ridge()).fit(NUMBERS.X, NUMBERS.y)
+    with pytest.raises(InvalidParameterError, match="scoring"):
+        explainer.loo_score(scoring)
+
+
+@pytest.mark.parametrize("name", ["strength", "l1", "intercept_strength"])
+@pytest.mark.parametrize("value", [np.nan, -1, "a", np.inf, None, 1j, [1.0, -1.0]])
+def test_strengths_that_are_none_are_refused(name, value):
+    class Model(Ridge):
+        pass
+
+    with pytest.raises(InvalidParameterError, match=name):
+        register_estimator(Model, "squared_error", **{name: value})
+    register_estimator(Model, "squared_error", **{name: lambda model: value})
+    with pytest.raises(InvalidParameterError, match=name):
+        InfluenceExplainer(Model()).fit(NUMBERS.X, NUMBERS.y)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda explainer: LeverageDisplay.from_explainer(explainer),
+        lambda explainer: DfbetasDisplay.from_explainer(explainer),
+        lambda explainer: SelfInfluenceDisplay.from_explainer(explainer),
+        lambda explainer: InfluenceDisplay.from_explainer(explainer, X=NUMBERS.X),
+        lambda explainer: LeaveOneOutDisplay.from_explainer(
+            explainer, NUMBERS.X, NUMBERS.y
+        ),
+        lambda explainer: check_leave_one_out(explainer, NUMBERS.X, NUMBERS.y),
+        InfluenceReport,
+    ],
+)
+def test_displays_need_a_fitted_explainer(ask):
+    for nothing in (None, Ridge().fit(NUMBERS.X, NUMBERS.y)):
+        with pytest.raises(InvalidParameterError, match="fitted InfluenceExplainer"):
+            ask(nothing)
+    with pytest.raises(UnfittedEstimatorError, match="not fitted yet"):
+        ask(InfluenceExplainer(Ridge()))
+
+
+def test_a_display_of_a_check_needs_its_result():
+    with pytest.raises(InvalidParameterError, match="check_leave_one_out"):
+        LeaveOneOutDisplay.from_check(None)

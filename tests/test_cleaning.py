@@ -32,6 +32,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skinfluence import InfluenceCleaner, InfluenceExplainer, cross_val_influence
 from skinfluence.exceptions import (
+    DoubtfulInputWarning,
     InvalidDataError,
     InvalidParameterError,
     InvalidWeightError,
@@ -520,6 +521,21 @@ def test_bad_scores_of_a_function_are_refused():
             rf"criterion.*\({N},\)",
             criterion=partial(returned, scores),
         )
+
+
+def test_rows_without_a_score_are_warned_of():
+    scores = np.where(np.arange(N) < 2, np.nan, np.arange(N) / N)
+    with pytest.warns(DoubtfulInputWarning, match=f"NaN for 2 of {N} rows.*: 0, 1"):
+        cleaner = cleaned(criterion=partial(returned, scores), contamination=0.5)
+    assert not set(cleaner.cleaned_indices_) & {0, 1}
+    refused(
+        InvalidParameterError,
+        "NaN for all rows",
+        criterion=partial(returned, np.full(N, np.nan)),
+    )
+    refused(
+        InvalidParameterError, "criterion", criterion=partial(returned, scores * 1j)
+    )
 
 
 def test_bad_data_are_refused():

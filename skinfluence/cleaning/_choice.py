@@ -4,13 +4,20 @@ from typing import Any
 
 import numpy as np
 
-from skinfluence.exceptions import InvalidDataError, InvalidParameterError
+from skinfluence._warn import listed, warn
+from skinfluence.exceptions import (
+    DoubtfulInputWarning,
+    InvalidDataError,
+    InvalidParameterError,
+)
+from skinfluence.support import checks
 
 
 def trusted_mask(trusted: Any, n: int, *, needed: bool) -> Any:
     """``trusted`` as a mask (n,), or None if not given."""
     if trusted is None:
         return None
+    checks.refuse_chunks("trusted", trusted)
     mask = np.asarray(trusted)
     if mask.shape != (n,) or mask.dtype != bool:
         raise InvalidDataError(
@@ -28,15 +35,26 @@ def trusted_mask(trusted: Any, n: int, *, needed: bool) -> Any:
 
 
 def valid_scores(scores: Any, n: int) -> Any:
-    """What a callable criterion returned, as floats (n,)."""
+    """What a callable criterion returned, as floats (n,); NaN is warned of."""
     try:
-        values = np.asarray(scores, dtype=float)
-    except (TypeError, ValueError):
+        values = checks.floats("criterion", scores)
+    except InvalidDataError:
         values = np.empty(())
     if values.shape != (n,):
         raise InvalidParameterError(
             f"criterion must return one number per row, shape ({n},); it returned "
             f"{type(scores).__name__} of shape {np.shape(scores)}."
+        )
+    unknown = np.flatnonzero(np.isnan(values))
+    if len(unknown) == n:
+        raise InvalidParameterError(
+            "criterion returned NaN for all rows: there is nothing to judge them by."
+        )
+    if len(unknown):
+        warn(
+            f"criterion returned NaN for {len(unknown)} of {n} rows, which are never "
+            f"cleaned: {listed(unknown.tolist())}.",
+            DoubtfulInputWarning,
         )
     return values
 

@@ -252,6 +252,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         weight = checks.weights(given.get("sample_weight"), n)
         name = weight_name(self.estimator, metadata, self)
         rows = Rows(X, y, metadata, n, name)
+        checks.warn_of_other_order(getattr(X, "index", None), trusted=trusted)
         trusted = trusted_mask(trusted, n, needed=self.criterion == "influence")
         without = answer(study_of(explainer), left_out)
         scores = self._scores(explainer, without, rows, trusted)

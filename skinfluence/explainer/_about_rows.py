@@ -296,10 +296,14 @@ class AboutRows(Answering):
         Returns
         -------
         score : float
-            Rows that cannot be deleted are left out.
+            Rows that cannot be deleted are left out. All others count alike, whatever
+            weights the model was fitted with, as in ``score``;
+            ``LeaveOneOutSearchCV`` weights them.
 
         Raises
         ------
+        InvalidParameterError
+            If ``scoring`` is no scorer.
         UnidentifiedDeletionError
             If no row can be deleted.
 

@@ -288,7 +288,9 @@ class InfluenceExplainer(
         else:
             params = support.routed_to_fit(inner, params, owner=self, **by_row)
             given = support.of_model(inner, params)
-        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0])
+        index = getattr(X, "index", None)
+        checks.warn_of_other_order(index, offset=given.get("offset"))
+        weight = checks.weights(given.get("sample_weight"), checked_y.shape[0], index)
         estimator = inner if prefit else self._fitted_clone(X, y, params)
         model = support.read(estimator)
         offset = checks.offsets(
@@ -370,7 +372,7 @@ class InfluenceExplainer(
 
     def _fitted_clone(self, X: Any, y: Any, params: dict[str, Any]) -> BaseEstimator:
         inner = support.unwrapped(self.estimator)
-        with checks.data_errors():
+        with support.naming_bad_targets(self.estimator, y):
             given = {
                 name: support.readable(inner, value) for name, value in params.items()
             }

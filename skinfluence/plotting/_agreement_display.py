@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from skinfluence.exceptions import InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.plotting._canvas import HARMFUL, HELPFUL, LINE, Axes, cloud, largest
 from skinfluence.plotting._display import AbstractDisplay
@@ -153,6 +154,11 @@ class LeaveOneOutDisplay(AbstractDisplay):
         >>> LeaveOneOutDisplay.from_check(result).refit.shape
         (10,)
         """
+        if not hasattr(result, "refit") or not hasattr(result, "pearson"):
+            raise InvalidParameterError(
+                "The result of check_leave_one_out is needed; got "
+                f"{type(result).__name__}."
+            )
         display = cls(
             np.asarray(result.predicted),
             np.asarray(result.refit),

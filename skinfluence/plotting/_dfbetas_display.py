@@ -140,7 +140,8 @@ class DfbetasDisplay(AbstractDisplay):
         >>> DfbetasDisplay.from_explainer(explainer, k=3).dfbetas.shape
         (442, 11)
         """
-        names = explainer.train_index_ if names is None else names
+        labels = study_of(explainer).labels
+        names = labels if names is None else names
         try:
             table = explainer.diagnostics()
         except UnsupportedEstimatorError:

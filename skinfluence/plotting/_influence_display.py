@@ -151,8 +151,8 @@ class InfluenceDisplay(AbstractDisplay):
         """
         checks.one_of("quantity", quantity, tuple(_UNITS))
         checks.one_of("kind", kind, _KINDS)
-        values = getattr(explainer, quantity)(X, y, on=on, aggregate="mean")
         study = study_of(explainer)
+        values = getattr(explainer, quantity)(X, y, on=on, aggregate="mean")
         objective = study.objective
         loss = objective.loss.value(objective.targets, study.point.outputs)
         if on == "auto":

@@ -11,6 +11,7 @@ from skinfluence.explainer import InfluenceExplainer
 from skinfluence.plotting._canvas import HARMFUL, LINE, Axes, cloud, largest
 from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import follow_spread, number
+from skinfluence.study import study_of
 
 # Cook's distances that textbooks call large.
 _LARGE = (0.5, 1.0)
@@ -123,6 +124,7 @@ class LeverageDisplay(AbstractDisplay):
         >>> round(display.effective_dof, 6)
         4.942284
         """
+        study_of(explainer)  # refuses one that is not fitted
         table = explainer.diagnostics()
         leverage, distance, pearson, deviance, studentized = (
             _column_of(table, name, output)

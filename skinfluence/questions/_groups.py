@@ -42,7 +42,8 @@ def group_influence(
             for quantity in asked.quantities
         ]
 
-    return _blockwise(study, groups_of(groups, study.n_train).members, effects)
+    members = groups_of(groups, study.n_train, study.labels).members
+    return _blockwise(study, members, effects)
 
 
 def group_delta(
@@ -51,7 +52,8 @@ def group_delta(
     """See ``InfluenceExplainer.group_delta``."""
     checks.one_of("aggregate", aggregate, AGGREGATES)
     asked = study.asked(X, y, on)
-    return group_delta_on(study, asked, groups_of(groups, study.n_train), aggregate)
+    listed = groups_of(groups, study.n_train, study.labels)
+    return group_delta_on(study, asked, listed, aggregate)
 
 
 def group_delta_on(
@@ -114,11 +116,13 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     return without_lost(study, getattr(reader, method)(u), method, lost)
 
 
-def groups_of(groups: Any, n_train: int) -> Groups:
+def groups_of(groups: Any, n_train: int, index: Any = None) -> Groups:
     """Rows and labels of each group, from labels of rows or lists of rows."""
     if isinstance(groups, list | tuple) and len(groups) and np.ndim(groups[0]) == 1:
         listed = [_members(rows, i, n_train) for i, rows in enumerate(groups)]
         return Groups(listed, np.arange(len(listed)))
+    checks.refuse_chunks("groups", groups)
+    checks.warn_of_other_order(index, groups=groups)
     labels = to_numpy(groups)
     if labels.shape != (n_train,):
         raise InvalidParameterError(
@@ -169,13 +173,21 @@ def refuse_all(
             )
 
 
+def _are_labels(cv: Any, n: int) -> bool:
+    """Whether ``cv`` holds one label per row, and no pairs of training and test rows."""
+    if not hasattr(cv, "__len__") or isinstance(cv, str) or len(cv) != n:
+        return False
+    first = next(iter(cv))
+    return isinstance(first, str) or not hasattr(first, "__len__")
+
+
 def _test_folds(
     study: Study, cv: Any, groups: Any
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of training and test rows; the tests are a partition."""
     n = study.n_train
-    if np.ndim(cv) == 1 and len(cv) == n and np.ndim(cv[0]) == 0:
-        tests = groups_of(cv, n).members
+    if _are_labels(cv, n):
+        tests = groups_of(cv, n, study.labels).members
         return [(others(test, n), test) for test in tests]
     folds = checks.folds(cv, np.zeros(n), study.y, groups, classifier=study.classifies)
     tested = np.concatenate([test for _, test in folds])

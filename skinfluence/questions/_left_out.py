@@ -5,7 +5,6 @@ from typing import Any, final
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer
 
 from skinfluence._array import like, to_numpy
 from skinfluence._rows import stream_blocks, training_blocks
@@ -79,6 +78,8 @@ def loo_predict(study: Study, method: str = "predict") -> Any:
 
 def loo_score(study: Study, scoring: Any = None) -> float:
     """See ``InfluenceExplainer.loo_score``."""
+    if scoring is not None:
+        scoring = checks.scorer(scoring)  # refused before any work
     return score_of(left_out(study), scoring)
 
 
@@ -95,8 +96,7 @@ def score_of(without: LeftOut, scoring: Any = None) -> float:
     outputs, y = without.outputs[~lost], study.y[~lost]
     if scoring is None:
         return float(reader.score(outputs, y))
-    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-    return float(scorer(reader, outputs, y))
+    return float(checks.scorer(scoring)(reader, outputs, y))
 
 
 def reader_of(study: Study, method: str) -> BaseEstimator:

@@ -259,7 +259,7 @@ def _groups(
     """Groups, most harmful first, and the group of each row where it is one label."""
     if asked.groups is None:
         return [], None
-    groups = questions.groups_of(asked.groups, study.n_train)
+    groups = questions.groups_of(asked.groups, study.n_train, study.labels)
     delta = group_effects(study, groups, asked.X_test, asked.y_test, loo_loss)
     table = [
         {

@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
-from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._plain import plain
 from skinfluence.exceptions import InvalidDataError, InvalidParameterError
@@ -325,7 +324,7 @@ def _check(
             "InfluenceReport is about a fitted InfluenceExplainer; got "
             f"{type(explainer).__name__}. Use InfluenceExplainer(estimator).fit(X, y)."
         )
-    check_is_fitted(explainer)
+    study_of(explainer)  # refuses one that is not fitted
     if (X_test is None) != (y_test is None):
         given, missing = "X_test", "y_test"
         if X_test is None:

@@ -207,6 +207,10 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         candidates = self._candidates()
         checks.one_of("deletion", self.deletion, DELETIONS)
         scorer = self._scorer()
+        if sample_weight is not None and np.ndim(sample_weight) == 0:
+            sample_weight = checks.weights(
+                sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)
+            )
         fit_params, score_params = self._routed(sample_weight, params)
         of_model = self._of_model(fit_params)
         weight = of_model.get("sample_weight")
@@ -242,7 +246,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             verbose=self.verbose,
             error_score=self.error_score,
         )
-        with checks.data_errors():
+        with support.naming_bad_targets(self.estimator, y):
             search.fit(X, y, **fit_params)
         learnt = {name: v for name, v in vars(search).items() if name.endswith("_")}
         self.__dict__.update(learnt, scorer_=scorer)
@@ -296,7 +300,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         checks.rows(self, X, reset=True, reads_X=support.reads_features(self.estimator))
         classifier = is_classifier(support.unwrapped(self.estimator))
         y = checks.targets(X, y, classifier=classifier)
-        weight = checks.weights(sample_weight, y.shape[0])
+        index = getattr(X, "index", None)
+        weight = checks.weights(sample_weight, y.shape[0], index)
         if classifier:
             checks.refuse_single_class(y[weight > 0])
         return int(y.shape[0])

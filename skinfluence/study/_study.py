@@ -17,6 +17,7 @@ from typing import (
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._array import Array, array_namespace, moved, to_numpy
@@ -24,7 +25,11 @@ from skinfluence._design import Design
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
 from skinfluence.deletion import AbstractDeletion, deletion_for
-from skinfluence.exceptions import InvalidDataError
+from skinfluence.exceptions import (
+    InvalidDataError,
+    InvalidParameterError,
+    UnfittedEstimatorError,
+)
 from skinfluence.influence import AbstractQuantity, HeldOut, Loss, Output, Response
 from skinfluence.solvers import AbstractSolver, Point
 from skinfluence.study._minimum import Minimum
@@ -272,7 +277,15 @@ class Studied(Protocol):
 
 def study_of(explainer: Studied) -> Study:
     """The study that a fitted explainer holds."""
-    check_is_fitted(explainer)
+    if not hasattr(explainer, "influence") or not hasattr(explainer, "loo_params"):
+        raise InvalidParameterError(
+            f"A fitted InfluenceExplainer is needed; got {type(explainer).__name__}. Use "
+            "InfluenceExplainer(estimator).fit(X, y)."
+        )
+    try:
+        check_is_fitted(explainer)
+    except NotFittedError as error:
+        raise UnfittedEstimatorError(str(error)) from None
     return explainer._study
 
 

@@ -30,6 +30,7 @@ from skinfluence.support._metadata import (
 from skinfluence.support._model import AbstractModel, on_host
 from skinfluence.support._read import (
     is_fitted,
+    naming_bad_targets,
     read,
     reads_features,
     required_row,

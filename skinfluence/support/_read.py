@@ -1,9 +1,10 @@
 """From an estimator of any kind to the linear model inside it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -11,7 +12,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence._array import to_numpy
+from skinfluence.exceptions import InvalidDataError, UnsupportedEstimatorError
+from skinfluence.support import checks
 from skinfluence.support._model import AbstractModel, Model
 from skinfluence.support._refusals import reason_against
 from skinfluence.support._table import SupportRow, row_of, supported_estimators
@@ -112,6 +115,33 @@ def _required_row_of_members(wrapper: Any) -> SupportRow:
             "estimators_ one by one, each with its own targets."
         )
     return row
+
+
+@contextmanager
+def naming_bad_targets(estimator: BaseEstimator, y: Any) -> Iterator[None]:
+    """Turn ValueErrors of a fit into ours; of targets out of range, name the row."""
+    try:
+        with checks.data_errors():
+            yield
+    except InvalidDataError:
+        _refuse_bad_target(estimator, y)
+        raise
+
+
+def _refuse_bad_target(estimator: BaseEstimator, y: Any) -> None:
+    """Refuse targets of a regressor that its loss does not allow."""
+    model = unwrapped(estimator)
+    layers = _layers(estimator)
+    changed = any(isinstance(part, TransformedTargetRegressor) for part in layers)
+    row = row_of(model)
+    if row is None or changed or not is_regressor(model):
+        return
+    try:
+        row.targets(model, to_numpy(y))
+    except InvalidDataError:
+        raise
+    except (AttributeError, TypeError, ValueError):  # of a model that is not fitted
+        return
 
 
 def read(estimator: BaseEstimator) -> AbstractModel:

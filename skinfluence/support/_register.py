@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from skinfluence import losses
 from skinfluence._array import Array
-from skinfluence.exceptions import InvalidParameterError
+from skinfluence.exceptions import InvalidDataError, InvalidParameterError
 from skinfluence.losses import AbstractLoss
 from skinfluence.support import checks
 from skinfluence.support._table import checked, indicator, numbers, register, signs
@@ -97,7 +98,8 @@ def register_estimator(
     Raises
     ------
     InvalidParameterError
-        If ``estimator`` is not a class, or a name is unknown.
+        If ``estimator`` is not a class, a name is unknown, or a strength is negative or
+        not finite.
 
     See Also
     --------
@@ -139,19 +141,44 @@ def register_estimator(
             f"{estimator!r}."
         )
     loss_of = _loss_of(loss)
+    strengths = {
+        "strength": strength,
+        "l1": l1,
+        "intercept_strength": intercept_strength,
+    }
     register(
         estimator,
         loss_of,
         checked(_coding_of(targets, loss), loss_of),
-        strength=strength,
-        l1=l1,
-        intercept_strength=intercept_strength,
+        **{name: _strength_of(name, value) for name, value in strengths.items()},
         mean_form=mean_form,
         weight=weight or (lambda estimator, y, sample_weight: sample_weight),
         held=held or clone,
         refusal=refusal,
     )
     return estimator
+
+
+def _strength_of(name: str, value: Strength) -> Callable[[Any], Any]:
+    """A strength as a function of the fitted estimator, its values checked."""
+    if not callable(value):
+        checked = _checked_strength(name, value)
+        return lambda estimator: checked
+    return lambda estimator: _checked_strength(name, value(estimator))
+
+
+def _checked_strength(name: str, value: Any) -> Any:
+    """A finite strength of at least 0, or an array of them."""
+    try:
+        values = checks.floats(name, value)
+    except InvalidDataError as error:
+        raise InvalidParameterError(str(error)) from None
+    if np.all((values >= 0) & (values < np.inf)):
+        return value
+    raise InvalidParameterError(
+        f"{name} must be a finite number of at least 0, an array of such numbers, or a "
+        f"function of the fitted estimator that returns one; got {value!r}."
+    )
 
 
 def _loss_of(loss: str | AbstractLoss | Callable[[Any], str | AbstractLoss]) -> LossOf:

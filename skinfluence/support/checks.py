@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -14,7 +15,9 @@ from sklearn.utils.validation import validate_data
 
 from skinfluence._array import array_namespace, is_dask_array, is_foreign, to_numpy
 from skinfluence._sources import FrameSource
+from skinfluence._warn import warn
 from skinfluence.exceptions import (
+    DoubtfulInputWarning,
     InvalidDataError,
     InvalidParameterError,
     InvalidWeightError,
@@ -164,6 +167,8 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
             "This call requires y to be passed, but the target y is None. Give the "
             "target of every row."
         )
+    refuse_chunks("y", y)
+    warn_of_other_order(getattr(X, "index", None), y=y)
     y = to_numpy(y) if is_foreign(y) else y
     with data_errors():
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
@@ -173,7 +178,7 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
             if y.dtype.kind not in "biuUS":  # integers and texts are labels, unsearched
                 check_classification_targets(y)
         elif y.dtype.kind not in "fiub":
-            y = y.astype(float)
+            y = floats("y", y)
         check_consistent_length(X, y)
     return y
 
@@ -187,12 +192,60 @@ def refuse_single_class(y: Any) -> None:
         )
 
 
-def weights(sample_weight: Any, n_rows: int) -> Any:
-    """Weights (n,) in float64, ones where none are given."""
+def floats(name: str, values: Any, error: type[Exception] = InvalidDataError) -> Any:
+    """Values in float64 on the host; complex numbers, dates and texts are refused."""
+    refuse_chunks(name, values)
+    values = to_numpy(values)
+    try:
+        if values.dtype.kind not in "cmM":  # which NumPy would make numbers of
+            return values.astype(float)
+    except (TypeError, ValueError):
+        pass
+    word = {"c": "complex numbers", "m": "durations", "M": "dates"}
+    first = ", ".join(map(repr, values.ravel()[:1].tolist()))
+    what = word.get(values.dtype.kind, f"values such as {first}")
+    raise error(
+        f"{name} must hold real numbers; got {what} (type {values.dtype}). Turn them "
+        "into numbers first."
+    )
+
+
+def refuse_chunks(name: str, values: Any) -> None:
+    """Refuse Dask's collections, which would be computed as a whole."""
+    if type(values).__module__.partition(".")[0].startswith("dask"):
+        raise InvalidDataError(
+            f"{name} is a Dask {type(values).__name__}, which would be computed as a "
+            f"whole. Give {name}.compute()."
+        )
+
+
+def warn_of_other_order(index: Any, **by_row: Any) -> None:
+    """Warn of values with the labels of an index in another order: position decides.
+
+    ``index`` is that of X, or None, or a list's method of that name.
+    """
+    if index is None or callable(index):
+        return
+    labels = np.asarray(index)
+    for name, values in by_row.items():
+        if not hasattr(values, "iloc") or len(values) != len(labels):
+            continue
+        own = values.index
+        if not np.array_equal(np.asarray(own), labels) and own.isin(labels).all():
+            warn(
+                f"{name} has the labels of the rows of X in another order. Rows are "
+                f"matched by their position, and labels ignored: if the labels are "
+                f"right, give {name}.loc[X.index].",
+                DoubtfulInputWarning,
+            )
+
+
+def weights(sample_weight: Any, n_rows: int, index: Any = None) -> Any:
+    """Weights (n,) in float64, ones where none are given; ``index`` is that of X."""
     if sample_weight is None:
         return np.ones(n_rows)
-    with data_errors():
-        weight = np.asarray(to_numpy(sample_weight), dtype=float)
+    warn_of_other_order(index, sample_weight=sample_weight)
+    weight = floats("sample_weight", sample_weight, InvalidWeightError)
     if weight.ndim == 0:
         weight = np.full(n_rows, float(weight))
     if weight.shape != (n_rows,):
@@ -218,8 +271,7 @@ def offsets(offset: Any, n_rows: int, n_outputs: int) -> np.ndarray | None:
     """Offsets of the linear outputs, (n, K), or None where none are given."""
     if offset is None:
         return None
-    with data_errors():
-        table = np.asarray(to_numpy(offset), dtype=float)
+    table = floats("offset", offset)
     table = table[:, None] if table.ndim == 1 else table
     if table.shape != (n_rows, n_outputs):
         wanted = f"({n_rows},)" if n_outputs == 1 else f"({n_rows}, {n_outputs})"
@@ -236,6 +288,21 @@ def offsets(offset: Any, n_rows: int, n_outputs: int) -> np.ndarray | None:
     return table
 
 
+def scorer(scoring: Any) -> Any:
+    """The scorer of a name, or one as it was given."""
+    if callable(scoring):
+        return scoring
+    try:
+        if isinstance(scoring, str):
+            return get_scorer(scoring)
+    except ValueError as error:
+        raise InvalidParameterError(f"scoring cannot be used: {error}") from error
+    raise InvalidParameterError(
+        "scoring must be the name of a scorer, such as 'r2' or 'accuracy', a scorer, or "
+        f"None; got {scoring!r}."
+    )
+
+
 def folds(
     cv: Any, X: Any, y: np.ndarray, groups: Any, *, classifier: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -245,7 +312,19 @@ def folds(
     except ValueError as error:
         raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
     with data_errors():
-        return list(splitter.split(X, y, groups))
+        folds = list(splitter.split(X, y, groups))
+    if not folds:
+        raise InvalidParameterError(
+            f"cv={cv!r} has no folds. Give a number of folds, a splitter, or pairs of "
+            "training and test rows."
+        )
+    for k, rows in enumerate(folds):
+        for part, name in zip(rows, ("training", "test"), strict=True):
+            if not np.size(part):
+                raise InvalidParameterError(
+                    f"Fold {k} of cv has no {name} rows. Give each fold at least one."
+                )
+    return folds
 
 
 def indices(rows: Any, n_train: int) -> np.ndarray:
