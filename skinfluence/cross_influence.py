@@ -1,5 +1,6 @@
 """``cross_val_influence``: the effect of each row on the loss on held-out folds."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,10 @@ def cross_val_influence(
     7
     """
     required_row(estimator)
+    checks.option("params", params, Mapping)
+    checks.jobs(n_jobs)
+    checks.switch("verbose", verbose)
+    checks.switch("return_estimator", return_estimator)
     classifier = is_classifier(unwrapped(estimator))
     checked_y = checks.targets(X, y, classifier=classifier)
     n = checked_y.shape[0]

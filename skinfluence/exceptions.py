@@ -12,6 +12,7 @@ __all__ = [
     "UnfittedEstimatorError",
     "InvalidParameterError",
     "InvalidDataError",
+    "InvalidTypeError",
     "InvalidWeightError",
     "UnknownLabelError",
     "SingleClassError",
@@ -51,6 +52,10 @@ class InvalidParameterError(SkinfluenceError, ValueError):
 
 class InvalidDataError(SkinfluenceError, ValueError):
     """X or y cannot be used: NaN, infinity, a wrong shape, another number of features."""
+
+
+class InvalidTypeError(InvalidDataError, TypeError):
+    """X, y or another argument is of a type that cannot be read."""
 
 
 class InvalidWeightError(InvalidDataError):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
@@ -107,6 +108,10 @@ def refit_leave_one_out(
     array([[-0.6]])
     """
     support.required_row(estimator)
+    checks.option("params", params, Mapping)
+    checks.jobs(n_jobs)
+    checks.switch("verbose", verbose)
+    checks.switch("polish", polish)
     checked_y = checks.targets(
         X, y, classifier=is_classifier(support.unwrapped(estimator))
     )

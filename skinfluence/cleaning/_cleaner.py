@@ -14,6 +14,7 @@ from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
 from skinfluence.cleaning._flags import flagged
 from skinfluence.cleaning._rounds import TrustedRounds
 from skinfluence.cross_influence import cross_val_influence, take_rows
+from skinfluence.deletion import DELETIONS
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
 from skinfluence.questions import LeftOut, left_out
@@ -302,6 +303,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if not callable(self.criterion):
             checks.one_of("criterion", self.criterion, _CRITERIA)
         checks.one_of("action", self.action, _ACTIONS)
+        checks.one_of("deletion", self.deletion, DELETIONS)
         share = self.contamination
         if not (isinstance(share, str) and share == "auto"):
             good = isinstance(share, Real) and not isinstance(share, bool)

@@ -298,11 +298,13 @@ class InfluenceExplainer(
         )
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
-        objective, theta = model.objective(
-            rows, checked_y, weight, offset, centred=not self.damping
-        )
+        with checks.in_range():
+            objective, theta = model.objective(
+                rows, checked_y, weight, offset, centred=not self.damping
+            )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
+            checks.in_range(),
             listening(solver),
             support.room_on_device(theta, support.smaller_model, objective.layout.size),
         ):

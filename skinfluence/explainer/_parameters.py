@@ -23,6 +23,8 @@ def check_parameters(explainer: Any) -> None:
     _check_polish(explainer.polish)
     checks.at_least("damping", explainer.damping, 0.0)
     checks.at_least("tol", explainer.tol, np.finfo(float).eps)
+    checks.switch("verbose", explainer.verbose)
+    checks.jobs(explainer.n_jobs)
     if explainer.max_iter is not None:
         checks.at_least("max_iter", explainer.max_iter, 1, Integral)
 

@@ -1,9 +1,12 @@
 """What the displays draw with: colours, sizes of letters, and clouds of points."""
 
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from skinfluence.support import checks
 
 # Classes of matplotlib, which is optional and whose stubs call arrays tuples: unchecked.
 Axes: TypeAlias = Any
@@ -102,5 +105,6 @@ def draw_bars(
 
 def largest(values: np.ndarray, k: int) -> np.ndarray:
     """Indices of the k largest values, largest first; NaN is never among them."""
+    checks.at_least("k", k, 0, Integral)
     order = np.argsort(-values, kind="stable")[:k]  # NaN comes last
     return order[np.isfinite(values[order])]

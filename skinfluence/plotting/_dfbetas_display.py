@@ -140,8 +140,7 @@ class DfbetasDisplay(AbstractDisplay):
         >>> DfbetasDisplay.from_explainer(explainer, k=3).dfbetas.shape
         (442, 11)
         """
-        labels = study_of(explainer).labels
-        names = labels if names is None else names
+        names = cls._names_of(study_of(explainer), names)
         try:
             table = explainer.diagnostics()
         except UnsupportedEstimatorError:
@@ -189,7 +188,7 @@ class DfbetasDisplay(AbstractDisplay):
         room = int(ax.bbox.height * 72 / ax.figure.dpi / _LEAST_HEIGHT)
         most = max(min(_MOST_PARAMETERS, room), 1)
         shown = self.shown_ = np.sort(largest(size.max(axis=0), most))
-        self.rows_ = largest(size.max(axis=1), min(k, len(DISTINCT)))
+        self.rows_ = largest(size.max(axis=1), k)[: len(DISTINCT)]
         values, places = self.dfbetas[:, shown], np.arange(len(shown))
         finite = values[np.isfinite(values).all(axis=1)]
         joined = len(shown) <= _MOST_JOINED

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skinfluence._optional import require
+from skinfluence.exceptions import InvalidParameterError
 from skinfluence.plotting._canvas import Axes, keep_labels_inside
 from skinfluence.plotting._names import label_points
+from skinfluence.study import Study
+from skinfluence.support import checks
 
 
 class AbstractDisplay(abc.ABC):
@@ -70,12 +73,29 @@ class AbstractDisplay(abc.ABC):
 
     def _start(self, ax: Axes) -> Axes:
         """The given axes, or those of a new figure; they become attributes."""
+        if ax is not None and not hasattr(ax, "annotate"):
+            raise InvalidParameterError(
+                f"ax must be Axes of matplotlib or None; got {checks.brief(ax)}."
+            )
         if ax is None:
             instead = " The plotted values are attributes of the display."
             plt = require("matplotlib.pyplot", "A display", "plot", instead)
             ax = plt.subplots(layout="constrained")[1]
         self.ax_, self.figure_ = ax, ax.figure
         return ax
+
+    @staticmethod
+    def _names_of(study: Study, names: ArrayLike | None) -> ArrayLike:
+        """The given names of the training rows, or their labels."""
+        if names is None:
+            return study.labels
+        given = np.asarray(names, dtype=object)
+        if given.shape != (study.n_train,):
+            raise InvalidParameterError(
+                f"names must hold one name for each of the {study.n_train} training "
+                f"rows; got shape {given.shape}."
+            )
+        return given
 
     def _finish(self, name: str | None) -> None:
         """Write a title above the one that is there, and keep labels in the figure."""

@@ -152,6 +152,7 @@ class InfluenceDisplay(AbstractDisplay):
         checks.one_of("quantity", quantity, tuple(_UNITS))
         checks.one_of("kind", kind, _KINDS)
         study = study_of(explainer)
+        names = cls._names_of(study, names)
         values = getattr(explainer, quantity)(X, y, on=on, aggregate="mean")
         objective = study.objective
         loss = objective.loss.value(objective.targets, study.point.outputs)
@@ -161,7 +162,7 @@ class InfluenceDisplay(AbstractDisplay):
         display = cls(
             to_numpy(values)[: explainer.n_train_],  # the first of several outputs
             to_numpy(loss),
-            explainer.train_index_ if names is None else names,
+            names,
             quantity=quantity,
             on=on,
         )

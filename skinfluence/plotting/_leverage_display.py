@@ -1,6 +1,7 @@
 """``LeverageDisplay``: residuals against leverage, with Cook's distances."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from skinfluence.plotting._canvas import HARMFUL, LINE, Axes, cloud, largest
 from skinfluence.plotting._display import AbstractDisplay
 from skinfluence.plotting._scales import follow_spread, number
 from skinfluence.study import study_of
+from skinfluence.support import checks
 
 # Cook's distances that textbooks call large.
 _LARGE = (0.5, 1.0)
@@ -124,7 +126,8 @@ class LeverageDisplay(AbstractDisplay):
         >>> round(display.effective_dof, 6)
         4.942284
         """
-        study_of(explainer)  # refuses one that is not fitted
+        names = cls._names_of(study_of(explainer), names)
+        checks.at_least("output", output, 0, Integral)
         table = explainer.diagnostics()
         leverage, distance, pearson, deviance, studentized = (
             _column_of(table, name, output)
@@ -143,7 +146,7 @@ class LeverageDisplay(AbstractDisplay):
             residual,
             distance,
             float(np.nansum(leverage)),
-            explainer.train_index_ if names is None else names,
+            names,
         )
         return display.plot(ax, **kwargs)
 
@@ -186,6 +189,9 @@ class LeverageDisplay(AbstractDisplay):
         >>> display.plot(k=2).ax_.get_ylabel()
         'studentized residual'
         """
+        checks.option("levels", levels, tuple, list)
+        for level in levels or ():
+            checks.at_least("Each of levels", level, 0)
         ax = self._start(ax)
         follow_spread(ax.xaxis, self.leverage)
         follow_spread(ax.yaxis, self.residual)

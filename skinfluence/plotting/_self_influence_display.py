@@ -121,7 +121,7 @@ class SelfInfluenceDisplay(AbstractDisplay):
         display = cls(
             to_numpy(explainer.self_influence()),
             groups,
-            explainer.train_index_ if names is None else names,
+            cls._names_of(study, names),
             by="class" if study.classifies else "quarter of the target",
         )
         return display.plot(ax, **kwargs)

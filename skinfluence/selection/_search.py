@@ -1,7 +1,7 @@
 """``LeaveOneOutSearchCV``: choose hyper-parameters by leave-one-out, one fit for each."""
 
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -206,6 +206,12 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             delattr(self, name)  # of an earlier fit
         candidates = self._candidates()
         checks.one_of("deletion", self.deletion, DELETIONS)
+        raises = isinstance(self.error_score, str) and self.error_score == "raise"
+        if not (raises or isinstance(self.error_score, Real)):
+            raise InvalidParameterError(
+                f"error_score must be 'raise' or a number; got "
+                f"{checks.brief(self.error_score)}."
+            )
         scorer = self._scorer()
         if sample_weight is not None and np.ndim(sample_weight) == 0:
             sample_weight = checks.weights(
@@ -219,9 +225,7 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             self.estimator, candidates, self.deletion, X, y, weight, fit_params
         )
         judge = LeaveOneOutJudge(
-            check_scoring(
-                self.estimator, self.scoring, raise_exc=self.error_score == "raise"
-            ),
+            check_scoring(self.estimator, self.scoring, raise_exc=raises),
             self.deletion,
             of_model,
             score_params,
@@ -257,6 +261,8 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _candidates(self) -> list[dict[str, Any]]:
         """Parameters of every candidate; refused if one cannot be set or explained."""
+        if not hasattr(self.estimator, "set_params"):
+            support.required_row(self.estimator)
         if self.n_iter is not None:
             checks.at_least("n_iter", self.n_iter, 1, Integral)
         try:
@@ -283,7 +289,13 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if scoring is None or isinstance(scoring, str) or callable(scoring):
             return self._known(scoring)
         if not isinstance(scoring, Mapping):
-            scoring = {name: name for name in scoring}
+            try:
+                scoring = {name: name for name in scoring}
+            except TypeError as error:
+                raise InvalidParameterError(
+                    "scoring must be a name, a function, or a list or dict of them; got "
+                    f"{checks.brief(scoring)}."
+                ) from error
         scorers = {name: self._known(scorer) for name, scorer in scoring.items()}
         if self.refit is not False and not callable(self.refit):
             checks.one_of("refit", self.refit, (False, *scorers))

@@ -277,9 +277,10 @@ class Studied(Protocol):
 
 def study_of(explainer: Studied) -> Study:
     """The study that a fitted explainer holds."""
-    if not hasattr(explainer, "influence") or not hasattr(explainer, "loo_params"):
+    asks = hasattr(explainer, "influence") and hasattr(explainer, "loo_params")
+    if isinstance(explainer, type) or not asks:
         raise InvalidParameterError(
-            f"A fitted InfluenceExplainer is needed; got {type(explainer).__name__}. Use "
+            f"A fitted InfluenceExplainer is needed; got {checks.brief(explainer)}. Use "
             "InfluenceExplainer(estimator).fit(X, y)."
         )
     try:

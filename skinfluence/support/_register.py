@@ -113,8 +113,7 @@ def register_estimator(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>>     >>> from sklearn.base import BaseEstimator, RegressorMixin
     >>> from skinfluence import InfluenceExplainer, register_estimator
     >>> class Shrunk(RegressorMixin, BaseEstimator):
     ...     def __init__(self, shrinkage=1.0):
@@ -140,6 +139,16 @@ def register_estimator(
             f"estimator must be a class, as in register_estimator(MyRidge, ...); got "
             f"{estimator!r}."
         )
+    if not (targets is None or isinstance(targets, str) or callable(targets)):
+        raise InvalidParameterError(
+            f"targets must be a name, a function or None; got {checks.brief(targets)}."
+        )
+    checks.switch("mean_form", mean_form)
+    for name, value in (("weight", weight), ("held", held), ("refusal", refusal)):
+        if value is not None and not callable(value):
+            raise InvalidParameterError(
+                f"{name} must be a function or None; got {checks.brief(value)}."
+            )
     loss_of = _loss_of(loss)
     strengths = {
         "strength": strength,
@@ -177,7 +186,7 @@ def _checked_strength(name: str, value: Any) -> Any:
         return value
     raise InvalidParameterError(
         f"{name} must be a finite number of at least 0, an array of such numbers, or a "
-        f"function of the fitted estimator that returns one; got {value!r}."
+        f"function of the fitted estimator that returns one; got {checks.brief(value)}."
     )
 
 

@@ -20,6 +20,7 @@ from skinfluence.exceptions import (
     DoubtfulInputWarning,
     InvalidDataError,
     InvalidParameterError,
+    InvalidTypeError,
     InvalidWeightError,
     SingleClassError,
     SkinfluenceError,
@@ -29,6 +30,8 @@ from skinfluence.support._frames import numeric_columns
 # Types that are read block by block as they are; everything else becomes float64.
 _TYPES = (np.float64, np.float32, *(np.dtype(code).type for code in "?bhilqBHILQ"))
 _READ: dict[str, Any] = {"accept_sparse": ("csr", "csc"), "dtype": _TYPES}
+# Characters of an argument that an error repeats.
+_LONGEST = 80
 # Entries searched for NaN at a time.
 _ENTRIES = 2**20
 
@@ -47,20 +50,38 @@ def unchanged_on_failure(estimator: Any) -> Iterator[None]:
 
 @contextmanager
 def data_errors() -> Iterator[None]:
-    """Turn the ValueErrors of scikit-learn's validation into ``InvalidDataError``."""
+    """Turn the errors of scikit-learn's validation into ``InvalidDataError``."""
     try:
         yield
     except (SkinfluenceError, NotFittedError, UnsetMetadataPassedError):
         raise
+    except TypeError as error:
+        raise InvalidTypeError(str(error)) from error
     except ValueError as error:
         raise InvalidDataError(str(error)) from error
 
 
+@contextmanager
+def in_range() -> Iterator[None]:
+    """Say in words that sums over the rows leave the range of floating point."""
+    try:
+        yield
+    except SkinfluenceError:
+        raise
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise InvalidDataError(
+            "The rows are too large or too small for sums of their squares to be "
+            "floating-point numbers. Give the columns, the targets or the weights in "
+            "another unit."
+        ) from error
+
+
 def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     """Refuse a value that is not among the allowed ones."""
-    if not any(value is choice or value == choice for choice in allowed):
+    is_text = isinstance(value, str)  # which another string may equal
+    if not any(value is choice or (is_text and value == choice) for choice in allowed):
         raise InvalidParameterError(
-            f"{name} must be one of {list(allowed)}; got {value!r}."
+            f"{name} must be one of {list(allowed)}; got {brief(value)}."
         )
 
 
@@ -70,8 +91,37 @@ def at_least(name: str, value: Any, least: float, kind: type = Real) -> None:
     if not (good and value >= least and value < np.inf):
         word = "an integer" if kind is Integral else "a finite number"
         raise InvalidParameterError(
-            f"{name} must be {word} of at least {least}; got {value!r}."
+            f"{name} must be {word} of at least {least}; got {brief(value)}."
         )
+
+
+def option(name: str, value: Any, *kinds: type) -> None:
+    """Refuse an argument of another type, unless it is None."""
+    if value is not None and not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidParameterError(f"{name} must be {names}; got {brief(value)}.")
+
+
+def jobs(n_jobs: Any) -> None:
+    """Refuse what is no number of processes."""
+    option("n_jobs", n_jobs, Integral)
+    if n_jobs == 0:
+        raise InvalidParameterError("n_jobs must not be 0: give None for one process.")
+
+
+def switch(name: str, value: Any) -> None:
+    """Refuse what is neither true nor false nor a level of some kind."""
+    option(name, value, bool, np.bool_, Integral)
+
+
+def brief(value: Any) -> str:
+    """An argument as an error shows it: long ones by their type and shape."""
+    text = repr(value)
+    if len(text) <= _LONGEST and "\n" not in text:
+        return text
+    shape = getattr(value, "shape", None)
+    of_shape = "" if shape is None else f" of shape {shape}"
+    return f"{type(value).__name__}{of_shape}"
 
 
 def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
@@ -299,7 +349,7 @@ def scorer(scoring: Any) -> Any:
         raise InvalidParameterError(f"scoring cannot be used: {error}") from error
     raise InvalidParameterError(
         "scoring must be the name of a scorer, such as 'r2' or 'accuracy', a scorer, or "
-        f"None; got {scoring!r}."
+        f"None; got {brief(scoring)}."
     )
 
 
@@ -309,22 +359,32 @@ def folds(
     """Indices of the training and test rows of each fold."""
     try:
         splitter = check_cv(cv, y, classifier=classifier)
-    except ValueError as error:
-        raise InvalidParameterError(f"cv={cv!r} cannot be used: {error}") from error
-    with data_errors():
-        folds = list(splitter.split(X, y, groups))
-    if not folds:
+    except (TypeError, ValueError) as error:
         raise InvalidParameterError(
-            f"cv={cv!r} has no folds. Give a number of folds, a splitter, or pairs of "
-            "training and test rows."
+            f"cv={brief(cv)} cannot be used: {error}"
+        ) from error
+    with data_errors():
+        pairs = list(splitter.split(X, y, groups))
+    if not pairs:
+        raise InvalidParameterError(
+            f"cv={brief(cv)} has no folds. Give a number of folds, a splitter, or pairs "
+            "of training and test rows."
         )
-    for k, rows in enumerate(folds):
-        for part, name in zip(rows, ("training", "test"), strict=True):
+    for k, pair in enumerate(pairs):
+        for part, name in zip(pair, ("training", "test"), strict=True):
             if not np.size(part):
                 raise InvalidParameterError(
                     f"Fold {k} of cv has no {name} rows. Give each fold at least one."
                 )
-    return folds
+    try:
+        return [
+            (indices(train, len(y)), indices(test, len(y))) for train, test in pairs
+        ]
+    except (TypeError, ValueError) as error:
+        raise InvalidParameterError(
+            f"cv={brief(cv)} cannot be used: each fold must be a pair of row numbers, "
+            f"those to train on and those to test. {error}"
+        ) from error
 
 
 def indices(rows: Any, n_train: int) -> np.ndarray:
