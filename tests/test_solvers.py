@@ -369,6 +369,26 @@ def test_dual_takes_a_softmax_that_is_certain_of_its_classes():
     assert np.abs(found - truth).max() < 1e-4 * np.abs(truth).max()
 
 
+@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.NotStationaryWarning")
+@pytest.mark.parametrize("unit", [1e5, 1e7])
+@pytest.mark.parametrize("name", ["ridge", "logistic", "softmax"])
+def test_dual_takes_a_column_in_another_unit(name, unit):
+    X, y, _ = problem(name, WIDE)
+    model = clone(MODELS[name][0]).fit(X, y)
+    X[:, 0] *= unit
+    model.coef_[..., 0] /= unit  # the polish goes on where no optimiser would
+    found, truth = (
+        InfluenceExplainer(model, solver=solver).fit(X, y)
+        for solver in ("auto", "direct")
+    )
+    assert found.solver_ == "dual"
+    values, right = (e.influence(X[:3], y[:3]) for e in (found, truth))
+    assert np.abs(values - right).max() < 1e-8 * np.abs(right).max()
+    values, right = (e.self_influence() for e in (found, truth))
+    assert np.abs(values - right).max() < 1e-8 * np.abs(right).max()
+    assert found.effective_dof_ == pytest.approx(truth.effective_dof_, rel=1e-8)
+
+
 def test_dual_without_a_penalty_is_refused():
     X, y, _ = problem("ridge", TALL)
     explainer = InfluenceExplainer(LinearRegression(), solver="dual")

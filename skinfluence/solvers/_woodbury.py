@@ -3,7 +3,9 @@
 With ``Z = R' X~`` the rows scaled by roots of their second derivatives, ``M_i = R_i R_i'``,
 and P the penalty, ``H = Z'Z + P``. Woodbury's identity on the penalised entries E leaves
 ``N = I + Z_E inv(P) Z_E'``; the unpenalised ones U (intercepts) border it, with the Schur
-complement ``S = Z_U' inv(N) Z_U``. No (D, D) matrix is ever made.
+complement ``S = Z_U' inv(N) Z_U``. So do the few that rows hold many times as hard as
+the penalty and as the others (a column in another unit), or they would take the digits of
+N; their penalty stands in S. No (D, D) matrix is ever made.
 
 References
 ----------
@@ -12,7 +14,7 @@ References
    arrays. :doi:`10.1093/biostatistics/kxh010`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -32,7 +34,7 @@ from skinfluence._array import (
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._rows import map_over_rows
-from skinfluence.curvature import AbstractCurvature, row_roots
+from skinfluence.curvature import AbstractCurvature, Shifts, row_roots
 from skinfluence.exceptions import IndefiniteCurvatureError, InvalidParameterError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
 from skinfluence.solvers._condition import penalised_condition
@@ -45,6 +47,9 @@ _LEAST_LEVERAGE = 1e-3
 _WELL_CONDITIONED = 1e5
 # Columns of the inverse of N pulled back at once.
 _COLUMNS = 256
+# Entries that rows hold this much harder than the penalty does, and than the median of
+# the others, border N, if they are few.
+_HELD_BY_ROWS, _HELD_BY_FAR, _MOST_HELD = 1e5, 1e4, 64
 # Power iterations on the matrix of the rows.
 _DOMINANT_STEPS = 8
 
@@ -77,8 +82,8 @@ class Dual(AbstractSolver):
 class _Group(NamedTuple):
     """One group of coupled outputs, prepared."""
 
-    inverse_strength: Any  # (D,) 1 / P on the penalised entries that move, else 0
-    border: Any  # (D, z) unit vectors of the unpenalised entries that move
+    inverse_strength: Any  # (D,) 1 / P on the entries E, else 0
+    border: Any  # (D, z) unit vectors of the entries U
     roots: Any  # (n, Kb, r) R_i
     T: Any  # (n r, n r) with T T' = inv(N)
     pulled: Any  # (n r, z) inv(N) Z_U
@@ -291,7 +296,7 @@ class DualFactor(AbstractFactor):
 def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
     objective, strength = curvature.objective, of_group(curvature.diagonal_part, g)
     xp = array_namespace(strength)
-    penalised = strength > 0
+    penalised = (strength > 0) & ~_held_by_rows(curvature, g)
     bordering = ~penalised
     if curvature.moving is not None:
         bordering = bordering & of_group(curvature.moving, g)
@@ -312,14 +317,46 @@ def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
             "without negative second derivatives. Use solver='direct' or 'cg'."
         )
     half = T.T @ _bordering_rows(objective.design, border, roots)  # (n r, z)
-    inverse_schur, rank = _pseudo_inverse(half.T @ half)
-    gauge = curvature.gauge
-    n_gauge = 0 if gauge is None else gauge.shape[1]
-    deficient = rank < border.shape[1] - n_gauge
+    S = half.T @ half + border.T @ (strength[:, None] * border)
+    inverse_schur, rank = _pseudo_inverse(S)
+    shifts, n_shifts = _shifts_within(curvature, g, bordering), 0
+    if shifts is not None:
+        n_shifts = shifts.count
+        for _ in range(2):  # from the left, and from the right
+            wide = shifts.without((border @ inverse_schur)[None, ...])[0, ...]
+            inverse_schur = (border.T @ wide).T
+    deficient = rank < border.shape[1] - n_shifts
     pulled = T @ half
     return _Group(
         inverse, border, roots, T, pulled, inverse_schur, deficient, spread, steepest
     )
+
+
+def _held_by_rows(curvature: AbstractCurvature, g: int) -> Any:
+    """Penalised entries of a group that belong to the border, (D,) bool."""
+    strength = of_group(curvature.diagonal_part, g)
+    xp, penalised = array_namespace(strength), strength > 0
+    safe = xp.where(penalised, strength, xp.ones_like(strength))
+    ratio = xp.where(penalised, of_group(curvature.diagonal(), g) / safe, 0.0)
+    others = xp.sort(masked(ratio, penalised))
+    median = others[others.shape[0] // 2] if others.shape[0] else 0.0
+    held = (ratio > _HELD_BY_ROWS) & (ratio > _HELD_BY_FAR * median)
+    table = xp.reshape(held, (curvature.layout.group_size, -1))
+    table = xp.broadcast_to(xp.any(table, axis=0, keepdims=True), table.shape)
+    held = xp.reshape(table, held.shape) & penalised  # of all outputs alike
+    few = int(xp.count_nonzero(held)) <= min(_MOST_HELD, curvature.objective.n_rows)
+    return held if few else xp.zeros_like(held)
+
+
+def _shifts_within(
+    curvature: AbstractCurvature, g: int, bordering: Array
+) -> Shifts | None:
+    """Shifts of a group whose entries are all in the border: S need not see them."""
+    if curvature.shifts is None:
+        return None
+    shifts, xp = curvature.shifts.of_group(g), array_namespace(bordering)
+    whole = xp.all(xp.reshape(bordering, (curvature.layout.group_size, -1)), axis=0)
+    return replace(shifts, present=shifts.present * xp.astype(whole, xp.float64))
 
 
 def _dominant(N: Any) -> Any:
@@ -382,11 +419,14 @@ def _times(design: Design, vectors: Array) -> Any:
 
 
 def _pseudo_inverse(S: Any) -> tuple[Any, int]:
-    """Minimum-norm inverse of a small symmetric matrix, and its rank."""
+    """A generalised inverse of a small symmetric matrix, and its rank."""
     xp = array_namespace(S)
     if S.shape[0] == 0:
         return S, 0
-    values, vectors = xp.linalg.eigh(S)
+    diagonal = xp.linalg.diagonal(S)
+    scale = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    values, vectors = xp.linalg.eigh(S / scale[:, None] / scale)
     kept = values > _RANK_TOLERANCE * values[-1]
     inverse = xp.where(kept, 1 / xp.where(kept, values, xp.ones_like(values)), 0.0)
+    vectors = vectors / scale[:, None]
     return (vectors * inverse) @ vectors.T, int(xp.sum(xp.astype(kept, xp.int64)))
