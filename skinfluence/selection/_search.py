@@ -213,9 +213,9 @@ class LeaveOneOutSearchCV(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{checks.brief(self.error_score)}."
             )
         scorer = self._scorer()
-        if sample_weight is not None and np.ndim(sample_weight) == 0:
-            sample_weight = checks.weights(
-                sample_weight, X.shape[0] if hasattr(X, "shape") else len(X)
+        if isinstance(sample_weight, Real):  # one for all rows, which are split
+            sample_weight = np.full(
+                X.shape[0] if hasattr(X, "shape") else len(X), sample_weight
             )
         fit_params, score_params = self._routed(sample_weight, params)
         of_model = self._of_model(fit_params)

@@ -180,8 +180,8 @@ def checked(
             row = int(np.argmax(np.any(refused, axis=1)))
             raise InvalidDataError(
                 f"Targets of a {type(estimator).__name__} must be {asked.targets}; row "
-                f"{row} of y holds {y[row][refused[row]][0]:g}. Leave such rows out, or "
-                "choose a family that allows them."
+                f"{row} of y holds {y[row][refused[row]][0]:g}, out of the valid range. "
+                "Leave such rows out, or choose a family that allows them."
             )
         return y
 
