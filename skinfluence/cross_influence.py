@@ -181,6 +181,8 @@ def take_rows(data: Any, rows: np.ndarray) -> Any:
 
 def by_row(value: Any, y: Any) -> bool:
     """Whether a piece of metadata has one entry per row."""
-    if isinstance(value, str) or not hasattr(value, "__len__"):
+    if isinstance(value, str):
         return False
-    return len(value) == len(y)
+    if hasattr(value, "__len__"):
+        return len(value) == len(y)
+    return hasattr(value, "__array__") and np.shape(np.asarray(value))[:1] == (len(y),)

@@ -149,7 +149,8 @@ def test_a_function_may_judge():
         scores[-1] = np.nan  # never touched
         return scores
 
-    found = cleaned(criterion=by_number, contamination=0.02)
+    with pytest.warns(DoubtfulInputWarning, match="NaN for 1"):
+        found = cleaned(criterion=by_number, contamination=0.02)
     assert list(found.cleaned_indices_) == [N - 2, N - 3, N - 4, N - 5]
 
 
