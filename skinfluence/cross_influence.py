@@ -181,8 +181,13 @@ def take_rows(data: Any, rows: np.ndarray) -> Any:
 
 def by_row(value: Any, y: Any) -> bool:
     """Whether a piece of metadata has one entry per row."""
-    if isinstance(value, str):
-        return False
-    if hasattr(value, "__len__"):
-        return len(value) == len(y)
-    return hasattr(value, "__array__") and np.shape(np.asarray(value))[:1] == (len(y),)
+    return _length(value) == _length(y) != -1
+
+
+def _length(values: Any) -> int:
+    """Length of what holds one entry per row, -1 of a text or a single value."""
+    if hasattr(values, "__array__") and not hasattr(values, "__len__"):
+        values = np.atleast_1d(np.asarray(values))
+    return (
+        -1 if isinstance(values, str) or not hasattr(values, "__len__") else len(values)
+    )
