@@ -111,7 +111,7 @@ class SeparableDeletionWarning(SkinfluenceWarning):
 
 
 class UnidentifiedDeletionWarning(SkinfluenceWarning):
-    """Deleting these rows leaves a parameter undetermined: their deltas are NaN."""
+    """Deleting these rows leaves a parameter undetermined: it is of minimum norm."""
 
 
 class DoubtfulDeletionWarning(SkinfluenceWarning):

@@ -411,14 +411,23 @@ def alone(row=7):
     return data, X, InfluenceExplainer(LinearRegression()).fit(X, data.y)
 
 
-def test_a_row_of_leverage_one_is_nan_with_one_warning():
-    *_, explainer = alone()
+def test_what_a_row_of_leverage_one_carries_is_nan_with_one_warning():
+    """The others determine all coefficients but one."""
+    data, X, explainer = alone()
     with pytest.warns(UnidentifiedDeletionWarning, match="7") as record:
         params = explainer.loo_params()
     assert len(record) == 1
     lost = np.isnan(params.coef).any(axis=1)
     assert np.flatnonzero(lost).tolist() == [7]
-    assert np.isnan(params.coef[7]).all()
+    assert np.isnan(params.coef[7]).tolist() == [False] * data.X.shape[1] + [True]
+    rest = np.arange(len(X)) != 7
+    refit = LinearRegression().fit(X[rest], data.y[rest])
+    base = LinearRegression().fit(X, data.y)
+    truth = refit.coef_ - base.coef_
+    np.testing.assert_allclose(params.coef[7, :-1], truth[:-1], atol=1e-10)
+    np.testing.assert_allclose(
+        params.intercept[7], refit.intercept_ - base.intercept_, atol=1e-10
+    )
 
 
 def test_the_other_rows_beside_leverage_one_are_right():
@@ -439,11 +448,12 @@ def test_asking_for_a_row_of_leverage_one_names_it():
         explainer.loo_params(rows=[3, 7])
 
 
-def test_predicting_a_row_of_leverage_one_is_nan_with_a_warning():
-    *_, explainer = alone()
+def test_predicting_a_row_of_leverage_one_is_that_of_minimum_norm_with_a_warning():
+    data, X, explainer = alone()
     with pytest.warns(UnidentifiedDeletionWarning, match="7"):
         found = explainer.loo_predict()
-    assert np.flatnonzero(~np.isfinite(found)).tolist() == [7]
+    truth = cross_val_predict(LinearRegression(), X, data.y, cv=LeaveOneOut())
+    np.testing.assert_allclose(found, truth, rtol=1e-9)
 
 
 @pytest.mark.parametrize("labels", ["two classes", "three classes"])

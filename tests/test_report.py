@@ -533,12 +533,12 @@ def test_nothing_of_the_callers_is_changed():
 
 
 def test_warnings_become_notes():
-    """A row of leverage 1 cannot be deleted: the page says so, and has a dash."""
+    """Without a row of leverage 1 the others leave something open: the page says so."""
     X = np.r_[np.c_[np.arange(6.0), np.zeros(6)], [[2.0, 1.0]]]
     explainer = InfluenceExplainer(LinearRegression()).fit(X, np.arange(7.0) ** 2)
     content = InfluenceReport(explainer, figures=False).to_dict()
     assert any("Row 6 has leverage 1" in note for note in content["notes"])
-    assert content["rows"]["columns"]["loo_loss"][6] is None
+    assert content["rows"]["columns"]["loo_loss"][6] > 400
     health = {item["name"]: item for item in content["health"]}
     assert health["lost_rows"]["value"] == 1
     assert health["lost_rows"]["verdict"] == "look"

@@ -361,7 +361,7 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         if callable(self.criterion):
             return valid_scores(self.criterion(explainer, rows.X, rows.y), rows.n)
         if self.criterion == "loo_loss":
-            return without.losses()
+            return np.where(without.undetermined, np.nan, without.losses())
         if self.criterion == "self_influence":
             return -np.asarray(explainer.self_influence())
         if trusted is None:

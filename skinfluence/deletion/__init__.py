@@ -9,3 +9,4 @@ from skinfluence.deletion._choose import DELETIONS, deletion_for
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._one_step import Jackknife, Newton
+from skinfluence.deletion._rest import ByTheRest, open_parameters, remainders

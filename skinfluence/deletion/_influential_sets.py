@@ -6,7 +6,7 @@ and exchanged in pairs as long as it helps; where there are few rows, every set 
 """
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple, final
@@ -39,8 +39,13 @@ _PARTS = 8
 _MOST_SETS = 250_000
 # Last step of the model without a set, relative to the distance that it started from.
 _TOLERANCE = 1e-9
-# A ratio, or what is left of its denominator, that differs from another by less is equal.
-_ROUNDING, _LEAST_LEFT = 1e-14, 1e-12
+# A ratio that differs from another by less is equal.
+_ROUNDING = 1e-14
+# Rows of leverage near 1 that are taken out to look on without them, and of those how
+# many one after the other.
+_MOST_HIDDEN, _MOST_DEPTH = 8, 2
+# The rows determine a value if this is left of its gradient at the most.
+_OPEN = 1e-7
 
 
 class AbstractTarget(abc.ABC):
@@ -113,6 +118,7 @@ class SetSearch:
     solver: AbstractSolver
     target: AbstractTarget
     sign: float  # +1 to lower the target, -1 to raise it
+    depth: int = 0  # rows of leverage near 1 that are out already
 
     @property
     def exact(self) -> bool:
@@ -123,6 +129,89 @@ class SetSearch:
 
     def of_size(self, k: int) -> FoundSet:
         """The k rows whose deletion lowers the value most."""
+        if k == 0:
+            value = self.target.value(self.point.theta)
+            return FoundSet(np.arange(0), "exhaustive", value, False)
+        best = self._of_size(k)
+        for row, rest in self._without_hidden:
+            best = self._better(best, rest.of_size(k - 1), row)
+        return best if self._answers_all else best._replace(bound=None)
+
+    def flipping(self, most: int) -> FoundSet:
+        """The fewest rows, up to ``most``, without which the value is negative."""
+        best = self._flipping(most)
+        for row, rest in self._without_hidden:
+            fewer = len(best.rows) - 2 if best.reached else most - 1
+            if self.sign * rest.target.value(rest.point.theta) < 0:
+                other = FoundSet(np.arange(0), "exhaustive", 0.0, True)
+            elif fewer > 0:
+                other = rest.flipping(fewer)
+            else:
+                continue
+            best = self._fewer(best, other, row)
+        return best if self._answers_all else best._replace(bound=None)
+
+    # --- rows of leverage near 1 -----------------------------------------------------
+
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        """Rows of leverage near 1: rounding hides their deletion from products of rows."""
+        return self._present[~np.isfinite(self._start_effects[self._present])]
+
+    @cached_property
+    def _without_hidden(self) -> list[tuple[int, "SetSearch"]]:
+        """The search among the others, without each of the hidden rows."""
+        if self.depth == _MOST_DEPTH:
+            return []
+        states = [self._state(self._hidden[i : i + 1]) for i in range(self._n_asked)]
+        return [
+            (int(row), replace(self, point=state.point, depth=self.depth + 1))
+            for row, state in zip(self._hidden, states, strict=False)
+            if np.isfinite(state.value)
+        ]
+
+    @property
+    def _n_asked(self) -> int:
+        return min(len(self._hidden), _MOST_HIDDEN)
+
+    @property
+    def _answers_all(self) -> bool:
+        """Whether every hidden row has been taken out."""
+        return not len(self._hidden) or (
+            self.depth < _MOST_DEPTH and len(self._hidden) == self._n_asked
+        )
+
+    def _better(self, best: FoundSet, other: FoundSet, row: int) -> FoundSet:
+        """The better of two sets of one size, the other one with a row more."""
+        other = other._replace(rows=np.sort(np.append(other.rows, row)))
+        better, value = best, self._state(best.rows).value
+        state = self._state(other.rows)
+        if state.value < value or not len(best.rows):
+            better = self._ended(state, other.method, None)
+        bound = None
+        if best.bound is not None and other.bound is not None:
+            bound = self.sign * min(self.sign * best.bound, self.sign * other.bound)
+        return better._replace(bound=bound)
+
+    def _fewer(self, best: FoundSet, other: FoundSet, row: int) -> FoundSet:
+        """The smaller of two sets that flip the sign, the other one with a row more."""
+        state = self._state(np.append(other.rows, row).astype(int))
+        better = best
+        if state.value < (np.inf if not best.reached else 0.0) and (
+            not best.reached or len(state.removed) < len(best.rows)
+        ):
+            found = self._ended(state, other.method, None, flips=True)
+            nearer = state.value < self._state(best.rows).value
+            better = found if found.reached or nearer else best
+        bound = None
+        if best.bound is not None and other.bound is not None:
+            bound = min(best.bound, other.bound + 1)
+        return better._replace(bound=bound)
+
+    # --- rows that products weigh ----------------------------------------------------
+
+    def _of_size(self, k: int) -> FoundSet:
+        """The k rows, hidden ones apart, whose deletion lowers the value most."""
         start = self._at(self.point, np.arange(0))
         ratio = _Ratio.of(self) if self.exact else None
         if ratio is not None:
@@ -132,17 +221,28 @@ class SetSearch:
         if self._pools_all:
             pool = self._pool(start, self._present)
             if pool.n_subsets(k) <= _MOST_SETS and self.exact:
-                rows, value = pool.best_subset(k)
+                rows, value, unknown = pool.best_subset(k)
                 state = self._state(rows)
-                return self._ended(state, "exhaustive", self.sign * value)
+                bound: float | None = self.sign * value
+                if unknown:
+                    state, bound = self._best_of(state, unknown)
+                return self._ended(state, "exhaustive", bound)
         state, method = self._refined(self._grown(start, k))
         other, _ = self._refined(self._additive(start, k))
         return self._ended(
             min(state, other, key=lambda state: state.value), method, None
         )
 
-    def flipping(self, most: int) -> FoundSet:
-        """The fewest rows, up to ``most``, without which the value is negative."""
+    def _best_of(
+        self, state: "_State", sets: list[np.ndarray]
+    ) -> tuple["_State", float | None]:
+        """The best of a model and those without sets that rounding hides, and its bound."""
+        models = [self._state(rows) for rows in sets[:_MOST_MODELS]]
+        best = min([state, *models], key=lambda each: each.value)
+        return best, self.sign * best.value if len(sets) <= _MOST_MODELS else None
+
+    def _flipping(self, most: int) -> FoundSet:
+        """The fewest rows, hidden ones apart, without which the value is negative."""
         start = self._at(self.point, np.arange(0))
         ratio = _Ratio.of(self) if self.exact else None
         if ratio is not None:
@@ -175,13 +275,24 @@ class SetSearch:
         objective = self.point.objective.without(removed)
         damping = self.point.curvature.damping
         point = expand(objective, self.point.theta, self.solver, damping)
-        if point.factor.rank_deficient and not self.point.factor.rank_deficient:
+        if point.factor.rank_deficient and not self._determines(point):
             return _State(point, removed, np.inf)
         length = _TOLERANCE * (self.point.distance + point.distance)
         end = polish(point, self.solver, length=length, max_iter=50)
         if end.unbounded:
             return _State(point, removed, np.inf)
         return self._at(end.point, removed)
+
+    def _determines(self, point: Point) -> bool:
+        """Whether the rows of a model determine the target."""
+        gradient = self.target.gradient(point.theta)[None, ...]
+        xp, H = array_namespace(gradient), point.curvature
+        columns = xp.permute_dims(point.factor.steps(gradient), (1, 2, 0))
+        left = H.matvec(columns)[..., 0] - gradient[0, ...]
+        scale = xp.sqrt(H.diagonal())
+        scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+        length = float(xp.max(xp.abs(gradient[0, ...] / scale)))
+        return float(xp.max(xp.abs(left / scale))) <= _OPEN * length
 
     def _ended(
         self, state: "_State", method: str, bound: float | None, flips: bool = False
@@ -210,7 +321,7 @@ class SetSearch:
         """Rows taken out until there are k, or the sign has flipped."""
         kept: list[int] = []  # rows that the others cannot do without
         while len(state.removed) < k and not (flips and state.value < 0):
-            effects = self._row_effects(state)
+            effects = np.array(self._row_effects(state))
             effects[kept] = np.inf
             left = k - len(state.removed)
             need = _needed(state.value, effects, left) if flips else left
@@ -266,6 +377,13 @@ class SetSearch:
 
     def _row_effects(self, state: "_State") -> np.ndarray:
         """Change of the value by deleting each row, (n,); infinite where it cannot be."""
+        return self._start_effects if not len(state.removed) else self._effects(state)
+
+    @cached_property
+    def _start_effects(self) -> np.ndarray:
+        return self._effects(self._at(self.point, np.arange(0)))
+
+    def _effects(self, state: "_State") -> np.ndarray:
         point, steps = state.point, self._pull(state.point)
         objective, layout = point.objective, point.objective.layout
         xp = array_namespace(point.theta)
@@ -351,7 +469,12 @@ class SetSearch:
             tried += pool.n_subsets(size)
             if tried > _MOST_SETS:
                 break
-            rows, value = pool.best_subset(size)
+            rows, value, unknown = pool.best_subset(size)
+            if unknown:
+                model, known = self._best_of(self._state(rows), unknown)
+                if known is None:
+                    break
+                rows, value = model.removed, model.value
             if value < 0:
                 return self._state(rows), "exhaustive", float(size)
             if value < state.value:
@@ -380,8 +503,9 @@ def _needed(value: float, effects: np.ndarray, most: int) -> int:
 class _Ratio:
     """One parameter, a ratio of sums over rows: its best sets are found exactly.
 
-    ``f = (N - sum n_i) / (D - sum h_i)`` without the rows i. The smallest ratio over sets
-    of k solves ``min sum_kept (n_i - f h_i) = 0`` by sorting and updating f.
+    ``f = sum n_i / (strength + sum h_i)`` over the rows that are kept. The smallest ratio
+    over sets of k that leave solves ``min sum_kept (n_i - f h_i) = 0`` by sorting and
+    updating f.
 
     References
     ----------
@@ -392,8 +516,7 @@ class _Ratio:
     rows: np.ndarray  # (P,) indices
     n: np.ndarray  # (P,)
     h: np.ndarray  # (P,) never negative
-    N: float
-    D: float
+    strength: float  # of the penalty, in the denominator
 
     @classmethod
     def of(cls, search: SetSearch) -> "_Ratio | None":
@@ -412,29 +535,34 @@ class _Ratio:
         slope = to_numpy(terms.weight) * to_numpy(terms.slope)[:, g, 0]
         h, theta = bend * x**2, float(point.theta[g, 0])
         strength = point.curvature.diagonal_part
-        D = h.sum() + float(strength[min(g, strength.shape[0] - 1), 0])
-        return cls(rows, scale * (h * theta - slope * x), h, scale * theta * D, D)
+        own = float(strength[min(g, strength.shape[0] - 1), 0])
+        return cls(rows, scale * (h * theta - slope * x), h, own)
 
     def of_size(self, k: int) -> np.ndarray:
         """The k rows without which the ratio is smallest."""
         f, best = np.inf, np.arange(0)
-        ratio = self.N / self.D
+        D = self.h.sum() + self.strength
+        ratio = self.n.sum() / D
         while ratio < f - _ROUNDING * abs(f) or f == np.inf:
             f = ratio
             best = np.argsort(-(self.n - f * self.h), kind="stable")[:k]
-            left = self.D - self.h[best].sum()
-            if not left > _LEAST_LEFT * self.D:
+            # Sums of those kept: differences would lose what a large row hides.
+            kept = np.delete(np.arange(len(self.rows)), best)
+            left = self.h[kept].sum() + self.strength
+            if not left > 0:
                 break
-            ratio = (self.N - self.n[best].sum()) / left
+            ratio = self.n[kept].sum() / left
         return self.rows[best]
 
     def flipping(self, most: int) -> np.ndarray | None:
         """The fewest rows without which the ratio is negative; None if too many."""
         order = np.argsort(-self.n, kind="stable")
-        left = self.N - np.cumsum(self.n[order])
-        flipped = np.flatnonzero(left < -10 * _ROUNDING * abs(self.N))
+        kept = self.n[order][:0:-1]  # without the first one
+        left = np.append(np.cumsum(kept)[::-1], 0.0)
+        sizes = np.append(np.cumsum(np.abs(kept))[::-1], 0.0)
+        flipped = np.flatnonzero(left < -10 * _ROUNDING * sizes)
         if len(flipped) == 0 or flipped[0] + 1 > most:
             return None
         rows = order[: flipped[0] + 1]
-        kept = self.D - self.h[rows].sum()
-        return self.rows[rows] if kept > _LEAST_LEFT * self.D else None
+        D = np.delete(self.h, rows).sum() + self.strength
+        return self.rows[rows] if D > 0 else None

@@ -148,17 +148,27 @@ class Pool:
         """Indices of the rows that are out."""
         return self.rows[~self.inside]
 
-    def best_subset(self, size: int) -> tuple[np.ndarray, float]:
-        """The set of ``size`` rows, of those in, without which f is lowest: all tried."""
-        subsets = combinations(np.flatnonzero(self.inside).tolist(), size)
-        best, least = np.arange(0), np.inf
+    @property
+    def _weighed(self) -> np.ndarray:
+        """Rows in, those of leverage near 1 apart: these have to be asked otherwise."""
+        left = 1 - self.bend * self._leverage
+        return np.flatnonzero(self.inside & (left >= LEAST_REMAINDER).all(axis=0))
+
+    def best_subset(self, size: int) -> tuple[np.ndarray, float, list[np.ndarray]]:
+        """The set of ``size`` rows, of those in, without which f is lowest: all tried.
+
+        And the sets that together leave too little of a direction to be weighed.
+        """
+        subsets = combinations(self._weighed.tolist(), size)
+        best, least, unknown = np.arange(0), np.inf, []
         while batch := list(islice(subsets, _BATCH)):
             tried = np.array(batch)
             values = self._without(tried)
+            unknown += list(self.rows[tried[np.isinf(values)]])
             i = int(np.argmin(values))
             if values[i] < least:
                 best, least = self.rows[tried[i]], float(values[i])
-        return best, least
+        return best, least, unknown
 
     def _without(self, sets: np.ndarray) -> np.ndarray:
         """The value f without each set of rows (b, k), by its k x k system, (b,)."""
@@ -177,7 +187,7 @@ class Pool:
 
     def n_subsets(self, size: int) -> int:
         """How many sets ``best_subset`` would try."""
-        return comb(int(self.inside.sum()), size)
+        return comb(len(self._weighed), size)
 
 
 def _effects(

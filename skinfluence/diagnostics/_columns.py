@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from skinfluence._array import Array, Rows, array_namespace, take_rows
 from skinfluence._rows import row_blocks, stream_blocks
-from skinfluence.deletion import AbstractDeletion, Deltas, Newton
+from skinfluence.deletion import AbstractDeletion, ByTheRest, Deltas, Newton
 from skinfluence.diagnostics._left_deviance import left_deviance
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import LEAST_DOF, Totals, over, totals_of
@@ -76,7 +76,8 @@ def diagnostic_blocks(
     in_order : bool
         Whether deletions are to be asked for one block after the other.
     """
-    residuals = residuals_of(point, expected)
+    one_step = ByTheRest(deletions.one_step, deletions.one_step.solver)
+    residuals = residuals_of(point, expected, one_step.solver)
     totals = totals_of(point, expected, residuals)
     metric = _metric(expected) if deletions.distance else None
     layout, design = point.objective.layout, point.objective.design
@@ -87,10 +88,11 @@ def diagnostic_blocks(
         @cache
         def by(deletion: AbstractDeletion) -> Deltas:
             if deletion is not deletions.one_step:
-                return deletion.deltas(rows)
+                return _determined(deletion.deltas(rows))
             # In mean form its A is by the penalty without the row's share.
             A = own.variance[..., None, None] if terms.share is None else None
-            return deletions.one_step.deltas_of(terms, A)
+            deltas = deletions.one_step.deltas_of(terms, A)
+            return _determined(one_step.completed(deltas, rows))
 
         effects = by(deletions.effects)
         scale = _scale_without(
@@ -100,7 +102,7 @@ def diagnostic_blocks(
             own,
             totals,
             lambda: by(deletions.one_step).theta,
-            deletions.exact or deletions.one_step,
+            deletions.exact or one_step,
         )
         squared = own.pearson**2 * own.leverage / own.remainder**2
         if metric is not None and deletions.distance is not None:
@@ -115,6 +117,14 @@ def diagnostic_blocks(
     ):
         watch(rows, flags)
         yield rows, made
+
+
+def _determined(deltas: Deltas) -> Deltas:
+    """NaN where a row alone carries a direction, as in every textbook."""
+    theta, lost = deltas.theta, deltas.unidentified[:, None, None]
+    return deltas._replace(
+        theta=array_namespace(theta).where(lost, float("nan"), theta)
+    )
 
 
 def _columns(

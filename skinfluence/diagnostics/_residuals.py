@@ -2,10 +2,20 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, array_namespace, take_rows
+import numpy as np
+
+from skinfluence._array import (
+    Array,
+    array_namespace,
+    device_of,
+    like,
+    take_rows,
+    to_numpy,
+)
 from skinfluence._rows import training_blocks
 from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.solvers import Point, row_terms
+from skinfluence.deletion import remainders
+from skinfluence.solvers import AbstractSolver, Point, row_terms
 
 
 class Residuals(NamedTuple):
@@ -24,16 +34,27 @@ class Residuals(NamedTuple):
         return Residuals(*(column[rows, ...] for column in self))
 
 
-def residuals_of(point: Point, expected: Point) -> Residuals:
-    """Residuals and leverages of all training rows."""
+def residuals_of(point: Point, expected: Point, solver: AbstractSolver) -> Residuals:
+    """Residuals and leverages of all training rows.
+
+    Of leverages near 1 the other rows tell what is left.
+    """
     xp, design = array_namespace(point.theta), point.objective.design
     parts = [
         _residuals(point, expected, rows)
         for rows in training_blocks(design, design.width)
     ]
-    return Residuals(
+    residuals = Residuals(
         *(xp.concat(column, axis=0) for column in zip(*parts, strict=True))
     )
+    hidden = np.flatnonzero(np.isnan(to_numpy(residuals.remainder)).any(axis=1))
+    if not len(hidden):
+        return residuals
+    rows = xp.asarray(hidden, device=device_of(point.theta))
+    left = np.array(to_numpy(residuals.remainder))
+    left[hidden] = to_numpy(remainders(expected, solver, rows))
+    left[left == 0] = np.nan
+    return residuals._replace(remainder=like(left, residuals.remainder))
 
 
 def _residuals(point: Point, expected: Point, rows: slice) -> Residuals:

@@ -147,7 +147,8 @@ class AboutGroups(Answering):
         Warns
         -----
         UnidentifiedDeletionWarning
-            If the remaining rows do not determine the model.
+            If the remaining rows do not determine the model: the coefficients without
+            the group are those of minimum norm then.
         SeparableDeletionWarning
             If a class is missing, or the classes are separable, and no finite fit exists.
         NotConvergedWarning, ActiveSetWarning

@@ -78,7 +78,8 @@ class AboutRows(Answering):
         Warns
         -----
         UnidentifiedDeletionWarning, SeparableDeletionWarning
-            The same with ``rows=None``; the deltas of such rows are NaN.
+            The same with ``rows=None``; NaN are the parameters that the others leave open,
+            or all of them where the classes can be separated.
         DoubtfulDeletionWarning
             If the error of one step may be as large as the delta.
 
@@ -258,8 +259,10 @@ class AboutRows(Answering):
         Returns
         -------
         predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
-            In units of the prediction. Rows that cannot be deleted have NaN, or the
-            label predicted by the model of all rows.
+            In units of the prediction. Rows without a finite refit have NaN, or the
+            label predicted by the model of all rows; but the probability of a class that
+            no other row has is 0. What the other rows leave open is of minimum norm, as
+            in the refit of ``LinearRegression``.
 
         Warns
         -----
@@ -296,9 +299,9 @@ class AboutRows(Answering):
         Returns
         -------
         score : float
-            Rows that cannot be deleted are left out. All others count alike, whatever
-            weights the model was fitted with, as in ``score``;
-            ``LeaveOneOutSearchCV`` weights them.
+            Rows without a finite refit are left out, with a warning that says how many.
+            All others count alike, whatever weights the model was fitted with, as in
+            ``score``; ``LeaveOneOutSearchCV`` weights them.
 
         Raises
         ------

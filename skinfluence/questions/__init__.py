@@ -25,6 +25,7 @@ from skinfluence.questions._left_out import (
     loo_score,
     reader_of,
     score_of,
+    warn_of_lost,
 )
 from skinfluence.questions._parameters import (
     loo_params,

@@ -8,12 +8,15 @@ from sklearn.base import BaseEstimator
 
 from skinfluence._array import like, to_numpy
 from skinfluence._rows import stream_blocks, training_blocks
+from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
-from skinfluence.exceptions import UnidentifiedDeletionError
+from skinfluence.exceptions import SeparableDeletionWarning, UnidentifiedDeletionError
 from skinfluence.study import Study, verdicts
-from skinfluence.support import checks
+from skinfluence.support import checks, host_rows
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+# The output for a class that the others lack, as ``cross_val_predict`` has it.
+_LEAST = float(np.finfo(np.float64).min)
 
 
 @final
@@ -24,16 +27,23 @@ class LeftOut:
     study: Study
     outputs: np.ndarray  # (n, K); of rows that cannot be deleted, those of the full fit
     lost: np.ndarray  # (n,) bool: rows that cannot be deleted
+    undetermined: np.ndarray  # (n,) bool: the others leave directions open
+
+    @property
+    def endless(self) -> np.ndarray:
+        """Rows whose class the others lack, (n,) bool: its probability is 0."""
+        return (np.abs(self.outputs) == -_LEAST).any(axis=1)
 
     def losses(self) -> np.ndarray:
-        """Each row's own loss without it, (n,), NaN where it cannot be deleted."""
+        """Each row's own loss without it, (n,), NaN where there is no finite one."""
         objective = self.study.objective
         outputs = np.array(to_numpy(self.study.point.outputs))
-        outputs[:, : self.outputs.shape[1]] = self.outputs  # a fitted scale stays
+        known = ~(self.lost | self.endless)
+        outputs[known, : self.outputs.shape[1]] = self.outputs[known]  # a scale stays
         values = objective.loss.value(
             objective.targets, like(outputs, objective.targets)
         )
-        return np.where(self.lost, np.nan, to_numpy(values))
+        return np.where(known, to_numpy(values), np.nan)
 
     def predictions(self) -> np.ndarray:
         """Each row's prediction without it, in the shape of y."""
@@ -50,7 +60,7 @@ def left_out(study: Study) -> LeftOut:
     deletion, objective = study.deletion(study.n_train), study.objective
     design, layout = objective.design, objective.layout
     outputs = np.array(study.outputs)
-    lost = np.zeros(study.n_train, dtype=bool)
+    lost, undetermined = np.zeros((2, study.n_train), dtype=bool)
 
     def asked(rows: slice) -> tuple[slice, Any, Deltas]:
         u, flags = deletion.left_out(rows)
@@ -62,18 +72,57 @@ def left_out(study: Study) -> LeftOut:
         asked, blocks, design, width=design.width, in_order=study.in_order
     ):
         verdicts().note_rows(rows, flags)
-        lost[rows] = to_numpy(flags.unidentified | flags.unbounded)
+        undetermined[rows] = to_numpy(flags.unidentified)
         kept = to_numpy(u)[:, : outputs.shape[1]]
+        lost[rows] = np.isnan(kept).any(axis=1)
         outputs[rows] = np.where(lost[rows, None], outputs[rows], kept)
-    return LeftOut(study, outputs, lost)
+    for row in _last_of_their_class(study, lost):
+        outputs[row] = _without_class(study, row)
+        lost[row] = False
+    return LeftOut(study, outputs, lost, undetermined)
+
+
+def _last_of_their_class(study: Study, lost: np.ndarray) -> list[int]:
+    """Those of the lost rows that alone (of positive weight) have their label."""
+    if not (lost.any() and study.picks_class):
+        return []
+    present = to_numpy(study.objective.weight) > 0
+    labels, counts = np.unique(study.y[present], return_counts=True)
+    single = np.isin(study.y, labels[counts == 1]) & present
+    return np.flatnonzero(lost & single).tolist()
+
+
+def _without_class(study: Study, row: int) -> np.ndarray:
+    """The limit of a row's outputs without it, where the others lack its class, (K,).
+
+    The probability of that class is 0. Those of the others are by the estimator's own
+    refit, which has a class less.
+    """
+    own = int(np.searchsorted(study.classes, study.y[row]))
+    u = np.full(study.outputs.shape[1], _LEAST)
+    if len(u) == 1:
+        return u if own == 1 else -u
+    kept = np.delete(np.arange(study.n_train), row)
+    kept = kept[to_numpy(study.objective.weight)[kept] > 0]
+    X, y = host_rows(study.objective.design.source), study.y[kept]
+    weight = to_numpy(study.objective.weight)[kept]
+    decision = study.model.refitted(X[kept], y, weight).decision_function(X[[row]])[0]
+    if np.ndim(decision) == 0:  # of the second of two classes
+        decision = np.array([-0.5, 0.5]) * decision
+    u[np.arange(len(u)) != own] = decision
+    return u
 
 
 def loo_predict(study: Study, method: str = "predict") -> Any:
     """See ``InfluenceExplainer.loo_predict``."""
     reader = reader_of(study, method)
     without = left_out(study)
-    predictions = getattr(reader, method)(without.outputs)
-    return without_lost(study, predictions, method, without.lost)
+    with np.errstate(divide="ignore"):  # the logarithm of the probability 0
+        predictions = getattr(reader, method)(without.outputs)
+    lost = without.lost
+    if method == "decision_function":
+        lost = lost | without.endless
+    return without_lost(study, predictions, method, lost)
 
 
 def loo_score(study: Study, scoring: Any = None) -> float:
@@ -87,6 +136,7 @@ def score_of(without: LeftOut, scoring: Any = None) -> float:
     """The score of left-out outputs that are at hand."""
     study, lost = without.study, without.lost
     reader = reader_of(study, "predict")
+    warn_of_lost(lost)
     if np.all(lost):
         raise UnidentifiedDeletionError(
             "No row has a leave-one-out prediction: without any one of the "
@@ -97,6 +147,17 @@ def score_of(without: LeftOut, scoring: Any = None) -> float:
     if scoring is None:
         return float(reader.score(outputs, y))
     return float(checks.scorer(scoring)(reader, outputs, y))
+
+
+def warn_of_lost(lost: np.ndarray) -> None:
+    """Say how many rows a score leaves out."""
+    if lost.any():
+        warn(
+            f"The leave-one-out score leaves out {lost.sum()} of {len(lost)} rows, "
+            "without which there is no finite fit: it may be too high. The rows are "
+            f"{listed(np.flatnonzero(lost).tolist())}.",
+            SeparableDeletionWarning,
+        )
 
 
 def reader_of(study: Study, method: str) -> BaseEstimator:

@@ -9,7 +9,7 @@ from sklearn.utils import Bunch
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, stream_blocks, training_blocks
 from skinfluence._tolerances import MOST_CONDITION
-from skinfluence.deletion import Deltas
+from skinfluence.deletion import Deltas, open_parameters
 from skinfluence.influence import influence_on_parameters
 from skinfluence.influence import self_influence as self_influence_of
 from skinfluence.solvers import on_active_set
@@ -52,14 +52,33 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
     if rows is not None:
         verdicts().refuse()
     _, flags, bounds = zip(*blocks, strict=True)
+    lost = xp.nonzero(xp.concat([each.unidentified for each in flags]))[0]
     result = Bunch(
-        **study.parameters(theta),
+        **_determined(study, study.parameters(theta), lost, chosen),
         n_steps=xp.concat([each.n_steps for each in flags]),
         error_bound=xp.concat(bounds),
     )
     if flags[0].active_set_changes is not None:  # the penalty has corners
         result.active_set_changes = xp.concat([f.active_set_changes for f in flags])
     return result
+
+
+def _determined(
+    study: Study, deltas: dict[str, Any], lost: Array, chosen: np.ndarray | None
+) -> dict[str, Any]:
+    """Deltas of parameters, NaN where the other rows do not determine them.
+
+    ``lost`` are the places of rows that carry a direction alone: what does not move
+    along it is determined.
+    """
+    if not lost.shape[0] or study.point.factor.rank_deficient:
+        return deltas  # all are of minimum norm, as those of the fit
+    rows = lost if chosen is None else study.here(chosen)[lost]
+    open_ = study.model.shaped(*open_parameters(study.point, rows))
+    for name, values in deltas.items():
+        moves = array_namespace(values).where(open_[name] != 0, float("nan"), 0.0)
+        values[lost, ...] = values[lost, ...] + moves
+    return deltas
 
 
 def self_influence(study: Study) -> Any:

@@ -141,7 +141,8 @@ def _content_of(study: Study, asked: Asked) -> Content:
     columns = _ordered(study, asked, own, effect, labels)
     agreement, notes = _agreement(study, asked), list(rows.notes)
     training, left_out = scores(rows.left_out)
-    items = health(study, columns, rows.left_out.lost, training - left_out)
+    lost = rows.left_out.lost | rows.left_out.undetermined
+    items = health(study, columns, lost, training - left_out)
     if agreement is not None:
         items.append(agreement_item(agreement))
     if effect.linear:

@@ -21,8 +21,8 @@ _CONDITION = (
 )
 _RESIDUAL = "How exactly the iterative solver has solved its equations."
 _LOST = (
-    "Without such a row the others do not determine the model, so its leave-one-out "
-    "numbers are empty."
+    "Without such a row the others do not determine the model: its leave-one-out numbers "
+    "are those of minimum norm, or empty where there is no finite fit."
 )
 
 

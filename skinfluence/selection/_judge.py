@@ -9,7 +9,7 @@ import numpy as np
 from skinfluence._warn import warn
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.questions import left_out, reader_of
+from skinfluence.questions import left_out, reader_of, warn_of_lost
 from skinfluence.selection._path import StrengthPath
 from skinfluence.selection._warm_start import WarmStarted
 from skinfluence.study import Study, answer, study_of
@@ -71,6 +71,7 @@ class LeaveOneOutJudge:
                 "No row of this candidate has a leave-one-out prediction: without any "
                 "one of them the others do not determine the model. Penalise it."
             )
+        warn_of_lost(lost)
         kept = np.flatnonzero(~lost)
         params = {
             name: value if value is None else np.asarray(value)[kept]

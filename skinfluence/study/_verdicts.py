@@ -22,8 +22,9 @@ class _Verdict(NamedTuple):
 
     text: str  # with the names of what was deleted
     category: type[Warning]
-    error: type[exceptions.SkinfluenceError] | None = None  # where there is no delta
+    error: type[exceptions.SkinfluenceError] | None = None  # where it was named
     lacks: str = ""  # what such rows have
+    answer: str = ""  # what is given in bulk all the same
 
 
 _VERDICTS = {
@@ -34,14 +35,18 @@ _VERDICTS = {
         exceptions.UnidentifiedDeletionWarning,
         exceptions.UnidentifiedDeletionError,
         "leverage 1",
+        " What the others leave open is of minimum norm, as in scikit-learn's refit of "
+        "LinearRegression.",
     ),
     "unbounded": _Verdict(
-        "{}: a class is absent from the other rows, or they can be separated. "
-        "Penalise the model (a finite C), or use "
-        "deletion='jackknife', which never deletes.",
+        "{}: a class is absent from the other rows, whose intercept then falls without "
+        "end whatever the penalty (its left-out probability is 0), or the classes can be "
+        "separated and nothing is penalised (then a finite C helps). "
+        "deletion='jackknife' never deletes.",
         exceptions.SeparableDeletionWarning,
         exceptions.SeparableDataError,
         "no finite refit",
+        " The deltas are NaN.",
     ),
     "late": _Verdict(
         "{} did not converge: the error is larger than that of others. With "
@@ -95,8 +100,7 @@ class Verdicts:
         """Warn, once for each kind."""
         for kind, verdict in _VERDICTS.items():
             if text := self._text(kind):
-                lost = " The deltas are NaN." if verdict.error is not None else ""
-                warn(text + lost, verdict.category)
+                warn(text + verdict.answer, verdict.category)
 
     def _text(self, kind: str) -> str:
         """What is to be said of this kind; empty where nothing is."""
@@ -113,7 +117,8 @@ class Verdicts:
             verb = "has" if len(rows) == 1 else "have"
             subject = f"{named.capitalize()} {verb} {_VERDICTS[kind].lacks}"
         else:
-            subject = f"There is no fit without {named}"
+            start = "There is no fit without" if kind == "unbounded" else "Without"
+            subject = f"{start} {named}"
         return _VERDICTS[kind].text.format(subject)
 
 
