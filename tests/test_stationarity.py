@@ -165,3 +165,15 @@ def test_an_unfitted_estimator_stays_unfitted():
     assert explainer.estimator is estimator
     assert not hasattr(estimator, "coef_")
     assert hasattr(explainer.estimator_, "coef_")
+
+
+@pytest.mark.filterwarnings("ignore::skinfluence.exceptions.RankDeficientWarning")
+def test_a_fit_that_has_run_away_is_said_to_be_no_minimum():
+    """All probabilities are 0 or 1 there, some of them wrong."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    y = (X[:, 0] + rng.normal(size=30) > 0).astype(int)
+    model = LogisticRegression(C=np.inf).fit(X, y)
+    model.coef_ *= 1e8
+    with pytest.warns(NotStationaryWarning, match="has run away"):
+        InfluenceExplainer(model).fit(X, y)

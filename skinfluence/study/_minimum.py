@@ -70,6 +70,7 @@ def at_minimum(
             "and their deltas are those of minimum norm. Drop columns or penalise.",
             exceptions.RankDeficientWarning,
         )
+        _warn_if_flat(point)
     sampled = _sampled_rows(objective, min(_SAMPLE, point.factor.affordable))
     rows = moved(sampled, theta)
     # Where nothing moves at the minimum, the fit says what effects are typical.
@@ -153,6 +154,20 @@ def _warn_if_far(
             f"The fitted coefficients are {stationarity:.1f} median deletion effects "
             "away from the minimum of their objective: deltas would mostly measure the "
             "optimiser's error. Use polish=True, or fit to a tighter tolerance.",
+            exceptions.NotStationaryWarning,
+        )
+
+
+def _warn_if_flat(point: Point) -> None:
+    """Warn where no Newton step sees a gradient: its length is no distance then."""
+    xp = array_namespace(point.theta)
+    if point.factor.effective_dof == 0 and bool(xp.any(point.gradient != 0)):
+        largest = float(xp.max(xp.abs(point.theta)))
+        warn(
+            "The loss has a slope at the fitted coefficients but no curvature: the "
+            f"optimiser has run away (coefficients up to {largest:.1e}), and what "
+            "follows says nothing about a minimum. Scale the features and weights, or "
+            "fit with another solver.",
             exceptions.NotStationaryWarning,
         )
 
