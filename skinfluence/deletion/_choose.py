@@ -50,6 +50,7 @@ def deletion_for(
     """
     if name == "jackknife":  # deletes nothing, and changes no active set
         return Jackknife(point)
+    _ = point.vicinity  # once, before threads ask for it
     if name == "newton":
         return minding_active_set(ByTheRest(Newton(point, solver), solver))
     if name == "halley":

@@ -66,7 +66,7 @@ class Vicinity:
         objective, layout = curvature.objective, curvature.layout
         design, loss = objective.rows, objective.loss
 
-        def widths(rows: slice) -> tuple[Any, Any]:
+        def widths(rows: slice) -> tuple[slice, Any, Any]:
             A = factor.loss_blocks(design.block(rows), rows=rows)
             M = curvature.row_hessians(rows)
             xp = array_namespace(A)
@@ -75,14 +75,16 @@ class Vicinity:
             there = objective.weight[rows] > 0
             width = loss.self_concordance * xp.sqrt(xp.clip(squared, min=0.0))
             none = xp.zeros_like(width)
-            return xp.where(there, width, none), xp.where(there, held, none)
+            return rows, xp.where(there, width, none), xp.where(there, held, none)
 
         blocks = training_blocks(design, layout.n_outputs * layout.size)
         n_entries = design.width * layout.n_outputs
         parts = stream_blocks(widths, blocks, design, width=n_entries, in_order=False)
-        columns = list(zip(*parts, strict=True))
-        xp = array_namespace(columns[0][0])
-        return cls(*(xp.concat(column, axis=0) for column in columns))
+        zeros = array_namespace(objective.weight).zeros_like
+        width, held = zeros(objective.weight), zeros(objective.weight)
+        for rows, own_width, own_held in parts:
+            width[rows], held[rows] = own_width, own_held
+        return cls(width, held)
 
     def around(self, rows: Array, stretch: Array) -> "Nearby":
         """The vicinity without each row (indices), of minima that it has left.
@@ -130,7 +132,7 @@ class Vicinity:
         near, few = self._narrowed(width, widest, _MOST_GROWN, grows=True)
         core, some = self._narrowed(width, widest, _MOST_LOST, grows=False)
         held = float(xp.sum(self.leverage))
-        squared = float(xp.sum(self.leverage * width**2))
+        squared = float(self.leverage @ (width * width))
         typical = sqrt(squared / held) if held > 0 else 0.0
         return _Widths(widest, near, few, core, some, typical)
 
@@ -143,13 +145,13 @@ class Vicinity:
         for _ in range(_MOST_TRIALS):
             if not 0 < widest < inf:
                 break
-            narrower, part = widest / _NARROWER, self.leverage
+            narrower = widest / _NARROWER
+            rows = xp.nonzero(width > narrower)[0]
+            part = xp.take(self.leverage, rows)
             if grows:
-                exponent = xp.clip(longest / narrower * width, max=_MOST_EXPONENT)
-                part = part * xp.exp(exponent)
-            beyond = float(
-                xp.sum(xp.where(width > narrower, part, xp.zeros_like(part)))
-            )
+                exponent = longest / narrower * xp.take(width, rows)
+                part = part * xp.exp(xp.clip(exponent, max=_MOST_EXPONENT))
+            beyond = float(xp.sum(part))
             if not beyond <= most:
                 break
             widest, held = narrower, beyond
