@@ -371,13 +371,30 @@ def drawn_and_judged(kind, i, seed, n_rows, rows):
 
 def tallies(n_models, seed=0, kinds=KINDS, n_rows=ROWS, rows=(12, 40), run=map):
     """The tally of each kind and method, over so many models of each."""
+    calls = [(kind, i, seed, n_rows, rows) for i in range(n_models) for kind in kinds]
     counts = {}
-    calls = [(kind, i, seed, n_rows, rows) for kind in kinds for i in range(n_models)]
-    every = run(drawn_and_judged, *zip(*calls, strict=True))
-    for (kind, *_), parts in zip(calls, every, strict=True):
+    for (kind, *_), parts in zip(calls, run(_judged, calls), strict=False):
         for method, tally in parts.items():
             counts.setdefault((kind, method), Tally()).add(tally)
     return counts
+
+
+def _judged(call):
+    return drawn_and_judged(*call)
+
+
+def until(pool, deadline):
+    """A ``map`` in processes that ends at a time; models not begun are left out."""
+
+    def run(function, calls):
+        futures = [pool.submit(function, call) for call in calls]
+        for future in futures:
+            if time.perf_counter() > deadline:
+                pool.shutdown(cancel_futures=True)
+                return
+            yield future.result()
+
+    return run
 
 
 # --- the table ---
@@ -415,16 +432,21 @@ def _row(cells):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=int, default=60, help="of each kind")
+    parser.add_argument("--models", type=int, default=30, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
+    parser.add_argument("--minutes", type=float, default=60.0, help="at the most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=TABLE)
     options = parser.parse_args()
     kinds = {kind: KINDS[kind] for kind in options.kinds}
     start = time.perf_counter()
     with ProcessPoolExecutor(options.jobs) as pool:
-        counts = tallies(options.models, options.seed, kinds, run=pool.map)
+        run = until(pool, start + 60 * options.minutes)
+        counts = tallies(options.models, options.seed, kinds, run=run)
+    counts = dict(
+        sorted(counts.items(), key=lambda item: list(KINDS).index(item[0][0]))
+    )
     for key, tally in counts.items():
         print(key, {k: v for k, v in vars(tally).items() if k != "ratios"})
     table = written(counts, time.perf_counter() - start)
