@@ -55,6 +55,15 @@ def test_a_report_of_texts_is_made(explainer):
     assert agreement.pearson > 0.99
 
 
+@pytest.mark.parametrize("container", [list, np.asarray])
+def test_a_report_of_the_training_texts_shows_them(explainer, container):
+    texts = container(TEXTS.tolist())
+    report = InfluenceReport(explainer, texts, LABELS, figures=False)
+    rows = report.to_dict()["most_harmful"]
+    assert rows
+    assert all(row["values"] == {"text": TEXTS[row["row"]]} for row in rows)
+
+
 def test_texts_are_cleaned_and_judged_in_folds():
     cleaner = InfluenceCleaner(pipeline(), contamination=0.1).fit(TEXTS, LABELS)
     assert len(cleaner.cleaned_indices_) == 6

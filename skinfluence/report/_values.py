@@ -22,9 +22,8 @@ class Values:
 
     X: Any
     names: list[str]
-    weights: (
-        np.ndarray | None
-    )  # (p,) size of the coefficients, or None: columns in their order
+    # (p,) size of the coefficients, or None: columns in their order
+    weights: np.ndarray | None
     as_given: bool
 
     def of(self, row: int) -> dict[str, Any]:
@@ -72,6 +71,10 @@ def values_of(study: Study, X_train: Any) -> Values:
         frame = X_train if hasattr(X_train, "iloc") else X_train.to_numpy()
         return Values(frame, names, None, True)
     X = X_train.tocsr() if issparse(X_train) else np.asarray(X_train)
+    if X.ndim == 1:  # texts
+        return Values(
+            X[:, None], [getattr(X_train, "name", None) or "text"], None, True
+        )
     given = getattr(study.features, "feature_names_in_", None)
     names = [f"x{j}" for j in range(X.shape[1])] if given is None else list(given)
     return Values(X, names, size if model.transformer is None else None, True)
