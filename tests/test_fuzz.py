@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib").use("agg")
 pytest.importorskip("jinja2")
 
 # Every so many of the trials, which are some 14,000.
-EVERY = 37
+EVERY = 53
 
 
 @pytest.fixture(scope="module")

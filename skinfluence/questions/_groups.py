@@ -175,7 +175,10 @@ def refuse_all(
 
 def _are_labels(cv: Any, n: int) -> bool:
     """Whether ``cv`` holds one label per row, and no pairs of training and test rows."""
-    if not hasattr(cv, "__len__") or isinstance(cv, str) or len(cv) != n:
+    try:
+        if isinstance(cv, str) or len(cv) != n:
+            return False
+    except TypeError:  # a splitter, a generator, a scalar
         return False
     first = next(iter(cv))
     return isinstance(first, str) or not hasattr(first, "__len__")

@@ -15,7 +15,11 @@ from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
 from skinfluence._sources import source_of
-from skinfluence.exceptions import InvalidDataError, UnknownLabelError
+from skinfluence.exceptions import (
+    InvalidDataError,
+    InvalidParameterError,
+    UnknownLabelError,
+)
 from skinfluence.losses import AbstractLoss, Repeated
 from skinfluence.support._backends import transformed_by
 from skinfluence.support._table import SupportRow, classes_of, row_of
@@ -285,6 +289,7 @@ class Model(AbstractModel):
 
         strength = form * to_numpy(row.strength(estimator)).astype(float)
         per_coef = strength[:, None] if strength.ndim == 1 else strength
+        _refuse_other_shape(per_coef, coef)
         strengths = packed(per_coef, form * row.intercept_strength(estimator))
         l1, positive = row.l1(estimator), row.positive(estimator)
         corners = None
@@ -306,6 +311,18 @@ class Model(AbstractModel):
             free,
             counts=counts,
         )
+
+
+def _refuse_other_shape(strength: np.ndarray, coef: np.ndarray) -> None:
+    """Refuse a registered strength that is not one for all, each output or entry."""
+    try:
+        np.broadcast_to(strength, coef.shape)
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"strength has shape {strength.shape}, but the model has {coef.shape[0]} "
+            f"outputs of {coef.shape[1]} coefficients. Register one number, one per "
+            "output, or one per coefficient."
+        ) from error
 
 
 def one_for_all(strengths: np.ndarray) -> np.ndarray:

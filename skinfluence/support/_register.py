@@ -182,7 +182,8 @@ def _checked_strength(name: str, value: Any) -> Any:
         values = checks.floats(name, value)
     except InvalidDataError as error:
         raise InvalidParameterError(str(error)) from None
-    if np.all((values >= 0) & (values < np.inf)):
+    fits = values.size and (name == "strength" or values.ndim == 0)
+    if fits and np.all((values >= 0) & (values < np.inf)):
         return value
     raise InvalidParameterError(
         f"{name} must be a finite number of at least 0, an array of such numbers, or a "

@@ -245,7 +245,10 @@ def refuse_single_class(y: Any) -> None:
 def floats(name: str, values: Any, error: type[Exception] = InvalidDataError) -> Any:
     """Values in float64 on the host; complex numbers, dates and texts are refused."""
     refuse_chunks(name, values)
-    values = to_numpy(values)
+    try:
+        values = to_numpy(values)
+    except (TypeError, ValueError) as failure:
+        raise error(f"{name} must hold real numbers: {failure}") from failure
     try:
         if values.dtype.kind not in "cmM":  # which NumPy would make numbers of
             return values.astype(float)
@@ -389,7 +392,12 @@ def folds(
 
 def indices(rows: Any, n_train: int) -> np.ndarray:
     """Indices of training rows, 1-D and within range (negative from the end)."""
-    indices = to_numpy(rows)
+    try:
+        indices = to_numpy(rows)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameterError(
+            f"rows must be a 1-D list of row numbers: {error}"
+        ) from error
     if indices.dtype == bool and indices.shape == (n_train,):
         indices = np.flatnonzero(indices)
     if indices.size == 0:
