@@ -42,7 +42,7 @@ test-torch: $(VENV)/.installed-torch-cpu
 CAMPAIGN := $(BIN)/python -m pytest -q -p no:cacheprovider tests/properties
 campaign: $(VENV)/.installed-test
 	@failed=; \
-	PROPERTIES=campaign $(CAMPAIGN) || failed="$$failed properties"; \
+	PROPERTIES=$(or $(PROPERTIES),1000) $(CAMPAIGN) || failed="$$failed properties"; \
 	for name in certificates fuzz; do \
 		$(BIN)/python tests/campaigns/$$name.py || failed="$$failed $$name"; \
 	done; \

@@ -8,6 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from skinfluence import InfluenceExplainer
 
+collect_ignore = ["campaigns"]  # programs, not tests
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():

@@ -15,6 +15,7 @@ import os
 import pickle
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 import warnings
@@ -46,6 +47,7 @@ from skinfluence.exceptions import SkinfluenceError, SkinfluenceWarning
 from skinfluence.support._table import _TABLE
 
 N, P = 14, 2
+TABLE = Path(__file__).parents[2] / "docs" / "tables" / "fuzz.rst"
 SLOW = 10.0  # seconds, after which a call of 14 rows counts as one that hangs
 
 
@@ -550,13 +552,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="NAME")
     parser.add_argument("--every", type=int, default=1, metavar="K")
+    parser.add_argument("--output", type=Path, default=TABLE)
     options = parser.parse_args()
     made = [call for call in calls() if options.only in call.name]
     start = time.perf_counter()
     single = single_trials(made)[options.seed % options.every :: options.every]
     tally = run([*single, *random_trials(made, options.random, options.seed)])
     print(tally)
-    print(f"{datetime.date.today()}, {time.perf_counter() - start:.0f} s")
+    minutes = (time.perf_counter() - start) / 60
+    said = (
+        f"On {datetime.date.today()}: every {options.every}. single change of an "
+        f"argument and {options.random} random ones, in {minutes:.0f} minutes. ::"
+    )
+    options.output.parent.mkdir(exist_ok=True)
+    shown = textwrap.indent(str(tally), "    ")
+    options.output.write_text(f"{said}\n\n{shown}\n", encoding="utf-8")
     by_place: dict[str, list[str]] = {}
     for fault in tally.faults:
         by_place.setdefault(fault.rpartition("(")[2], []).append(fault)

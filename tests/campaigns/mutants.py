@@ -26,7 +26,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COPY = ROOT / "build" / "mutants"
+TABLE = ROOT / "docs" / "tables" / "mutants.rst"
 LEAST_PER_AREA = 8
+OPTIONS = [
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:hypothesispytest",
+]
 
 # Test files of each area and module, those first that fail soonest; the longest prefix
 # of a module's path decides.
@@ -36,30 +46,30 @@ AREAS = {
     "losses/_families.py": "exponential_family",
     "losses/_exponential_family.py": "exponential_family losses",
     "losses/_expected.py": "diagnostics",
-    "_penalty.py": "deletion_steps curvature polish polish_corners active_set",
+    "_penalty.py": "deletion_steps curvature polish active_set",
     "_layout.py": "layout curvature deletion_steps",
     "_objective.py": "curvature deletion_steps polish offset",
-    "curvature": "curvature deletion_steps woodbury",
-    "solvers": "deletion_steps solvers polish",
-    "solvers/_active_set.py": "polish_corners active_set",
-    "solvers/_corners.py": "polish_corners active_set",
-    "solvers/_polish.py": "polish polish_corners",
+    "curvature": "curvature deletion_steps shifts",
+    "solvers": "deletion_steps polish curvature",
+    "solvers/_active_set.py": "active_set",
+    "solvers/_corners.py": "active_set",
+    "solvers/_polish.py": "polish bad_input",
     "solvers/_no_minimum.py": "polish bad_input",
-    "solvers/_cholesky.py": "deletion_steps solvers shifts",
+    "solvers/_cholesky.py": "deletion_steps curvature shifts solvers",
     "solvers/_woodbury.py": "woodbury solver_contract",
-    "solvers/_conjugate_gradient.py": "solvers solver_contract",
-    "solvers/_lissa.py": "solvers solver_contract",
+    "solvers/_conjugate_gradient.py": "solver_contract solvers",
+    "solvers/_lissa.py": "solver_contract solvers",
     "influence": "top influence",
     "influence/_features.py": "features",
     "influence/_moves.py": "groups",
     "influence/_relative.py": "features",
-    "deletion": "deletion_steps deletion",
+    "deletion": "deletion_steps halley woodbury groups",
     "deletion/_exact.py": "deletion_steps exact_passes deletion",
     "deletion/_passes.py": "exact_passes",
     "deletion/_halley.py": "deletion_steps halley",
     "deletion/_active_set.py": "active_set",
     "deletion/_influential_sets.py": "influential_sets",
-    "deletion/_rest.py": "wild_rows deletion",
+    "deletion/_rest.py": "wild_rows",
     "diagnostics": "diagnostics",
 }
 
@@ -110,8 +120,11 @@ def drawn(n, seed):
         {m for p in paths for m in (p.rglob("*.py") if p.is_dir() else [p])}
     )
     modules = [m.relative_to(COPY) for m in modules if m.name != "__init__.py"]
-    with use_db(str(COPY / "session.sqlite"), WorkDB.Mode.create) as database:
-        init(modules, database, {})
+    session = COPY / "session.sqlite"
+    known = session.exists()
+    with use_db(str(session), WorkDB.Mode.create) as database:
+        if not known:
+            init(modules, database, {})
         changes = [item.mutations[0] for item in database.work_items]
     skipped = {module: lines_without_meaning(module) for module in modules}
     places = {}  # by area and place: one change is drawn of those at a place
@@ -135,13 +148,11 @@ def means(change):
 
 
 def lines_without_meaning(module):
-    """Positions inside annotations: no test of values can see them."""
+    """Positions inside annotations and decorators: no test of values can see them."""
     positions = set()
     for node in ast.walk(ast.parse((COPY / module).read_text(encoding="utf-8"))):
-        for name in ("annotation", "returns"):
-            part = getattr(node, name, None)
-            if part is None:
-                continue
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        for part in filter(None, parts + getattr(node, "decorator_list", [])):
             for line in range(part.lineno, part.end_lineno + 1):
                 first = part.col_offset if line == part.lineno else 0
                 last = part.end_col_offset if line == part.end_lineno else 200
@@ -161,7 +172,10 @@ def judged(changes):
         if tuple(files) not in usual:
             passed, usual[tuple(files)] = run(files, timeout=600)
             if not passed:
-                sys.exit(f"The unchanged code fails {' '.join(files)}.")
+                print(f"Left out: the unchanged code fails {' '.join(files)}.")
+                usual[tuple(files)] = None
+        if usual[tuple(files)] is None:
+            continue
         operator = get_operator(change.operator_name)(**change.operator_args)
         with use_mutation(change.module_path, operator, change.occurrence) as code:
             passed, seconds = run(files, timeout=30 + 5 * usual[tuple(files)])
@@ -177,14 +191,10 @@ def judged(changes):
 
 def preload():
     """Import what all tests import, so that each forked run need not."""
-    for name in ("pytest", "scipy.optimize", "scipy.stats", "sklearn.linear_model"):
-        importlib.import_module(name)
-    for name in (
-        "sklearn.pipeline",
-        "sklearn.svm",
-        "sklearn.model_selection",
-        "pandas",
-    ):
+    modules = "pytest scipy.optimize scipy.stats scipy.sparse.linalg threadpoolctl"
+    sklearn = "compose frozen linear_model model_selection multiclass pipeline svm"
+    sklearn = [f"sklearn.{name}" for name in sklearn.split()]
+    for name in [*modules.split(), *sklearn]:
         importlib.import_module(name)
 
 
@@ -200,7 +210,7 @@ def run(files, timeout):
         sys.dont_write_bytecode = True
         sys.path[:0] = [str(COPY)]
         pytest = importlib.import_module("pytest")
-        os._exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *files]))
+        os._exit(pytest.main([*OPTIONS, *files]))
     while time.perf_counter() - start < timeout:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -220,31 +230,30 @@ def changed_lines(before, after):
 def table(mutants, seed):
     """What the page on testing shows."""
     seconds = sum(mutant.seconds for mutant in mutants)
+    survived = [mutant for mutant in mutants if mutant.outcome == "survived"]
     kinds = Counter((m.area, m.outcome == "survived") for m in mutants)
     lines = [
-        f"{date.today()}, Cosmic Ray {version('cosmic-ray')}, "
-        f"Python {platform.python_version()}, seed {seed}, "
-        f"{seconds / 60:.0f} minutes in one process",
+        f"On {date.today()}, with Cosmic Ray {version('cosmic-ray')} and Python "
+        f"{platform.python_version()}: seed {seed}, {seconds / 60:.0f} minutes in one "
+        "process. ::",
         "",
-        f"{'area':<14}{'mutants':>9}{'killed':>9}{'survived':>10}{'rate':>8}",
+        f"    {'area':<14}{'mutants':>9}{'killed':>9}{'survived':>10}{'rate':>8}",
     ]
 
-    def line(name, killed, survived):
-        total = killed + survived
-        rate = f"{killed / total:.0%}"
-        return f"{name:<14}{total:>9}{killed:>9}{survived:>10}{rate:>8}"
+    def line(name, n_killed, n_survived):
+        n = n_killed + n_survived
+        rate = f"{n_killed / n:.0%}"
+        return f"    {name:<14}{n:>9}{n_killed:>9}{n_survived:>10}{rate:>8}"
 
     areas = sorted({mutant.area for mutant in mutants})
     lines += [line(a, kinds[a, False], kinds[a, True]) for a in areas]
-    survived = [mutant for mutant in mutants if mutant.outcome == "survived"]
     lines.append(line("all", len(mutants) - len(survived), len(survived)))
     if survived:
-        lines += ["", "survivors:"]
+        lines += ["", "Survivors::", ""]
     for mutant in survived:
-        lines.append(f"  {mutant.place}  {mutant.operator}")
-        for changed in mutant.diff:
-            lines.append(f"    {changed}")
-    return "\n".join(lines)
+        lines.append(f"    {mutant.place}  {mutant.operator}")
+        lines += [f"        {changed}" for changed in mutant.diff]
+    return "\n".join(lines) + "\n"
 
 
 def main():
@@ -255,18 +264,28 @@ def main():
     parser.add_argument(
         "--areas", nargs="+", help="only these; others stay as they were saved"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run of the same arguments"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=90.0, help="stop after so many"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.json")
     asked = parser.parse_args()
     out = asked.out.resolve()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    copy_repository()
+    if not asked.resume:
+        copy_repository()
     os.chdir(COPY)
     preload()
     changes = list(drawn(asked.mutants, asked.seed))
     areas = set(asked.areas or {area for area, _ in changes})
     changes = [(area, change) for area, change in changes if area in areas]
     random.Random(asked.seed).shuffle(changes)  # a run cut short is a sample too
-    mutants = [each for each in saved(out) if each.area not in areas]
+    mutants = [m for m in saved(out) if asked.resume or m.area not in areas]
+    if asked.resume:
+        changes = changes[len(mutants) :]
+    end = time.perf_counter() + 60 * asked.minutes
     for count, mutant in enumerate(judged(changes), start=1):
         mutants.append(mutant)
         print(
@@ -277,8 +296,11 @@ def main():
         out.write_text(
             json.dumps([asdict(each) for each in mutants], indent=1), encoding="utf-8"
         )
+        if time.perf_counter() > end:
+            break
     text = table(mutants, asked.seed)
-    out.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter, defaultdict
+from datetime import date
+from importlib.metadata import version
 
 OUTCOMES: dict[str, Counter] = defaultdict(Counter)
 HELD = "held"
@@ -27,14 +29,22 @@ def check(compare, *args):
         note(HELD)
 
 
-def table():
-    """One line per property: examples that held, and reasons of refusals."""
-    lines = [f"{'property':<58}{'held':>7}{'refused':>9}"]
+def table(n_examples, seconds):
+    """What the page on testing shows: one line for each property."""
+    versions = [f"{name} {version(name)}" for name in ("hypothesis", "scikit-learn")]
+    lines = [
+        f"On {date.today()}: {n_examples} examples of each property at most, in "
+        f"{seconds / 60:.0f} minutes, with {' and '.join(versions)}. ::",
+        "",
+        f"    {'property':<58}{'held':>7}{'refused':>9}",
+    ]
     reasons = Counter()
     for name, counts in sorted(OUTCOMES.items()):
         refused = counts.total() - counts[HELD]
-        lines.append(f"{name.replace('_', ' '):<58}{counts[HELD]:>7}{refused:>9}")
+        name = name.replace("_", " ")
+        lines.append(f"    {name:<58}{counts[HELD]:>7}{refused:>9}")
         reasons += counts
-    lines.append("")
-    lines += [f"{count:>7}  {reason}" for reason, count in reasons.most_common()]
-    return "\n".join(lines)
+    del reasons[HELD]
+    lines += ["", "Refused in words: "]
+    lines.append(", ".join(f"{n} {reason}" for reason, n in reasons.most_common()))
+    return "\n".join(lines) + ".\n"

@@ -99,7 +99,7 @@ def strengths_of(explainer, n_targets):
     return np.broadcast_to(np.ravel(alpha), n_targets).tolist()
 
 
-@given(problems(SQUARED, most_rows=9, plain=True))
+@given(problems(SQUARED, most_rows=9))
 def test_newton_is_the_refit_of_least_squares_in_exact_arithmetic(problem):
     """Within the bound that is stated, whatever the rows, weights and scales."""
 

