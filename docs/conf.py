@@ -24,7 +24,7 @@ extensions = [
     "offline",
     "peers_tables",
 ]
-exclude_patterns = ["changes/*", "_build"]
+exclude_patterns = ["changes/*", "tables/*", "_build"]
 templates_path = ["_templates"]
 nitpicky = True
 nitpick_ignore = [("py:class", "sklearn.exceptions.NotFittedError")]
