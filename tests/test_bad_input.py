@@ -175,6 +175,21 @@ def test_bad_weights_are_refused(name, prefit):
     assert not state(explainer)
 
 
+def test_masked_entries_are_refused():
+    """NumPy hands on what stands below the mask, here the numbers themselves."""
+    explainer = InfluenceExplainer(Ridge())
+    X, y, weight = NUMBERS.X, NUMBERS.y, np.ones(len(NUMBERS.y))
+    for k, name in enumerate(("X", "y", "sample_weight")):
+        given = [X, y, weight]
+        mask = np.zeros(given[k].shape, dtype=bool)
+        mask[3] = True
+        given[k] = np.ma.MaskedArray(given[k], mask)
+        with pytest.raises(InvalidDataError, match=f"{name} has masked entries"):
+            explainer.fit(*given)
+    plain = np.ma.MaskedArray(X, np.zeros(X.shape, dtype=bool))
+    assert np.isfinite(explainer.fit(plain, y).self_influence()).all()
+
+
 def test_an_unfitted_estimator_is_refused_if_it_should_be_fitted():
     explainer = InfluenceExplainer(LogisticRegression(), prefit=True)
     error = assert_refused(

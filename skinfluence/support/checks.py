@@ -130,6 +130,7 @@ def rows(explainer: Any, X: Any, *, reset: bool, reads_X: bool) -> Any:
     Arrays of other libraries stay what and where they are; integers, float32, and
     frames of numbers are not converted as a whole.
     """
+    refuse_masked("X", X)
     if hasattr(X, "collect") and not hasattr(X, "shape"):
         raise InvalidDataError(
             f"X is a {type(X).__name__}, whose rows are not known yet: give "
@@ -218,6 +219,7 @@ def targets(X: Any, y: Any, *, classifier: bool) -> Any:
             "target of every row."
         )
     refuse_chunks("y", y)
+    refuse_masked("y", y)
     warn_of_other_order(getattr(X, "index", None), y=y)
     y = to_numpy(y) if is_foreign(y) else y
     with data_errors():
@@ -245,6 +247,7 @@ def refuse_single_class(y: Any) -> None:
 def floats(name: str, values: Any, error: type[Exception] = InvalidDataError) -> Any:
     """Values in float64 on the host; complex numbers, dates and texts are refused."""
     refuse_chunks(name, values)
+    refuse_masked(name, values)
     try:
         values = to_numpy(values)
     except (TypeError, ValueError) as failure:
@@ -261,6 +264,15 @@ def floats(name: str, values: Any, error: type[Exception] = InvalidDataError) ->
         f"{name} must hold real numbers; got {what} (type {values.dtype}). Turn them "
         "into numbers first."
     )
+
+
+def refuse_masked(name: str, values: Any) -> None:
+    """Refuse masked entries: what stands below the mask would be read as a number."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InvalidDataError(
+            f"{name} has masked entries, which count as missing. Leave such rows out, or "
+            "fill the entries first."
+        )
 
 
 def refuse_chunks(name: str, values: Any) -> None:
