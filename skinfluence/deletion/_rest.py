@@ -187,7 +187,12 @@ def remainders(point: Point, solver: AbstractSolver, rows: Array) -> Any:
     For outputs that are not coupled; the penalty stays whole.
     """
     xp, parts = array_namespace(point.theta), []
+    directions = lone_directions(point, rows)
+    nothing = xp.zeros_like(point.theta[:, :1]).T  # (1, G)
     for i in range(rows.shape[0]):
+        if directions is not None and bool(directions.lone[i]):
+            parts.append(nothing)
+            continue
         row = rows[i : i + 1]
         rest = Rest.of(point, row)
         whole = replace(rest.objective, penalty=point.objective.penalty)
