@@ -186,8 +186,11 @@ def by_row(value: Any, y: Any) -> bool:
 
 def _length(values: Any) -> int:
     """Length of what holds one entry per row, -1 of a text or a single value."""
+    if isinstance(values, str):
+        return -1
     if hasattr(values, "__array__") and not hasattr(values, "__len__"):
-        values = np.atleast_1d(np.asarray(values))
-    return (
-        -1 if isinstance(values, str) or not hasattr(values, "__len__") else len(values)
-    )
+        values = np.asarray(values)
+    shape = getattr(values, "shape", None)
+    if shape is not None:
+        return shape[0] if shape else -1
+    return len(values) if hasattr(values, "__len__") else -1
