@@ -205,12 +205,15 @@ class Exact(AbstractDeletion):
         """Deltas whose last step was short, and the bound of what is left of the way.
 
         A step that contracts by r leaves ``r / (1 - r)`` of itself, if the next ones do
-        no worse: the first contracts by half of what they do. Self-concordant losses
+        no worse: the first contracts by half of what they do. No less than the step
+        itself is taken for it. Self-concordant losses
         have a bound that assumes nothing, but far out it is of little use.
         """
         xp, nearby = array_namespace(last), ended.leaving.nearby()
         gain = xp.clip(2 * ended.gain, max=_MOST_GAIN)
-        error = ended.apart + gain / (1 - gain) * ended.length
+        left = gain / (1 - gain)
+        left = xp.where(left < 1, xp.ones_like(left), left)  # r is but an estimate
+        error = ended.apart + left * ended.length
         if nearby is not None:
             before = nearby.remaining(ended.moved, ended.length)
             gain = nearby.gain(ended.moved + before)
