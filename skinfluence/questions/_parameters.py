@@ -76,8 +76,8 @@ def _determined(
     rows = lost if chosen is None else study.here(chosen)[lost]
     open_ = study.model.shaped(*open_parameters(study.point, rows))
     for name, values in deltas.items():
-        moves = array_namespace(values).where(open_[name] != 0, float("nan"), 0.0)
-        values[lost, ...] = values[lost, ...] + moves
+        own, xp = values[lost, ...], array_namespace(values)
+        values[lost, ...] = xp.where(open_[name] != 0, float("nan"), own)
     return deltas
 
 
