@@ -206,8 +206,9 @@ class Exact(AbstractDeletion):
 
         A step that contracts by r leaves ``r / (1 - r)`` of itself, if the next ones do
         no worse: the first contracts by half of what they do. No less than the step
-        itself is taken for it. Self-concordant losses
-        have a bound that assumes nothing, but far out it is of little use.
+        itself is taken for it. Self-concordant losses have a bound that assumes
+        nothing; where it is of no use, far out, a step is taken to contract as little
+        as any may.
         """
         xp, nearby = array_namespace(last), ended.leaving.nearby()
         gain = xp.clip(2 * ended.gain, max=_MOST_GAIN)
@@ -219,7 +220,8 @@ class Exact(AbstractDeletion):
             gain = nearby.gain(ended.moved + before)
             left = xp.where(gain < 1, gain * before, before + ended.length)
             sure = (ended.apart + left) * xp.sqrt(nearby.stretch)
-            error = xp.where(sure <= _MOST_CAUTION * ended.length, sure, error)
+            far = ended.apart + _MOST_GAIN / (1 - _MOST_GAIN) * ended.length
+            error = xp.where(sure <= _MOST_CAUTION * ended.length, sure, far)
         stretch = ended.leaving.stretch
         deltas = Deltas.of(ended.theta, last, n_steps, error=error, stretch=stretch)
         return ended.places, deltas
