@@ -192,10 +192,13 @@ def close(found, truth):
         return
     finite = np.isfinite(truth)
     np.testing.assert_array_equal(np.isfinite(found), finite)
-    if np.max(np.abs(truth[finite]), initial=0.0) < 1e-9:  # a bound or step of rounding
+    largest = np.max(np.abs(truth[finite]), initial=0.0)
+    if largest < 1e-9:  # a bound or step of rounding
         assert np.max(np.abs(found[finite]), initial=0.0) < 1e-8
         return
-    assert relative_error(found[finite], truth[finite]) < 1e-10
+    # Bounds of exact deletions are made of a last step, of which few digits are left.
+    tolerance = 1e-5 if largest < 1e-7 else 1e-10
+    assert relative_error(found[finite], truth[finite]) < tolerance
 
 
 # --- backends ----------------------------------------------------------------------

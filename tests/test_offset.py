@@ -282,7 +282,7 @@ def test_the_loss_of_training_rows_counts_their_offset():
         (np.zeros(3), r"shape \(64,\)"),
         (np.zeros((64, 2)), r"shape \(64,\)"),
         (np.where(np.arange(64) == 9, np.nan, 0.0), "row 9"),
-        (["a"] * 64, "could not convert"),
+        (["a"] * 64, "must hold real numbers"),
     ],
 )
 def test_bad_offsets_are_refused(offset, message):

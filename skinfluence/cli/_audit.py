@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from skinfluence import InfluenceExplainer, InfluenceReport
+from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.cli._agreement import Agreement, check_rows
 from skinfluence.cli._console import ACTIVE_SET, QUIET, Console
 from skinfluence.cli._errors import UsageError, listed, plural
@@ -16,7 +17,7 @@ from skinfluence.report._chosen import top as most_negative
 
 # The library names rows by position in notes with these words; the audit says it in rows
 # of the file.
-ROWS_BY_POSITION = ("without", "deleting")
+ROWS_BY_POSITION = ("without", "deleting", "leverage 1")
 FIRST = ("row", "influence", "loo_delta", "group")
 
 
@@ -130,7 +131,9 @@ def audit(
         elif not any(word in note.lower() for word in ROWS_BY_POSITION):
             console.note(note)
     rows = _rows(report.rows, data.rows)
-    _note_lost(subject, rows["loo_loss"].isna().to_numpy(), console)
+    lost = rows["loo_loss"].isna().to_numpy()
+    _note_lost(subject, lost, console)
+    _note_open(subject, _leaves_open(rows) & ~lost, console)
     return Audit(
         explainer,
         report,
@@ -167,6 +170,24 @@ def _note_lost(subject: Subject, is_lost: np.ndarray, console: Console) -> None:
             f"{plural(len(lost), 'row')} cannot be left out, because without one the "
             f"others do not determine the model: {listed(lost)}. Their leave-one-out "
             "values are empty, and not part of the means"
+        )
+
+
+def _leaves_open(rows: Table) -> np.ndarray:
+    """Rows that alone carry a direction: textbooks have no distance for them."""
+    if "cooks_distance" not in rows:
+        return np.zeros(len(rows), dtype=bool)
+    carries = rows["leverage"] > 1 - LEAST_REMAINDER
+    return (carries & rows["cooks_distance"].isna()).to_numpy()
+
+
+def _note_open(subject: Subject, leaves_open: np.ndarray, console: Console) -> None:
+    alone = subject.data.rows[leaves_open]
+    if len(alone):
+        console.note(
+            f"without {plural(len(alone), 'row')} the others do not determine all "
+            f"coefficients: {listed(alone)}. What they leave open is of minimum norm, as "
+            "in scikit-learn's own fit to the others"
         )
 
 

@@ -113,7 +113,8 @@ def register_estimator(
 
     Examples
     --------
-    >>>     >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
     >>> from skinfluence import InfluenceExplainer, register_estimator
     >>> class Shrunk(RegressorMixin, BaseEstimator):
     ...     def __init__(self, shrinkage=1.0):
