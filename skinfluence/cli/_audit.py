@@ -8,7 +8,7 @@ import numpy as np
 from skinfluence import InfluenceExplainer, InfluenceReport
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.cli._agreement import Agreement, check_rows
-from skinfluence.cli._console import ACTIVE_SET, QUIET, Console
+from skinfluence.cli._console import ACTIVE_SET, DOUBTFUL, QUIET, Console
 from skinfluence.cli._errors import UsageError, listed, plural
 from skinfluence.cli._model import Wording, wording
 from skinfluence.cli._subject import Subject
@@ -128,6 +128,8 @@ def audit(
     for note in content["notes"]:
         if "active set" in note:
             console.note(ACTIVE_SET)
+        elif "vouched for" in note:
+            console.note(DOUBTFUL)
         elif not any(word in note.lower() for word in ROWS_BY_POSITION):
             console.note(note)
     rows = _rows(report.rows, data.rows)

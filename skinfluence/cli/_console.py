@@ -10,6 +10,7 @@ from typing import TextIO
 
 from skinfluence.exceptions import (
     ActiveSetWarning,
+    DoubtfulDeletionWarning,
     SeparableDeletionWarning,
     UnidentifiedDeletionWarning,
 )
@@ -28,6 +29,11 @@ NOT_FOR_USERS = (
 ACTIVE_SET = (
     "without some rows a coefficient would become zero, or stop being zero, which these "
     "estimates do not see; --deletion exact follows the change"
+)
+
+DOUBTFUL = (
+    "the effects of some rows are rough: one step does not lead to the model without "
+    "them; --deletion exact goes all the way"
 )
 
 # A step that takes longer than this many seconds is announced.
@@ -86,6 +92,8 @@ class Console:
         for warning in caught:
             if issubclass(warning.category, ActiveSetWarning):
                 self.note(ACTIVE_SET)
+            elif issubclass(warning.category, DoubtfulDeletionWarning):
+                self.note(DOUBTFUL)
             elif not issubclass(warning.category, NOT_FOR_USERS):
                 self.note(" ".join(str(warning.message).split()))
 

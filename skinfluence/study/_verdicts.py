@@ -55,9 +55,8 @@ _VERDICTS = {
         exceptions.NotConvergedWarning,
     ),
     "doubtful": _Verdict(
-        "{} cannot be vouched for: without so much of the curvature one step ends "
-        "anywhere, and the bound of its error is as large as the delta. Use "
-        "deletion='exact'.",
+        "{} cannot be vouched for: one step may end far from the refit there, and the "
+        "bound of its error is as large as the delta. Use deletion='exact'.",
         exceptions.DoubtfulDeletionWarning,
     ),
     "missed_changes": _Verdict(

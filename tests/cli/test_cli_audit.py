@@ -299,6 +299,19 @@ def test_categories_that_the_training_data_lack(people, here, capsys):
         assert "'city' in test.csv has 1 value" in capsys.readouterr().err
 
 
+def test_steps_that_nothing_vouches_for_are_called_rough(here, capsys):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=60), rng.normal(size=60) > 0
+    x[:2], y[:2] = 30.0, [True, False]
+    lines = [f"{a},{'yes' if b else 'no'}" for a, b in zip(x, y, strict=True)]
+    (here / "far.csv").write_text("\n".join(["x,kind", *lines]))
+    for deletion, says_so in {"newton": True, "exact": False}.items():
+        audit("far.csv", "--target", "kind", "--deletion", deletion, "--force")
+        notes = capsys.readouterr().err
+        assert ("the effects of some rows are rough" in notes) == says_so
+        assert "vouched" not in notes  # the library's words name rows by position
+
+
 def test_a_row_whose_category_no_other_has_is_named(pd, here, capsys):
     rng = np.random.default_rng(0)
     lines = [f"{rng.normal()},{'ab'[i % 2]},{rng.normal()}" for i in range(20)]
