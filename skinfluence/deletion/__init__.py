@@ -3,7 +3,6 @@
 One sign everywhere: without the rows minus with them.
 """
 
-from skinfluence.deletion._active_set import minding_active_set
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._choose import DELETIONS, deletion_for
 from skinfluence.deletion._exact import Exact

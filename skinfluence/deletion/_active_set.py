@@ -15,7 +15,9 @@ from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._exact import Exact
+from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._leaving import determines, group_share, product
+from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._rest import ByTheRest, Rest
 from skinfluence.deletion._vouching import error_of_minimum
 from skinfluence.solvers import (
@@ -46,21 +48,18 @@ _MOST_STEPS = 100
 _SEEN, _TINY = 1e-14, 1e-300
 
 
-def minding_active_set(deletion: AbstractDeletion) -> AbstractDeletion:
-    """The deletion; if the penalty has corners, one that minds the active set.
+def minding_active_set(deletion: Newton | Halley | Exact) -> AbstractDeletion:
+    """The deletion, by the rows that remain where rounding hides from it what is left.
 
-    ``Exact`` at a point on all features follows the changes; all others flag them.
+    If the penalty has corners, one that minds the active set: ``Exact`` at a point on
+    all features follows the changes; all others flag them.
     """
-    point = deletion.point
+    point, careful = deletion.point, ByTheRest(deletion, deletion.solver)
     if on_active_set(point).objective.wider is None:
-        if isinstance(deletion, Exact):
-            return ByTheRest(deletion, deletion.solver)
-        return deletion
-    if isinstance(deletion, Exact):
-        if on_active_set(point) is not point:
-            return ActiveSetFollower(deletion)
-        return ActiveSetFlagger(ByTheRest(deletion, deletion.solver))
-    return ActiveSetFlagger(deletion)
+        return careful
+    if isinstance(deletion, Exact) and on_active_set(point) is not point:
+        return ActiveSetFollower(deletion)
+    return ActiveSetFlagger(careful)
 
 
 @final

@@ -7,7 +7,6 @@ from skinfluence.deletion._base import AbstractDeletion
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._one_step import Jackknife, Newton
-from skinfluence.deletion._rest import ByTheRest
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.solvers import AbstractSolver, Point
 
@@ -52,12 +51,11 @@ def deletion_for(
         return Jackknife(point)
     _ = point.vicinity  # once, before threads ask for it
     if name == "newton":
-        return minding_active_set(ByTheRest(Newton(point, solver), solver))
+        return minding_active_set(Newton(point, solver))
     if name == "halley":
         _check_third(point)
-        return minding_active_set(ByTheRest(Halley(point, solver), solver))
-    exact = Exact(point, solver, typical, tol, max_iter, progress)
-    return minding_active_set(exact)
+        return minding_active_set(Halley(point, solver))
+    return minding_active_set(Exact(point, solver, typical, tol, max_iter, progress))
 
 
 def _check_third(point: Point) -> None:

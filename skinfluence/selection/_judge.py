@@ -45,13 +45,9 @@ class LeaveOneOutJudge:
             without = answer(study, left_out)
             return self._score(study, without.outputs, without.lost)
         except Exception as error:
-            if not self.names or self._raises:
+            if not self.names or self.error_score == "raise":
                 raise  # a search has its own answer where there is one score
             return self._without_failed(dict.fromkeys(self.names, str(error)))
-
-    @property
-    def _raises(self) -> bool:
-        return isinstance(self.error_score, str) and self.error_score == "raise"
 
     def _without_failed(self, scores: dict[str, Any]) -> dict[str, Any]:
         """Scores, ``error_score`` in place of the text of an error."""

@@ -238,10 +238,7 @@ def _error_of_step(rho: Array, beyond: Array, length: Array, most: float) -> Any
     longer = length / kept
     R = rho * longer
     inside = R < most
-    R = xp.where(inside, R, xp.zeros_like(R))
-    large = xp.where(R > _SMALL_R, R, xp.ones_like(R) / 2)
-    excess = xp.where(R > _SMALL_R, -xp.log1p(-large) / large - 1, R / 2 + R**2 / 3)
-    error = longer * excess + longer * beyond
+    error = longer * _excess(xp.where(inside, R, xp.zeros_like(R))) + longer * beyond
     return xp.where(inside, error, xp.inf + xp.zeros_like(error))
 
 
@@ -252,10 +249,15 @@ def _remaining(rho: Array, beyond: Array, moved: Array, step: Array) -> Any:
     longer = xp.exp(exponent) * step / kept
     R = rho * longer
     inside = R < 1
-    R = xp.where(inside, R, xp.zeros_like(R))
-    large = xp.where(R > _SMALL_R, R, xp.ones_like(R) / 2)
-    ratio = xp.where(R > _SMALL_R, -xp.log1p(-large) / large, 1 + R / 2 + R**2 / 3)
+    ratio = 1 + _excess(xp.where(inside, R, xp.zeros_like(R)))
     return xp.where(inside, longer * ratio, xp.inf + xp.zeros_like(longer))
+
+
+def _excess(R: Array) -> Any:
+    """``-log(1 - R) / R - 1`` for R from 0 to 1."""
+    xp = array_namespace(R)
+    large = xp.where(R > _SMALL_R, R, xp.ones_like(R) / 2)
+    return xp.where(R > _SMALL_R, -xp.log1p(-large) / large - 1, R / 2 + R**2 / 3)
 
 
 def _squared_width(A: Array, *, shifts: bool) -> Any:
