@@ -2,8 +2,9 @@
 
     python benchmarks/growth.py [--rows 1000000] [--columns 2] [--out results/growth.json]
 
-Times are of the processor, which other programs on the machine disturb least. A call is
-repeated at the smaller n, and its least time taken.
+Times are of the processor, which other programs on the machine disturb least. Ten calls
+at n rows and one at ten times as many take turns, so that a machine that slows down slows
+both; the table has the median of their ratios.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from skinfluence import InfluenceCleaner, InfluenceExplainer
 
 MOST = 1.2  # times the time per row at n, at 10 n
-REPEATS = 3
+FACTOR, TURNS = 10, 3
 
 
 def calls(explainer, X, y):
@@ -48,32 +49,48 @@ def calls(explainer, X, y):
     }
 
 
-def seconds(call, repeats):
-    """Least processor time of some calls."""
-    times = []
+def seconds(call, repeats=1):
+    """Processor time of so many calls, in all."""
+    gc.collect()
+    start = time.process_time()
     for _ in range(repeats):
-        gc.collect()
-        start = time.process_time()
         call()
-        times.append(time.process_time() - start)
-    return min(times)
+    return time.process_time() - start
 
 
-def times_at(n, columns, model, repeats):
-    """Processor seconds of each call with n rows."""
+def drawn(n, columns, classify):
+    """Rows with normal features and noise."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, columns))
     y = X[:, 0] + rng.normal(size=n)
-    if isinstance(model, LogisticRegression):
-        y = (y > 0).astype(int)
-    explainer = InfluenceExplainer(model)
-    times = {"fit": seconds(lambda: explainer.fit(X, y), repeats)}
-    for name, call in calls(explainer, X, y).items():
-        times[name] = seconds(call, repeats)
-        print(f"  {n:>10,} rows  {name:20} {times[name]:8.2f} s", flush=True)
-    cleaner = InfluenceCleaner(model)
-    times["InfluenceCleaner.fit"] = seconds(lambda: cleaner.fit(X, y), 1)
-    return times
+    return X, (y > 0).astype(int) if classify else y
+
+
+def growth(model, n, columns):
+    """By call: seconds of ten calls at n, of one at 10 n, and the median ratio."""
+    sizes = n, FACTOR * n
+    data = [drawn(n, columns, isinstance(model, LogisticRegression)) for n in sizes]
+    explainers = [InfluenceExplainer(model) for _ in sizes]
+    few, many = (
+        {
+            "fit": lambda e=explainer, rows=rows: e.fit(*rows),
+            **calls(explainer, *rows),
+            "InfluenceCleaner.fit": lambda rows=rows: InfluenceCleaner(model).fit(
+                *rows
+            ),
+        }
+        for explainer, rows in zip(explainers, data, strict=True)
+    )
+    result = {}
+    for name in few:
+        few[name]()  # not counted: what only the first call does
+        pairs = [
+            (seconds(few[name], FACTOR), seconds(many[name])) for _ in range(TURNS)
+        ]
+        ratio = float(np.median([after / before for before, after in pairs]))
+        result[name] = {"seconds": np.median(pairs, axis=0).tolist(), "per_row": ratio}
+        print(f"  {name:22} {pairs} {ratio:5.2f}", flush=True)
+    return result
 
 
 def main() -> None:
@@ -84,31 +101,26 @@ def main() -> None:
     here = Path(__file__).parent / "results" / "growth.json"
     parser.add_argument("--out", type=Path, default=here)
     args = parser.parse_args()
-    results = {}
-    for model in (Ridge(), LogisticRegression()):
-        small = times_at(args.rows, args.columns, model, REPEATS)
-        large = times_at(10 * args.rows, args.columns, model, 1)
-        results[type(model).__name__] = {
-            name: {
-                "seconds": [small[name], large[name]],
-                "per_row": large[name] / small[name] / 10,
-            }
-            for name in small
-        }
+    results = {
+        type(model).__name__: growth(model, args.rows, args.columns)
+        for model in (Ridge(), LogisticRegression())
+    }
     content = {
         "date": date.today().isoformat(),
         "machine": platform.processor() or platform.machine(),
-        "rows": [args.rows, 10 * args.rows],
+        "rows": [args.rows, FACTOR * args.rows],
         "columns": args.columns,
         "results": results,
     }
     args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for model, rows in results.items():
-        print(f"{model}: seconds at {args.rows:,} and {10 * args.rows:,} rows, per row")
+        print(
+            f"{model}: seconds of ten calls and of one with ten times the rows; ratio"
+        )
         for name, row in rows.items():
             few, many = row["seconds"]
             mark = " !" if row["per_row"] > MOST else ""
-            print(f"  {name:22} {few:8.3f} {many:8.2f} {row['per_row']:6.2f}{mark}")
+            print(f"  {name:22} {few:8.2f} {many:8.2f} {row['per_row']:6.2f}{mark}")
 
 
 if __name__ == "__main__":
