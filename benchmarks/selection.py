@@ -1,7 +1,7 @@
 """Leave-one-out selection against ten folds: time, and the model each chooses.
 
 Run ``python benchmarks/selection.py``; it ends with a Markdown table. One thread.
-``--quick`` takes one split and leaves the digits out: seconds.
+``--quick`` takes one split and a sixth of the candidates, without the digits: seconds.
 """
 
 import argparse
@@ -76,8 +76,15 @@ def main() -> None:
     print("| task | search | seconds | test score |\n| --- | --- | --- | --- |")
     with threadpool_limits(limits=1):
         for name, task in TASKS.items():
-            if not (quick and task.load is load_digits):
+            if not quick:
                 compare(name, task, seeds)
+            elif task.load is not load_digits:
+                compare(name, thinned(task), seeds)
+
+
+def thinned(task: Task) -> Task:
+    """The task with every sixth candidate."""
+    return task._replace(grid={key: values[::6] for key, values in task.grid.items()})
 
 
 def compare(name: str, task: Task, seeds: range) -> None:

@@ -5,7 +5,7 @@ H has 6,210 columns. Both solvers explain the same fitted model; times include `
 where "direct" factors and "cg" prepares its preconditioner; memory is the peak of what
 Python allocates. Read the ratios, since the machine may be shared.
 
-Run: ``python benchmarks/solvers.py [--quick] [--text]``. ``--quick`` takes 150 features,
+Run: ``python benchmarks/solvers.py [--quick] [--text]``. ``--quick`` takes 40 features,
 seconds instead of minutes; ``--text`` adds a sparse problem, 20,000 rows by 50,000 columns.
 """
 
@@ -29,7 +29,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 import skinfluence
 from skinfluence import InfluenceExplainer
 
-FEATURES, FEW_FEATURES, TEST_POINTS = 620, 150, 100
+FEATURES, FEW_FEATURES, TEST_POINTS = 620, 40, 100
 
 
 def digits(n_features):

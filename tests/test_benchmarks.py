@@ -1,10 +1,13 @@
 """The benchmark programs run, at tiny sizes, and their contestants answer the question."""
 
+import contextlib
 import importlib
 import inspect
+import io
 import json
 import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +20,9 @@ EXTENSIONS = Path(__file__).parents[1] / "docs" / "_ext"
 sys.path.insert(0, str(BENCHMARKS))
 
 import contests  # noqa: E402
+import peers  # noqa: E402
 import suite  # noqa: E402
+from contests import _attempt  # noqa: E402
 
 CONTESTS = {
     f"{module.name}.{contest.name}": contest
@@ -60,20 +65,42 @@ def test_skinfluence_meets_the_definition(contest):
     assert float(contest.judge(found, contest.definition(problem))) < 1e-10
 
 
-@pytest.mark.slow
-def test_driver_prints_tables_and_writes_the_record(tmp_path):
-    program = [sys.executable, BENCHMARKS / "peers.py", "--python", sys.executable]
+@pytest.fixture
+def driver(monkeypatch):
+    """The driver in this process; what it starts twice is started once, then called."""
+    start, started = peers.run, set()
+
+    def run(command):
+        _, program, *rest = command
+        if program not in started:
+            started.add(program)
+            return start(command)
+        if program == str(peers.ATTEMPT):
+            return _attempt.main(*rest)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(rest[0], {})
+        return json.loads(out.getvalue())
+
+    def main(*arguments):
+        command = ["peers.py", "--python", sys.executable, *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        peers.main()
+
+    monkeypatch.setattr(peers, "run", run)
+    return main
+
+
+def test_driver_prints_tables_and_writes_the_record(tmp_path, driver, capsys):
     chosen = ["--only", "influence.self", "--small", "--rounds", "2"]
-    command = [*program, *chosen, "--out", tmp_path]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    assert "| NumPy, by hand |" in done.stdout
+    driver(*chosen, "--out", tmp_path)
+    assert "| NumPy, by hand |" in capsys.readouterr().out
     lines = json.loads((tmp_path / "peers.json").read_text())["contests"][0]["lines"]
     assert [line["name"] for line in lines[:2]] == ["skinfluence", "NumPy, by hand"]
     assert lines[0]["rounds"] == 2 and lines[0]["ratio"] == 1.0
     assert all(line["cpu"] > 0 for line in lines[:2])
     # Another contest stands beside it; what is there is not run again.
     more = ["--only", "influence.self", "scoring.ridge_search", "--resume", "--small"]
-    subprocess.run([*program, *more, "--rounds", "1", "--out", tmp_path], check=True)
+    driver(*more, "--rounds", "1", "--out", tmp_path)
     held = json.loads((tmp_path / "peers.json").read_text())["contests"]
     assert [each["name"] for each in held] == [
         "influence.self",
@@ -129,11 +156,12 @@ def test_documentation_makes_its_tables_from_the_record(tmp_path):
     assert {len(row) for row in cells} == {7}
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["accuracy", "solvers", "selection"])
-def test_small_runs_end(name):
-    program = [sys.executable, BENCHMARKS / f"{name}.py", "--quick"]
-    done = subprocess.run(program, check=True, capture_output=True, text=True)
-    last = done.stdout.splitlines()[-1]
+def test_small_runs_end(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick"])
+    runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    last = capsys.readouterr().out.splitlines()[-1]
     ends = {
         "accuracy": "| exact |",
         "solvers": "cg against",
