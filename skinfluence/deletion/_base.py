@@ -140,4 +140,5 @@ def indices_of(rows: Rows, point: Point) -> Any:
     if not isinstance(rows, slice):
         return rows
     xp, device = array_namespace(point.theta), device_of(point.theta)
-    return xp.arange(point.objective.n_rows, device=device)[rows]
+    first, stop, _ = rows.indices(point.objective.n_rows)
+    return xp.arange(first, stop, device=device)
