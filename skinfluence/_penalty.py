@@ -5,6 +5,9 @@ from typing import Any, final
 
 from skinfluence._array import Array, array_namespace
 
+# A share of all weight that is no more than the rounding of its complement.
+_ROUNDING = 1e-15
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -101,10 +104,11 @@ class Penalty:
     def without(self, weight: float) -> "Penalty":
         """What is left of the penalty when a row of this weight leaves."""
         kept = 1 - self.share * weight
+        kept = kept if kept > _ROUNDING else 0.0  # no other row weighs anything
         return replace(
             self,
             strength=kept * self.strength,
             slope=kept * self.slope,
-            share=self.share / kept,
+            share=self.share / kept if kept else 0.0,
             corners=None if self.corners is None else self.corners.times(kept),
         )

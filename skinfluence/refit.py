@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -321,19 +321,32 @@ def refitted_theta(
         end = _polished(objective, theta)
         return None if end.unbounded else end.point.theta
     kept = np.flatnonzero(to_numpy(objective.weight) > 0)
-    with warnings.catch_warnings():
-        # The polish below finishes what the optimiser leaves.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = model.refitted(
-            support.host_rows(objective.design.source)[kept],
-            y[kept],
-            to_numpy(objective.weight)[kept],
-        )
+    X, weight = support.host_rows(objective.design.source), to_numpy(objective.weight)
+    fitted = _unpolished(model, X[kept], y[kept], weight[kept])
     start = model.theta(objective, fitted)
     if not polished:
         return start
     end = _polished(objective, _within_domain(objective, start, theta))
     return None if end.unbounded else end.point.theta
+
+
+def refitted_point(
+    model: support.Model, X: Any, y: np.ndarray, weight: np.ndarray
+) -> Point | None:
+    """The minimum without other rows or classes than these, transformed, on the host.
+
+    None where no finite fit exists.
+    """
+    fitted = replace(model, estimator=_unpolished(model, X, y, weight))
+    end = _polished_from(*fitted.objective(X, y, weight))
+    return None if end.unbounded else end.point
+
+
+def _unpolished(model: support.AbstractModel, X: Any, y: Any, weight: Any) -> Any:
+    """A refit as the estimator makes it: the polish finishes what its optimiser leaves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.refitted(X, y, weight)
 
 
 def _within_domain(objective: Objective, start: Any, theta: Any) -> Any:
@@ -352,8 +365,13 @@ def _seen(objective: Objective, delta: Any) -> Any:
 
 def _polished(objective: Objective, theta: Any) -> solvers.Polished:
     """The minimum, among all features: L1 may hold others at zero than at the start."""
+    return _polished_from(*objective.narrowed(theta))
+
+
+def _polished_from(objective: Objective, theta: Any) -> solvers.Polished:
+    """The same from a theta on its active set."""
     solver = solvers.solver_for("auto", objective)
-    start = solvers.expand_for_steps(*objective.narrowed(theta), solver)
+    start = solvers.expand_for_steps(objective, theta, solver)
     end = solvers.minimise_with_corners(
         start, solver, length=0.0, max_iter=_POLISH_STEPS
     )

@@ -24,6 +24,7 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
     cross_val_predict,
 )
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -239,6 +240,52 @@ def test_the_only_row_of_a_class_is_missed_like_a_group_that_is_one(labels, meth
         missing = np.isnan(found).reshape(len(found), -1).all(axis=1)
         assert np.flatnonzero(missing).tolist() == lost
         assert np.isfinite(found[~missing]).all()
+
+
+SOME_CLASSES = {
+    "softmax": LogisticRegression,
+    "one against the rest": lambda **options: OneVsRestClassifier(
+        LogisticRegression(class_weight={0: 1.0, 1: 2.0}, **options)
+    ),
+}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+@pytest.mark.parametrize("name", SOME_CLASSES)
+def test_a_class_that_only_one_fold_has_gets_probability_zero(name, n_classes):
+    """The other classes have those of the estimator's own refit, at its minimum."""
+    rng = np.random.default_rng(n_classes)
+    X, y = rng.normal(size=(48, 2)), np.arange(48) % n_classes
+    X[:, 0] += 0.5 * y
+    fold = np.where(y == n_classes - 1, 0, 1 + np.arange(48) // 16)
+    fold[0] = 0  # a row of another class
+    loose, model = SOME_CLASSES[name](tol=1e-3), SOME_CLASSES[name](**TIGHT)
+    explainer = InfluenceExplainer(loose, deletion="exact").fit(X, y)
+    with pytest.warns(SeparableDeletionWarning, match="fold 0: a class is absent"):
+        p = explainer.cv_predict(fold, method="predict_proba")
+    test = fold == 0
+    truth = np.eye(n_classes)[[0] * test.sum()]
+    if n_classes > 2:
+        rest = clone(model).fit(X[~test], y[~test])
+        truth = np.c_[rest.predict_proba(X[test]), np.zeros(test.sum())]
+    np.testing.assert_allclose(p[test], truth, atol=1e-7)
+    assert np.all(p[~test] > 0)
+    with pytest.warns(SeparableDeletionWarning, match="group 0: a class is absent"):
+        delta = explainer.group_delta(X[:2], y[:2], groups=fold)
+    assert np.isnan(delta).all(axis=0).tolist() == [True, False, False, False]
+
+
+def test_the_only_row_of_a_class_among_one_against_the_rest_is_predicted():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), np.arange(30) % 3
+    y[4] = 3
+    model = SOME_CLASSES["one against the rest"](**TIGHT)
+    explainer = InfluenceExplainer(model, deletion="exact").fit(X, y)
+    with pytest.warns(SeparableDeletionWarning):
+        p = explainer.loo_predict(method="predict_proba")
+    rest = clone(model).fit(np.delete(X, 4, 0), np.delete(y, 4))
+    truth = np.append(rest.predict_proba(X[[4]])[0], 0.0)
+    np.testing.assert_allclose(p[4], truth, atol=1e-7)
 
 
 MEAN_FORM = {

@@ -272,3 +272,30 @@ def test_a_score_says_how_many_rows_it_leaves_out():
     with pytest.warns(SeparableDeletionWarning) as spoken:
         explainer.loo_score()
     assert any("leaves out 2 of 8 rows" in str(w.message) for w in spoken)
+
+
+# --- the only row ---
+
+ONLY_ROW = {
+    "lasso": Lasso(0.01),
+    "lasso, no intercept": Lasso(0.01, fit_intercept=False),
+    "elastic net": ElasticNet(0.01),
+    "Poisson": PoissonRegressor(alpha=0.1),
+}
+
+
+@pytest.mark.parametrize("deletion", ["newton", "exact"])
+@pytest.mark.parametrize("absent", [False, True])
+@pytest.mark.parametrize("name", ONLY_ROW)
+def test_the_only_row_of_a_mean_loss_leaves_nothing(name, absent, deletion):
+    """Its share of the penalty is the whole penalty; a row without weight is none."""
+    X, y = np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([3.0, 1.0])
+    weight = np.array([0.3, 0.0])
+    if not absent:
+        X, y, weight = X[:1], y[:1], None
+    explainer = InfluenceExplainer(ONLY_ROW[name], deletion=deletion)
+    explainer.fit(X, y, weight)
+    with pytest.raises(UnidentifiedDeletionError, match="Row 0"):
+        explainer.loo_params(rows=[0])
+    with pytest.warns(UnidentifiedDeletionWarning, match="Row 0"):
+        assert np.isnan(explainer.loo_predict()[0])

@@ -176,6 +176,9 @@ class ActiveSetFollower(AbstractDeletion):
 
     def group_delta(self, rows: Array) -> Deltas:
         rest = Rest.of(self.point, rows)
+        if rest.is_empty:
+            lost = Deltas.missing(self.point.theta, unidentified=True)
+            return lost._replace(active_set_changes=lost.unbounded)
         start = self._start(rest)
         self.exact.progress(1)
         return self._settled(rest, start, self._enough(start.distance), 0)

@@ -56,6 +56,11 @@ class Rest:
             objective, theta = objective.recentred(theta, point.outputs)
         return cls(point, objective, theta)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row is left that weighs anything."""
+        return not bool(array_namespace(self.theta).any(self.objective.weight > 0))
+
     def start(self, solver: AbstractSolver) -> Point:
         """The minimum of all rows as a point of this objective."""
         damping = self.point.curvature.damping
@@ -143,9 +148,12 @@ class ByTheRest(AbstractDeletion):
 
     def _single(self, rows: Array) -> Deltas:
         """Deltas of single rows: those that carry a direction alone, many at once."""
-        parts = []
+        parts, weight = [], self.point.objective.weight
+        is_only_row = int(array_namespace(weight).count_nonzero(weight)) == 1
         for some in row_blocks(rows.shape[0], self.point.objective.design.n_rows):
-            directions = lone_directions(self.point, rows[some])
+            directions = None
+            if not is_only_row:
+                directions = lone_directions(self.point, rows[some])
             for i in range(some.stop - some.start):
                 row = rows[some.start + i : some.start + i + 1]
                 if directions is None or not bool(directions.lone[i]):
@@ -159,6 +167,8 @@ class ByTheRest(AbstractDeletion):
     def _minimum(self, rows: Array) -> Deltas:
         """The delta of one group, by steps with curvatures of the rows left."""
         point, rest = self.point, Rest.of(self.point, rows)
+        if rest.is_empty:
+            return Deltas.missing(point.theta, unidentified=True)
         try:
             start = rest.start(self.solver)
             # With corners the signs are held here; who leaves the set is flagged.

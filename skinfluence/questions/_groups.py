@@ -9,6 +9,7 @@ from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._rows import row_blocks
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.influence import changes, group_gradients, linear_changes
+from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.questions._effects import AGGREGATES
 from skinfluence.questions._left_out import reader_of, without_lost
 from skinfluence.study import Asked, Study, verdicts
@@ -108,12 +109,22 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     for name, rows, (_, test) in zip(names, held_out, tests, strict=True):
         deltas = deletion.group_deltas([study.here(rows)])
         verdicts().note_groups([name], deltas)
+        limit = None
+        if bool(deltas.unbounded[0]):
+            limit = outputs_without_classes(study, rows, test)
+        if limit is not None:
+            u[test] = limit
+            continue
         B = objective.layout.unpack(deltas.theta[0, ...])  # (K, q)
         moves = to_numpy(objective.design.block(study.here(test)) @ B.T)
         u[test] += moves[:, : u.shape[1]]
     lost = np.isnan(u).any(axis=1)
     u[lost] = study.outputs[lost]
-    return without_lost(study, getattr(reader, method)(u), method, lost)
+    with np.errstate(divide="ignore"):  # the logarithm of the probability 0
+        predictions = getattr(reader, method)(u)
+    if method == "decision_function":
+        lost = lost | are_endless(u)
+    return without_lost(study, predictions, method, lost)
 
 
 def groups_of(groups: Any, n_train: int, index: Any = None) -> Groups:

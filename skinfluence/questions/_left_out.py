@@ -11,12 +11,11 @@ from skinfluence._rows import stream_blocks, training_blocks
 from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
 from skinfluence.exceptions import SeparableDeletionWarning, UnidentifiedDeletionError
+from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.study import Study, verdicts
-from skinfluence.support import checks, host_rows
+from skinfluence.support import checks
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
-# The output for a class that the others lack, as ``cross_val_predict`` has it.
-_LEAST = float(np.finfo(np.float64).min)
 
 
 @final
@@ -32,7 +31,7 @@ class LeftOut:
     @property
     def endless(self) -> np.ndarray:
         """Rows whose class the others lack, (n,) bool: its probability is 0."""
-        return (np.abs(self.outputs) == -_LEAST).any(axis=1)
+        return are_endless(self.outputs)
 
     def losses(self) -> np.ndarray:
         """Each row's own loss without it, (n,), NaN where there is no finite one."""
@@ -77,8 +76,9 @@ def left_out(study: Study) -> LeftOut:
         lost[rows] = np.isnan(kept).any(axis=1)
         outputs[rows] = np.where(lost[rows, None], outputs[rows], kept)
     for row in _last_of_their_class(study, lost):
-        outputs[row] = _without_class(study, row)
-        lost[row] = False
+        limit = outputs_without_classes(study, np.array([row]), np.array([row]))
+        if limit is not None:
+            outputs[row], lost[row] = limit[0], False
     return LeftOut(study, outputs, lost, undetermined)
 
 
@@ -90,27 +90,6 @@ def _last_of_their_class(study: Study, lost: np.ndarray) -> list[int]:
     labels, counts = np.unique(study.y[present], return_counts=True)
     single = np.isin(study.y, labels[counts == 1]) & present
     return np.flatnonzero(lost & single).tolist()
-
-
-def _without_class(study: Study, row: int) -> np.ndarray:
-    """The limit of a row's outputs without it, where the others lack its class, (K,).
-
-    The probability of that class is 0. Those of the others are by the estimator's own
-    refit, which has a class less.
-    """
-    own = int(np.searchsorted(study.classes, study.y[row]))
-    u = np.full(study.outputs.shape[1], _LEAST)
-    if len(u) == 1:
-        return u if own == 1 else -u
-    kept = np.delete(np.arange(study.n_train), row)
-    kept = kept[to_numpy(study.objective.weight)[kept] > 0]
-    X, y = host_rows(study.objective.design.source), study.y[kept]
-    weight = to_numpy(study.objective.weight)[kept]
-    decision = study.model.refitted(X[kept], y, weight).decision_function(X[[row]])[0]
-    if np.ndim(decision) == 0:  # of the second of two classes
-        decision = np.array([-0.5, 0.5]) * decision
-    u[np.arange(len(u)) != own] = decision
-    return u
 
 
 def loo_predict(study: Study, method: str = "predict") -> Any:

@@ -20,6 +20,8 @@ def has_no_minimum(objective: Objective, outputs: Array) -> bool:
         outputs = outputs - objective.offset
     if not bool(xp.all(objective.weight > 0)):
         present = objective.weight > 0
+        if not bool(xp.any(present)):
+            return False
         targets, outputs = masked(targets, present), masked(outputs, present)
     intercepts = strength[:, objective.layout.width - 1 :: objective.layout.width]
     free_intercept = objective.design.has_intercept and bool(xp.all(intercepts == 0))

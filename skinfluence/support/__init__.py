@@ -27,7 +27,7 @@ from skinfluence.support._metadata import (
     routed_to_fit,
     weight_name,
 )
-from skinfluence.support._model import AbstractModel, on_host
+from skinfluence.support._model import AbstractModel, Model, on_host
 from skinfluence.support._read import (
     is_fitted,
     naming_bad_targets,

@@ -59,6 +59,16 @@ class AbstractModel(abc.ABC):
         """Another fit, to transformed rows, hyper-parameters held."""
 
     @abc.abstractmethod
+    def of_classes(
+        self, y: np.ndarray, weight: np.ndarray, left: np.ndarray
+    ) -> "list[tuple[Model, np.ndarray, np.ndarray]]":
+        """What refits to rows of some classes only (by index) have the outputs of these.
+
+        Models, each with targets and weights of all rows; none where such a refit would
+        lack class weights of single outputs.
+        """
+
+    @abc.abstractmethod
     def working(self, design: Design, fitted: Any = None) -> Any:
         """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
 
@@ -199,6 +209,13 @@ class Model(AbstractModel):
         if self.row.output_weight(self.estimator) is None:
             return targets
         return np.concatenate([targets, np.ones_like(targets)], axis=1)
+
+    def of_classes(
+        self, y: np.ndarray, weight: np.ndarray, left: np.ndarray
+    ) -> "list[tuple[Model, np.ndarray, np.ndarray]]":
+        """Itself: its refit has the classes that it is given."""
+        weighs_outputs = self.row.output_weight(self.estimator) is not None
+        return [] if weighs_outputs else [(self, y, weight)]
 
     def _loss_and_targets(
         self, y: Any, sample_weight: np.ndarray

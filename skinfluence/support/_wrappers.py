@@ -118,6 +118,18 @@ class Stacked(AbstractModel):
         refuse_other_outputs(len(parts), len(self.members))
         return parts
 
+    def of_classes(
+        self, y: np.ndarray, weight: np.ndarray, left: np.ndarray
+    ) -> list[tuple[Model, np.ndarray, np.ndarray]]:
+        """The members of these classes (of two, one), with their own class weights."""
+        parts = self._member_targets(y)
+        members = left[-1:] if len(left) == 2 else left
+        chosen = [(self.members[g], parts[g]) for g in members]
+        return [
+            (member, part, member.row.weight(member.estimator, part, weight))
+            for member, part in chosen
+        ]
+
     def working(self, design: Design, fitted: Any = None) -> Any:
         """Parameters, or those of other fits, in the coordinates of a design, (q, K)."""
         fitted = self.estimator.estimators_ if fitted is None else fitted
