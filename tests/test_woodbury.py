@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from reference import relative_error
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from test_solvers import MODELS, WIDE, explained
 
 from skinfluence import InfluenceExplainer
@@ -104,3 +104,36 @@ def test_diagonal_of_the_inverse_is_that_of_the_matrix(model):
     truth = [np.diag(np.linalg.pinv(H, rcond=1e-13)) for H in matrices]
     truth = np.broadcast_to(truth, (factor.layout.n_groups, len(truth[0])))
     assert relative_error(factor.diagonal_of_inverse(), truth) < 1e-6
+
+
+@pytest.mark.parametrize("value", [1e4, 1e6])
+def test_a_column_beside_which_rounding_hides_the_penalty_costs_no_digits(value):
+    """Fewer columns than rows: the matrix of the rows is the penalty's along most."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(12, 2))
+    y = X[:, 0] + rng.standard_t(2, size=12)
+    X[:, 1] *= value
+    model = HuberRegressor(alpha=0.01, max_iter=10_000, tol=1e-8).fit(X, y)
+    found, truth = (
+        InfluenceExplainer(model, solver=solver).fit(X, y).loo_params()
+        for solver in ("dual", "direct")
+    )
+    np.testing.assert_allclose(found.coef, truth.coef, rtol=1e-6, atol=1e-12 / value)
+    np.testing.assert_allclose(found.scale, truth.scale, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Ill-conditioned matrix")
+@pytest.mark.parametrize("seed", [122, 176])
+def test_weights_of_any_size_are_borne_by_the_dual(seed):
+    """The matrix of the rows was not definite to rounding, or its product bent down."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(4, 5)), rng.normal(size=4)
+    weight = 10.0 ** rng.uniform(-12, 12, 4)
+    found, truth = (
+        InfluenceExplainer(Ridge(1e-7, fit_intercept=False), solver=solver)
+        .fit(X, y, weight)
+        .loo_params()
+        for solver in ("dual", "direct")
+    )
+    gap = np.linalg.norm(found.coef - truth.coef, axis=1)
+    assert np.all(gap <= found.error_bound + truth.error_bound)

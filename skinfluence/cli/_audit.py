@@ -19,6 +19,9 @@ from skinfluence.report._chosen import top as most_negative
 # of the file.
 ROWS_BY_POSITION = ("without", "deleting", "leverage 1")
 FIRST = ("row", "influence", "loo_delta", "group")
+# Deletions that change a mean loss by more than this many times itself are not shown in
+# percent of it: of a fit without residuals it is rounding.
+MOST_SHARE = 100.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class Audit:
     def order(self) -> np.ndarray:
         """Positions of all rows, most harmful first, unknown ones last."""
         return np.argsort(self.rows["loo_delta"], kind="stable")  # NaN comes last
+
+    @property
+    def in_percent(self) -> bool:
+        """Whether effects are told in percent of the mean loss."""
+        deltas = [*self.rows["loo_delta"], *(g["loo_delta"] for g in self.groups)]
+        sizes = np.abs(np.array(deltas, dtype=float))  # None is NaN
+        largest = np.max(sizes, initial=0.0, where=np.isfinite(sizes))
+        share = MOST_SHARE * self.effect["mean_loss"]
+        return self.words.has_zero and bool(largest <= share) and share > 0
 
     def records(self, positions: np.ndarray) -> list[dict[str, Any]]:
         """Values of the rows at these positions, by column."""

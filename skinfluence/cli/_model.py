@@ -151,7 +151,11 @@ OF_LOSS = {
     "HalfBinomialLoss": Wording("log loss", "accuracy"),
     "HalfMultinomialLoss": Wording("log loss", "accuracy"),
     "SquaredHinge": Wording("squared hinge", "accuracy"),
+    "ModifiedHuber": Wording("modified Huber loss", "accuracy"),
+    "SquaredEpsilonInsensitive": Wording("squared epsilon-insensitive loss", "R2"),
+    "HuberLoss": Wording("Huber loss", "R2"),
     "HuberScaleLoss": Wording("Huber loss", "R2"),
+    "ExponentialFamilyLoss": DEVIANCE._replace(score="score"),  # the estimator's own
     "HalfTweedieLoss": DEVIANCE,
     "HalfTweedieIdentityLoss": DEVIANCE,
 }

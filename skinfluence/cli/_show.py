@@ -116,7 +116,7 @@ def _wording(subject: Subject, prediction: Any) -> str:
 
 def _effects(audit: Audit, deltas: list[float]) -> list[str]:
     """In percent of the mean loss, where that means something."""
-    if audit.words.has_zero:
+    if audit.in_percent:
         return percentages([delta / audit.effect["mean_loss"] for delta in deltas])
     return [f"{delta:+.2e}" for delta in deltas]
 
@@ -145,7 +145,7 @@ def _value(value: Any) -> str:
 
 
 def _legend(audit: Audit, subject: Subject, width: int) -> list[str]:
-    share = ", in percent of it" if audit.words.has_zero else ""
+    share = ", in percent of it" if audit.in_percent else ""
     entries = {
         "row": "counted from 0 in the data",
         "effect": f"of leaving the row out, on the mean {audit.words.loss} of "

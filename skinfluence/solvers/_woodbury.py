@@ -37,6 +37,7 @@ from skinfluence._rows import map_over_rows
 from skinfluence.curvature import AbstractCurvature, Shifts, row_roots
 from skinfluence.exceptions import IndefiniteCurvatureError, InvalidParameterError
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver, Solution
+from skinfluence.solvers._cholesky import Cholesky
 from skinfluence.solvers._condition import penalised_condition
 
 # Eigenvalues of the Schur complement below this, relative to the largest, are gauge.
@@ -50,6 +51,15 @@ _COLUMNS = 256
 # Entries that rows hold this much harder than the penalty does, and than the median of
 # the others, border N, if they are few.
 _HELD_BY_ROWS, _HELD_BY_FAR, _MOST_HELD = 1e5, 1e4, 64
+# Rows that depend on each other more than the first take six digits of N; rows
+# that weigh more than the second beside the penalty, all of ``inv(P)`` less a product.
+# H is factored in place of N then, up to this many columns: a few seconds, and 2 GiB.
+_MOST_DEPENDENCE, _MOST_SPREAD, _MOST_DIRECT = 1e6, 1e15, 8192
+_NOT_DEFINITE = (
+    "The matrix of the rows is not positive definite: solver='dual' needs a loss without "
+    "negative second derivatives, and a penalty that rounding does not hide beside the "
+    "rows. Use solver='direct' or 'cg', or penalise more."
+)
 # Power iterations on the matrix of the rows.
 _DOMINANT_STEPS = 8
 
@@ -60,12 +70,14 @@ class Dual(AbstractSolver):
     """Factor the (n Kb, n Kb) matrix of the rows of each group; needs a penalty.
 
     Cost: ``n**2 p`` flops for the Gram matrix of the rows, ``2 (n Kb)**3 / 3`` for its
-    factor and the inverse of that, ``2 n p + (n Kb)**2`` for a solve.
+    factor and the inverse of that, ``2 n p + (n Kb)**2`` for a solve. Where the penalty
+    is so small beside the rows, and they so dependent, that it would lose the digits of a
+    solution, H itself is factored if it has few columns.
     """
 
     name: ClassVar[str] = "dual"
 
-    def prepare(self, curvature: AbstractCurvature) -> "DualFactor":
+    def prepare(self, curvature: AbstractCurvature) -> AbstractFactor:
         strength, xp = curvature.diagonal_part, array_namespace(curvature.diagonal_part)
         if not bool(xp.any(strength > 0)):
             raise InvalidParameterError(
@@ -75,7 +87,14 @@ class Dual(AbstractSolver):
         M = curvature.row_hessians(slice(None))  # (n, G or 1, Kb, Kb)
         n_own = max(strength.shape[0], M.shape[1])
         bends = [of_group(M, g, axis=1) for g in range(n_own)]
-        groups = [_group(curvature, g, bend) for g, bend in enumerate(bends)]
+        groups = []
+        for g, bend in enumerate(bends):
+            group = _group(curvature, g, bend)
+            if (group is None or group.is_coarse) and curvature.size <= _MOST_DIRECT:
+                return Cholesky().prepare(curvature)
+            if group is None:
+                raise IndefiniteCurvatureError(_NOT_DEFINITE)
+            groups.append(group)
         return DualFactor(curvature, groups)
 
 
@@ -86,11 +105,18 @@ class _Group(NamedTuple):
     border: Any  # (D, z) unit vectors of the entries U
     roots: Any  # (n, Kb, r) R_i
     T: Any  # (n r, n r) with T T' = inv(N)
+    remainder: Any  # (n r,) diagonal of Q = inv(N) - inv(N) Z_U inv(S) Z_U' inv(N)
+    dependence: float  # largest product of it with the diagonal of N, free of units
     pulled: Any  # (n r, z) inv(N) Z_U
     inverse_schur: Any  # (z, z) inv(S), on the quotient by the gauge
     rank_deficient: bool
     spread: float  # largest diagonal entry of N, whose smallest eigenvalue is 1
     steepest: Any  # (n, Kb) R_i w_i, w near the eigenvector of N's largest eigenvalue
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether rounding takes six digits of a solution or more."""
+        return self.dependence > _MOST_DEPENDENCE or self.spread > _MOST_SPREAD
 
     def inner(self, moves: Array, border: Array) -> tuple[Any, Any]:
         """From ``X~ inv(P) c`` (n, Kb, m) and ``c_U`` (z, m): weights of rows, ``x_U``."""
@@ -139,27 +165,12 @@ class DualFactor(AbstractFactor):
     @cached_property
     def effective_dof(self) -> float:  # the trace of I - Q
         xp = array_namespace(self.curvature.theta)
-        total = sum(float(xp.sum(1 - q)) for q in self._remainders)
+        total = sum(float(xp.sum(1 - group.remainder)) for group in self.groups)
         return total * self.layout.n_groups / len(self.groups)
 
     @cached_property
     def rank_deficient(self) -> bool:
         return any(group.rank_deficient for group in self.groups)
-
-    @cached_property
-    def _remainders(self) -> list[Any]:
-        """Diagonals of ``Q = inv(N) - inv(N) Z_U inv(S) Z_U' inv(N)``, (n r,) each."""
-        xp = array_namespace(self.curvature.theta)
-        diagonals = []
-        for group in self.groups:
-            n_rows = group.T.shape[0]
-            norms = [  # by blocks: no second matrix of this size
-                xp.sum(group.T[first : min(first + 256, n_rows), :] ** 2, axis=1)
-                for first in range(0, n_rows, 256)
-            ]
-            border = xp.sum((group.pulled @ group.inverse_schur) * group.pulled, axis=1)
-            diagonals.append(xp.concat(norms) - border)
-        return diagonals
 
     @property
     def _ill_conditioned(self) -> bool:
@@ -252,9 +263,9 @@ class DualFactor(AbstractFactor):
     def _by_remainders(self, block: Array, rows: Rows) -> Any:
         """Training rows have ``M_i A_i = I - Q_ii``: nothing left to multiply."""
         columns, xp = [], array_namespace(self.curvature.theta)
-        for group, remainder in zip(self.groups, self._remainders, strict=True):
+        for group in self.groups:
             root = take_rows(group.roots[:, 0, 0], rows)
-            q = take_rows(remainder, rows)
+            q = take_rows(group.remainder, rows)
             large = 1 - q > _LEAST_LEVERAGE
             safe = xp.where(large, root, xp.ones_like(root))
             columns.append(xp.where(large, (1 - q) / safe**2, xp.nan * q))
@@ -293,7 +304,8 @@ class DualFactor(AbstractFactor):
         return A + own[..., None] * eye
 
 
-def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
+def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group | None:
+    """One group; None where its N is not positive definite to rounding."""
     objective, strength = curvature.objective, of_group(curvature.diagonal_part, g)
     xp = array_namespace(strength)
     penalised = (strength > 0) & ~_held_by_rows(curvature, g)
@@ -307,15 +319,19 @@ def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
     border = xp.astype(units, strength.dtype)  # (D, z)
     roots = row_roots(bend)
     N = _inner_matrix(objective.design, inverse, roots)
-    spread = float(xp.max(xp.linalg.diagonal(N)))
+    own = 1 * xp.linalg.diagonal(N)  # a copy
+    spread = float(xp.max(own))
     steepest = xp.reshape(_dominant(N), (roots.shape[0], -1, 1))
     steepest = xp.matmul(roots, steepest)[..., 0]
     T = kernels(N).inverse_root_in_place(N)
     if T is None:
-        raise IndefiniteCurvatureError(
-            "The matrix of the rows is not positive definite: solver='dual' needs a loss "
-            "without negative second derivatives. Use solver='direct' or 'cg'."
-        )
+        return None
+    norms = xp.concat(  # by blocks: no second matrix of this size
+        [
+            xp.sum(T[first : min(first + _COLUMNS, T.shape[0]), :] ** 2, axis=1)
+            for first in range(0, T.shape[0], _COLUMNS)
+        ]
+    )
     half = T.T @ _bordering_rows(objective.design, border, roots)  # (n r, z)
     S = half.T @ half + border.T @ (strength[:, None] * border)
     inverse_schur, rank = _pseudo_inverse(S)
@@ -327,8 +343,19 @@ def _group(curvature: AbstractCurvature, g: int, bend: Array) -> _Group:
             inverse_schur = (border.T @ wide).T
     deficient = rank < border.shape[1] - n_shifts
     pulled = T @ half
+    remainder = norms - xp.sum((pulled @ inverse_schur) * pulled, axis=1)
     return _Group(
-        inverse, border, roots, T, pulled, inverse_schur, deficient, spread, steepest
+        inverse,
+        border,
+        roots,
+        T,
+        remainder,
+        float(xp.max(own * remainder)),
+        pulled,
+        inverse_schur,
+        deficient,
+        spread,
+        steepest,
     )
 
 
