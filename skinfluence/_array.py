@@ -166,10 +166,3 @@ def take_rows(array: Any, rows: Rows) -> Any:
 def of_group(array: Any, g: int, axis: int = 0) -> Any:
     """What holds for group g, where an axis has one entry per group or one for all."""
     return array[(*[slice(None)] * axis, min(g, array.shape[axis] - 1), ...)]
-
-
-def logsumexp(u: Any) -> Any:
-    """``log(sum(exp(u), axis=-1))`` with the axis kept, safe from overflow."""
-    xp = array_namespace(u)
-    top = xp.max(u, axis=-1, keepdims=True)
-    return top + xp.log(xp.sum(xp.exp(u - top), axis=-1, keepdims=True))

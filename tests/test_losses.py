@@ -290,3 +290,35 @@ def test_softmax_curvature_keeps_its_digits_where_a_class_is_certain():
     assert M[0, 0] == pytest.approx(small.sum(), rel=1e-14)
     np.testing.assert_allclose(M[1:, 0], -small, rtol=1e-14)
     assert np.linalg.eigvalsh(M)[0] > -1e-15 * M[0, 0]
+
+
+def test_the_shift_of_a_wild_row_takes_no_digits_from_a_softmax():
+    """An own side that is far off by all the same is as near as it was."""
+    loss, y = losses.HalfMultinomialLoss(), np.array([[0.0, 0.0, 1.0]])
+    u = np.array([[-(2.0**20), -16.375, 0.0]])
+    for part in (loss.value, loss.gradient, loss.hessian):
+        np.testing.assert_allclose(part(y, u + 2.0**22), part(y, u), rtol=1e-14)
+    truth = np.log1p(np.exp(-16.375))
+    np.testing.assert_allclose(loss.value(y, u + 2.0**22), truth, rtol=1e-8)
+
+
+def test_log_loss_of_a_row_on_its_own_side_is_what_is_left():
+    loss, u = losses.HalfBinomialLoss(), np.array([[30.0], [-30.0]])
+    y = (u > 0).astype(float)
+    np.testing.assert_allclose(loss.value(y, u), np.exp(-30.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss, y",
+    [
+        (losses.SquaredHinge(), 1.0),
+        (losses.ModifiedHuber(), 1.0),
+        (losses.SquaredEpsilonInsensitive(0.3), 1.3),
+        (losses.SquaredEpsilonInsensitive(0.0), 1.0),
+    ],
+)
+def test_a_row_on_the_edge_of_a_loss_is_within_it(loss, y):
+    """To rounding: there, a row holds what no other row and no penalty holds."""
+    u = np.array([[1.0], [np.nextafter(1.0, 0)], [np.nextafter(1.0, 2)]])
+    y = np.full((3, 1), y)
+    np.testing.assert_array_equal(loss.hessian(y, u), np.full((3, 1, 1, 1), 2.0))

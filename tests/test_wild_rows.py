@@ -100,6 +100,17 @@ def test_a_wild_cell_of_a_logistic_model():
     np.testing.assert_allclose(delta, truth, rtol=1e-5)
 
 
+def test_a_wild_row_elsewhere_separates_no_classes():
+    """Its own class is all but certain, and what is left of it holds the others."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(22, 1))
+    y = np.digitize(X[:, 0] + 2 * rng.logistic(size=22), [0.0, 1.5])
+    X[1] = -2e7  # of the third class
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=3000)
+    explainer = InfluenceExplainer(model, deletion="exact").fit(X, y)
+    assert np.isfinite(explainer.loo_params().coef).all()  # without a warning
+
+
 @pytest.mark.parametrize("model", [LinearRegression(), Ridge(1.0)], ids=repr)
 def test_a_wild_cell_counts_in_scores_diagnostics_and_rankings(model):
     X, y = one_wild_cell(1e6)

@@ -6,13 +6,17 @@ from typing import final
 from skinfluence._array import Array, array_namespace
 from skinfluence.losses._base import AbstractLoss
 
+# A margin of 1, and what rounding may add to that of a row that lies there.
+_EDGE = 1 + 1e-12
+
 
 @final
 @dataclass(frozen=True)
 class SquaredHinge(AbstractLoss):
     """``loss = sum_k max(0, 1 - y_k u_k)**2`` for ``y`` in {-1, 1}.
 
-    Its second derivative jumps at the margin, from 2 to 0.
+    Its second derivative jumps at the margin, from 2 to 0. A row that alone holds a
+    column lies there to rounding where C is large, and holds it all the same.
     """
 
     convex = True
@@ -27,7 +31,7 @@ class SquaredHinge(AbstractLoss):
         return -2 * y * _lack(y, u)
 
     def hessian(self, y: Array, u: Array) -> Array:
-        return 2 * _indicator(y * u < 1, u)[..., None, None]
+        return 2 * _indicator(y * u < _EDGE, u)[..., None, None]
 
 
 @final
@@ -59,7 +63,7 @@ class ModifiedHuber(AbstractLoss):
 
     def hessian(self, y: Array, u: Array) -> Array:
         margin = y * u
-        return 2 * _indicator((margin < 1) & (margin >= -1), u)[..., None, None]
+        return 2 * _indicator((margin < _EDGE) & (margin >= -1), u)[..., None, None]
 
 
 def _lack(y: Array, u: Array) -> Array:

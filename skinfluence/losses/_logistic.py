@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import final
 
-from skinfluence._array import Array, array_namespace, device_of, logsumexp
+from skinfluence._array import Array, array_namespace, device_of
 from skinfluence.losses._base import AbstractLoss, are_small, curved_exp
 from skinfluence.losses._exponential_family import AbstractExponentialFamilyLoss
 from skinfluence.losses._families import Binomial
-from skinfluence.losses._links import Logit, sigmoid, softplus
+from skinfluence.losses._links import Logit, sigmoid
 
 
 @final
@@ -19,7 +19,10 @@ class HalfBinomialLoss(AbstractExponentialFamilyLoss):
     link = Logit()
 
     def value(self, y: Array, u: Array) -> Array:
-        return array_namespace(u).sum(softplus(u) - y * u, axis=-1)
+        xp = array_namespace(u)
+        # What cancels first: of a row far on its own side little else is left.
+        far = xp.clip(u, min=0.0) - y * u
+        return xp.sum(far + xp.log1p(xp.exp(-xp.abs(u))), axis=-1)
 
     def gradient(self, y: Array, u: Array) -> Array:
         return self.response(u) - y
@@ -84,7 +87,10 @@ class HalfMultinomialLoss(AbstractLoss):
 
     def value(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
-        return logsumexp(u)[..., 0] - xp.sum(y * u, axis=-1)
+        top = xp.max(u, axis=-1)
+        # What cancels first: of a row far on its own side little else is left.
+        far = top - xp.sum(y * u, axis=-1)
+        return far + xp.log(xp.sum(xp.exp(u - top[..., None]), axis=-1))
 
     def gradient(self, y: Array, u: Array) -> Array:
         return self.response(u) - y
@@ -163,7 +169,8 @@ class HalfMultinomialLoss(AbstractLoss):
     def response(self, u: Array) -> Array:
         """Probabilities of the classes, softmax of ``u``."""
         xp = array_namespace(u)
-        return xp.exp(u - logsumexp(u))
+        odds = xp.exp(u - xp.max(u, axis=-1, keepdims=True))  # what is large cancels
+        return odds / xp.sum(odds, axis=-1, keepdims=True)
 
     def response_slope(self, u: Array) -> Array:
         """Derivative of each probability in its own output."""

@@ -39,6 +39,10 @@ class HalfSquaredError(AbstractExponentialFamilyLoss):
         return y - u
 
 
+# Of a target and the dead zone around it, what rounding may leave of a residual.
+_ROUNDING = 1e-12
+
+
 @final
 @dataclass(frozen=True)
 class SquaredEpsilonInsensitive(AbstractLoss):
@@ -67,7 +71,9 @@ class SquaredEpsilonInsensitive(AbstractLoss):
 
     def hessian(self, y: Array, u: Array) -> Array:
         xp = array_namespace(u)
-        outside = xp.abs(u - y) > self.epsilon
+        # A row that alone holds a column lies on the edge, to rounding, and holds it.
+        edge = self.epsilon - _ROUNDING * (self.epsilon + xp.abs(y))
+        outside = xp.abs(u - y) > edge
         return 2 * xp.astype(outside, u.dtype)[..., None, None]
 
     def _excess(self, y: Array, u: Array) -> Array:

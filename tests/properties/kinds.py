@@ -309,7 +309,6 @@ KINDS = [
         classes(3),
         power=None,
         third=False,
-        wild=False,  # see test_a_row_on_the_edge_of_a_hinge_is_found_there
     ),
     Kind(
         "LinearSVR",
