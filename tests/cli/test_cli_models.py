@@ -10,6 +10,7 @@ from tables import audit, rows_of, summary_of, write
 
 from skinfluence import InfluenceExplainer
 from skinfluence.cli import main
+from skinfluence.cli._model import wording
 
 
 class Scaler(StandardScaler):
@@ -40,6 +41,22 @@ def test_regressions_agree_with_refits(pd, diabetes, model, capsys):
     )
     relative = model not in ("gamma", "poisson")
     assert ("in percent of it" in capsys.readouterr().out) == relative
+
+
+def test_effects_on_a_fit_without_residuals_are_no_percentages(pd, here, capsys):
+    """Fewer rows than columns: the mean loss is rounding, and no measure of anything."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 12)), rng.normal(size=8)
+    write("wide.csv", [*(f"x{j}" for j in range(12)), "y"], X, y)
+    audit("wide.csv", "--target", "y", "--model", "linear", "--check", 0)
+    shown = capsys.readouterr().out
+    assert "%" not in shown.split("Most harmful")[1].split("all but the 10%")[0]
+    assert "in percent of it" not in shown
+
+
+@pytest.mark.parametrize("loss", ["ExponentialFamilyLoss", "HalfTweedieIdentityLoss"])
+def test_every_family_is_told_in_the_words_of_the_common_ones(loss):
+    assert wording(loss).loss == wording("HalfTweedieLoss").loss
 
 
 def test_svm_agrees_with_refits(pd, cancer):
