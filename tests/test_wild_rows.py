@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import (
     ElasticNet,
+    GammaRegressor,
     Lasso,
     LinearRegression,
     LogisticRegression,
@@ -231,6 +232,44 @@ def test_fewer_rows_than_columns_are_left_out_as_by_scikit_learn():
         np.testing.assert_allclose(explainer.loo_predict(), truth, atol=1e-9)
     with pytest.warns(UnidentifiedDeletionWarning):
         assert explainer.loo_score() == pytest.approx(r2_score(y, truth), rel=1e-9)
+
+
+GLMS = {
+    "Poisson": (PoissonRegressor(alpha=0.0, tol=1e-10, max_iter=10_000), np.exp),
+    "gamma": (GammaRegressor(alpha=0.0, tol=1e-10, max_iter=10_000), np.exp),
+    "logistic": (LogisticRegression(C=np.inf, tol=1e-10), lambda u: u > 0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The rows do not determine")
+@pytest.mark.filterwarnings("ignore:.*cannot be vouched for")
+@pytest.mark.parametrize("deletion", ["newton", "exact"])
+@pytest.mark.parametrize("name", GLMS)
+def test_a_sum_of_columns_changes_no_prediction_of_a_glm(name, deletion):
+    model, mean = GLMS[name]
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(25, 2))
+    y = mean(0.5 * X[:, 0] + 0.5 * rng.logistic(size=25))
+    ask = {"method": "predict_proba"} if name == "logistic" else {}
+    found, truth = (
+        InfluenceExplainer(model, deletion=deletion).fit(columns, y).loo_predict(**ask)
+        for columns in (np.c_[X, X.sum(axis=1)], X)
+    )
+    np.testing.assert_allclose(found, truth, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore:The rows do not determine")
+@pytest.mark.filterwarnings("ignore:The fitted coefficients are")
+@pytest.mark.parametrize("name", ["Poisson", "gamma"])
+def test_a_glm_of_fewer_rows_than_columns_is_of_minimum_norm(name):
+    """It fits all rows, as least squares fits the logarithms of their targets."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(8, 12)), rng.gamma(3.0, size=8)
+    explainer = InfluenceExplainer(GLMS[name][0], deletion="exact").fit(X, y)
+    with pytest.warns(UnidentifiedDeletionWarning):
+        found = explainer.loo_predict()
+    truth = cross_val_predict(LinearRegression(), X, np.log(y), cv=LeaveOneOut())
+    np.testing.assert_allclose(found, np.exp(truth), rtol=1e-6)
 
 
 def test_only_what_the_other_rows_leave_open_is_nan_among_parameters():

@@ -206,7 +206,8 @@ class AboutGroups(Answering):
         predictions : ndarray of shape (n_train,) or (n_train, n_outputs)
             In units of the prediction. Folds that cannot be deleted have NaN, or the
             labels predicted by the model of all rows. A class that only the fold has
-            gets probability 0; the other classes are by the estimator's own refit.
+            gets probability 0; the others, if two or more are left, are by the
+            estimator's own refit.
 
         Raises
         ------

@@ -28,22 +28,20 @@ def outputs_without_classes(
 ) -> np.ndarray | None:
     """Outputs of the rows ``asked`` by the model without ``rows``, (m, K).
 
-    None where the other rows have all classes, or have no finite fit.
+    None where the other rows have all classes, or have no finite fit: to one class alone
+    there is none, but a single row of the other is still known to have probability 0.
     """
     if not study.picks_class:
         return None
     kept = to_numpy(study.objective.weight) > 0
     kept[rows] = False
     is_left = np.isin(study.classes, study.y[kept])
-    if is_left.all():
+    if is_left.all() or (len(rows) > 1 and is_left.sum() == 1):
         return None
     u = np.full((len(asked), study.outputs.shape[1]), _LEAST)
     if u.shape[1] == 1:
         return u if is_left[0] else -u
     left = np.flatnonzero(is_left)
-    if len(left) == 1:
-        u[:, left] = 0.0
-        return u
     if study.objective.offset is not None:  # which estimators do not take
         return None
     decisions = _refitted(study, np.flatnonzero(kept), left, asked)
