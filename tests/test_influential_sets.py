@@ -312,6 +312,23 @@ def test_many_rows_are_searched_in_parts(monkeypatch):
     assert parts.achieved == pytest.approx(whole.achieved, rel=1e-2)
 
 
+def test_coupled_outputs_lose_an_eighth_of_the_rows_at_a_time(monkeypatch):
+    search, taken = _influential_sets.SetSearch, []
+
+    def spied(self, state, effects, need, *rest):
+        rows = chosen(self, state, effects, need, *rest)
+        taken.append((need, len(rows)))
+        return rows
+
+    chosen = search._chosen
+    monkeypatch.setattr(search, "_chosen", spied)
+    data = load("three classes")
+    explainer = InfluenceExplainer(LogisticRegression(**TIGHT)).fit(data.X, data.y)
+    explainer.influential_set((2, "x1"), k=17, direction="decrease")
+    assert [some for _, some in taken] == [max(1, need // 8) for need, _ in taken]
+    assert taken[0] == (17, 2)
+
+
 # --- what cannot be done ---
 
 

@@ -1,10 +1,14 @@
 """Parameters as flat vectors: there and back, and the directions nobody sees."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from objectives import SETTINGS, build
 
+from skinfluence._array import to_numpy
 from skinfluence._layout import Layout, Selection, gauge_basis
+from skinfluence._penalty import Corners
 
 SHAPES = [(4, 1, 1), (4, 3, 1), (4, 1, 3), (3, 2, 2), (1, 1, 5)]
 every_layout = pytest.mark.parametrize(
@@ -91,6 +95,27 @@ def test_selected_columns_come_and_go_in_each_output(layout):
     np.testing.assert_array_equal(narrow, wide[..., columns].reshape(*shape[:2], -1))
     kept = np.where(np.isin(np.arange(layout.width), columns), wide, 0.0)
     np.testing.assert_array_equal(selection.spread(narrow), kept.reshape(flat.shape))
+
+
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict"])
+def test_columns_off_zero_and_those_without_a_corner_are_active(library):
+    xp = pytest.importorskip(library)
+    objective, theta, _ = build(SETTINGS["softmax"], xp)
+    at = np.zeros((3, objective.layout.width))
+    at[1, [0, 2]] = 1.0
+    up = np.ones_like(at)
+    up[:, 3] = up[:, -1] = 0.0
+    up, theta = (xp.asarray(part.reshape(1, -1)) for part in (up, at))
+    penalty = replace(objective.penalty, corners=Corners(up, up))
+    narrow, there = replace(objective, penalty=penalty).narrowed(theta)
+    free = at != 0
+    free[:, 3] = free[:, -1] = True
+    columns = [0, 2, 3, 4]
+    np.testing.assert_array_equal(to_numpy(narrow.selection.columns), columns)
+    np.testing.assert_array_equal(to_numpy(there), at[:, columns].reshape(1, -1))
+    np.testing.assert_array_equal(
+        to_numpy(narrow.free), free[:, columns].reshape(1, -1)
+    )
 
 
 # --- the gauge ---

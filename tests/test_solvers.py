@@ -23,6 +23,7 @@ from skinfluence.exceptions import InvalidParameterError, NotConvergedWarning
 from skinfluence.solvers import ConjugateGradient, Dual, Lissa, expand
 from skinfluence.solvers._choose import TABLE, Sizes
 from skinfluence.solvers._preconditioner import OutputBlocks
+from skinfluence.study import study_of
 from skinfluence.support import read
 
 TIGHT = {"tol": 1e-10, "max_iter": 5000}
@@ -301,6 +302,24 @@ def test_lissa_is_direct_to_some_per_cent():
     assert np.corrcoef(values, right)[0, 1] > 0.97
     assert np.abs(values - right).max() < 0.2 * np.abs(right).max()
     assert found.residual_ > 1e-4  # it says so, too
+
+
+def test_lissa_of_equal_rows_is_the_truncated_series():
+    """Whichever row is drawn, ``v <- b + (I - H / scale) v``, depth times."""
+    X, y, _ = problem("logistic", TALL)
+    X, y = np.tile(X[:1], (20, 1)), np.arange(20) % 2
+    model = LogisticRegression(C=0.5, fit_intercept=False, **TIGHT).fit(X, y)
+    curvature = study_of(InfluenceExplainer(model).fit(X, y)).point.curvature
+    factor = Lissa(depth=300, repeats=2).prepare(curvature)
+    H = curvature.as_matrix()[0] / 20
+    rhs = np.random.default_rng(0).normal(size=(1, 12, 2))
+    step = np.eye(12) - H / factor.scale
+    value = rhs[0]
+    for _ in range(300):
+        value = rhs[0] + step @ value
+    truth = value / factor.scale / 20
+    found = factor.solve(rhs).value[0]
+    np.testing.assert_allclose(found, truth, atol=1e-12 * np.abs(truth).max())
 
 
 def test_lissa_repeats_itself_by_its_random_state():

@@ -1,5 +1,7 @@
 """The dual's own shortcuts give what the matrix H itself gives, in few passes over X."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from reference import relative_error
@@ -8,7 +10,12 @@ from test_solvers import MODELS, WIDE, explained
 
 from skinfluence import InfluenceExplainer
 from skinfluence._kernels._centred import AbstractCentredRows
-from skinfluence.solvers import gradient_lengths, row_gradients, row_terms
+from skinfluence.solvers import (
+    _woodbury,
+    gradient_lengths,
+    row_gradients,
+    row_terms,
+)
 from skinfluence.study import study_of
 
 
@@ -137,3 +144,17 @@ def test_weights_of_any_size_are_borne_by_the_dual(seed):
     )
     gap = np.linalg.norm(found.coef - truth.coef, axis=1)
     assert np.all(gap <= found.error_bound + truth.error_bound)
+
+
+@pytest.mark.parametrize("largest, held", [(3e10, False), (3e11, True)])
+def test_entries_held_by_rows_stand_far_above_the_median(largest, held):
+    """Ratios of H to the penalty; of an even number the median is the upper one."""
+    ratio = np.array([1.0, 1e6, largest, 1e7])
+    curvature = SimpleNamespace(
+        diagonal_part=np.ones((1, 4)),
+        diagonal=lambda: ratio[None, :],
+        layout=SimpleNamespace(group_size=1),
+        objective=SimpleNamespace(n_rows=3),
+    )
+    found = _woodbury._held_by_rows(curvature, 0)
+    np.testing.assert_array_equal(found, [False, False, held, False])
