@@ -16,9 +16,11 @@ import pickle
 import platform
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -31,15 +33,15 @@ COPY = ROOT / "build" / "mutants"
 PACKAGE = COPY / "skinfluence"
 TABLE = ROOT / "docs" / "tables" / "mutants.rst"
 LEAST_PER_AREA = 12
-LONGEST = 60.0  # seconds of tests after which none of other areas are added
+LONGEST = 20.0  # seconds of tests of its area, and of others, that a survivor passed
 
 # Test files of each area and module; the longest prefix of a module's path decides.
 AREAS = {
     "losses": "losses exponential_family",
     "losses/_expected.py": "diagnostics",
-    "_penalty.py": "curvature deletion_steps polish active_set",
+    "_penalty.py": "curvature deletion_steps polish",
     "_layout.py": "layout curvature deletion_steps",
-    "_objective.py": "curvature deletion_steps polish offset",
+    "_objective.py": "layout curvature deletion_steps polish offset",
     "curvature": "curvature deletion_steps shifts",
     "solvers": "deletion_steps polish curvature solvers",
     "solvers/_active_set.py": "active_set",
@@ -49,15 +51,16 @@ AREAS = {
     "solvers/_vicinity.py": "bounds stationarity",
     "solvers/_rounding.py": "bounds diagnostics",
     "solvers/_cholesky.py": "deletion_steps curvature shifts solvers",
-    "solvers/_woodbury.py": "woodbury solver_contract",
-    "solvers/_conjugate_gradient.py": "solver_contract solvers",
-    "solvers/_lissa.py": "solver_contract solvers",
+    "solvers/_woodbury.py": "woodbury solvers",
+    "solvers/_conjugate_gradient.py": "solvers",
+    "solvers/_lissa.py": "solvers",
     "influence": "top influence",
+    "influence/_quantities.py": "influence deletion",
     "influence/_features.py": "features",
     "influence/_moves.py": "groups",
     "influence/_relative.py": "features",
-    "deletion": "deletion_steps halley woodbury groups bounds",
-    "deletion/_exact.py": "deletion_steps exact_passes deletion bounds",
+    "deletion": "deletion_steps bounds halley groups",
+    "deletion/_exact.py": "deletion_steps exact_passes bounds deletion",
     "deletion/_passes.py": "exact_passes",
     "deletion/_active_set.py": "active_set",
     "deletion/_influential_sets.py": "influential_sets",
@@ -65,12 +68,24 @@ AREAS = {
     "deletion/_rest.py": "wild_rows",
     "diagnostics": "diagnostics",
 }
-OTHERS = "reference_cases negative_curvature centred_rows scaling stationarity golden"
+OTHERS = "reference_cases negative_curvature wild_rows golden"
 
 # Survivors that change no result, by module and a part of the changed line.
+BLOCKS = "Only blocks of rows get another size; sums over them stay what they are."
 EQUIVALENT = {
     ("influence/_features.py", "loss_steps(gradient)[ -1, ...]"): (
         "Of one row the first is the last."
+    ),
+    ("_layout.py", "int(self.columns.shape[ -1])"): (
+        "Of one axis the first is the last."
+    ),
+    ("deletion/_passes.py", "n_pairs | (4 if single else 2)"): BLOCKS,
+    ("deletion/_active_set.py", "self.start.shape[0], 15)"): BLOCKS,
+    ("solvers/_cholesky.py", "xp.count_nonzero(values >= least)"): (
+        "No eigenvalue equals the tolerance, which is rounding, to the bit."
+    ),
+    ("curvature/_rowwise.py", "xp.asarray(groups[ -1], copy=True)"): (
+        "Groups that only the penalty tells apart have one matrix: the first is the last."
     ),
 }
 
@@ -164,6 +179,16 @@ def drawn(n, seed):
             yield rng.choice(sorted(at[place], key=repr))
 
 
+def shuffle(sample, seed):
+    """Put it in an order in which a part of it is a sample of all areas, too."""
+    random.Random(seed).shuffle(sample)
+    turn, seen = {}, Counter()
+    for change in sample:
+        turn[change] = seen[change.area] // LEAST_PER_AREA
+        seen[change.area] += 1
+    sample.sort(key=turn.get)
+
+
 def means(change):
     """Whether an operator changes what a program computes."""
     return not change.operator_name.endswith(("RemoveDecorator", "NoOp"))
@@ -185,46 +210,47 @@ def lines_without_meaning(module):
 # --- the tests of a mutant ---
 
 
-def measured_tests(saved_in):
-    """What each test costs and reaches, by file; measured where a file has changed.
+class Known:
+    """What the tests of a file cost and reach, measured once for a text of the file."""
 
-    And the seconds that it took.
-    """
-    known = pickle.loads(saved_in.read_bytes()) if saved_in.exists() else {}
-    names = dict.fromkeys(" ".join([*AREAS.values(), OTHERS]).split())
-    for path in [f"tests/test_{name}.py" for name in names]:
+    def __init__(self, path):
+        self.path = path
+        self.files = pickle.loads(path.read_bytes()) if path.exists() else {}
+
+    def tests(self, name):
+        path = f"tests/test_{name}.py"
         digest = hashlib.sha256((COPY / path).read_bytes()).hexdigest()
-        if path not in known or known[path][0] != digest:
+        if path not in self.files or self.files[path][0] != digest:
             tests, seconds = reach.measure(path, PACKAGE)
-            known[path] = digest, tests, seconds
             print(f"{len(tests):>5} tests {seconds:>6.1f} s  {path}", flush=True)
-            saved_in.write_bytes(pickle.dumps(known))
-    tests = {path: tests for path, (_, tests, _) in known.items()}
-    return tests, sum(seconds for _, _, seconds in known.values())
+            self.files[path] = digest, tests, seconds
+            self.path.write_bytes(pickle.dumps(self.files))
+        return self.files[path][1]
+
+    @property
+    def seconds(self):
+        return sum(seconds for _, _, seconds in self.files.values())
 
 
-def tests_of(change, measured):
-    """Tests that reach a line's function: of its area, then others, the cheapest first.
+def tests_of(change, names, known):
+    """Tests of files that reach a change's function, the cheapest first.
 
-    A fixture or a cache may hide that a test reaches it: the other tests of a file of
-    its area that has one which does are run too, last.
+    A fixture or a cache may hide that a test reaches it: where one test of a file does,
+    the others of this file follow.
     """
-    prefixes = [prefix for prefix in AREAS if change.module.startswith(prefix)]
-    own = {f"tests/test_{name}.py" for name in AREAS[max(prefixes, key=len)].split()}
     function = str(PACKAGE / change.module), first_line(change)
-    ranked, spent = [], 0.0
-    for path, tests in measured.items():
+    ranked = []
+    for tests in map(known.tests, names.split()):
         reaching = {name for name, test in tests.items() if function in test.reached}
         if function[1] is None:  # outside of functions: run at import
             reaching = set(tests)
-        for name in tests if reaching and path in own else reaching:
-            rank = 2 if path not in own else int(name not in reaching)
-            ranked.append((rank, tests[name].seconds, name))
-    chosen = []
-    for rank, seconds, name in sorted(ranked):
-        spent += seconds
-        if rank < 2 or spent < LONGEST:
+        for name in tests if reaching else ():
+            ranked.append((name not in reaching, tests[name].seconds, name))
+    chosen, spent = [], 0.0
+    for _, seconds, name in sorted(ranked):
+        if spent + seconds < LONGEST:
             chosen.append(name)
+            spent += seconds
     return chosen, spent
 
 
@@ -243,19 +269,24 @@ def first_line(change):
 # --- the verdicts ---
 
 
-def judged(change, measured):
-    """The ``Mutant`` of a change: the tests that reach it run on it."""
+def judged(change, known):
+    """The ``Mutant`` of a change: tests of its area, then others, run on it."""
     from cosmic_ray.mutating import use_mutation
     from cosmic_ray.plugins import get_operator
 
     module = Path("skinfluence") / change.module
     operator = get_operator(change.operator)(**json.loads(change.options))
-    tests, usual = tests_of(change, measured)
-    passed, seconds = True, 0.0
-    with use_mutation(module, operator, change.occurrence) as code:
-        if tests:
-            passed, seconds = reach.pass_all(tests, limit=30 + 3 * usual)
-    return Mutant(change, passed, round(seconds, 1), changed_lines(*code))
+    prefixes = [prefix for prefix in AREAS if change.module.startswith(prefix)]
+    passed, spent = True, 0.0
+    for names in (AREAS[max(prefixes, key=len)], OTHERS):
+        tests, usual = tests_of(change, names, known)
+        with use_mutation(module, operator, change.occurrence) as code:
+            if tests:
+                passed, seconds = reach.pass_all(tests, limit=30 + 3 * usual)
+                spent += seconds
+        if not passed:
+            break
+    return Mutant(change, passed, round(spent, 1), changed_lines(*code))
 
 
 def changed_lines(before, after):
@@ -334,12 +365,13 @@ def main():
         shutil.rmtree(COPY, ignore_errors=True)
         copy_repository()
         subprocess.run([sys.executable, "-m", "compileall", "-q", PACKAGE])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the change is taken back
     os.chdir(COPY)
     reach.preload()
-    measured, unchanged = measured_tests(COPY / "measured.pickle")
+    known = Known(COPY / "known.pickle")
     sample = list(drawn(asked.mutants, asked.seed))
     sample = [c for c in sample if c.area in (asked.areas or c.area)]
-    random.Random(asked.seed).shuffle(sample)  # a run cut short is a sample too
+    shuffle(sample, asked.seed)
     mutants = saved(out) if asked.resume or asked.again else {}
     end = time.perf_counter() + 60 * asked.minutes
     for count, change in enumerate(sample, start=1):
@@ -348,7 +380,7 @@ def main():
             continue
         if time.perf_counter() > end:
             break
-        mutants[change] = mutant = judged(change, measured)
+        mutants[change] = mutant = judged(change, known)
         outcome = "survived" if mutant.survived else "killed"
         print(
             f"{count:>4}/{len(sample)} {outcome:<9} {mutant.seconds:>6} s"
@@ -357,7 +389,7 @@ def main():
         )
         rows = [asdict(each) for each in mutants.values()]
         out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    text = table([*mutants.values()], asked.seed, unchanged)
+    text = table([*mutants.values()], asked.seed, known.seconds)
     TABLE.write_text(text, encoding="utf-8")
     print(text)
 

@@ -31,12 +31,11 @@ class Recorder:
         self.passed = {}
 
     def pytest_sessionstart(self):
-        threading.setprofile(self.profile)
-        sys.setprofile(self.profile)
+        threading.settrace(self.trace)
+        sys.settrace(self.trace)
 
-    def profile(self, frame, event, _):
-        if event == "call":
-            self.called[id(frame.f_code)] = frame.f_code
+    def trace(self, frame, event, _):  # of calls alone, as it returns no function
+        self.called[id(frame.f_code)] = frame.f_code
 
     def reached(self):
         codes, self.called = list(self.called.values()), {}
@@ -76,12 +75,12 @@ def preload():
 
 def measure(path, package):
     """What each test of a file costs and reaches, and the seconds that took."""
-    recorder, out = Recorder(str(package)), Path("measured.pickle")
+    recorder, out = Recorder(str(package)), Path("reached.pickle")
 
     def work(pytest):
         sys.dont_write_bytecode = False
         pytest.main([*OPTIONS, path], plugins=[recorder])
-        sys.setprofile(None)
+        sys.settrace(None)
         out.write_bytes(pickle.dumps(recorder.passed))
         return 0
 
@@ -109,6 +108,7 @@ def in_fork(work, limit):
     child = os.fork()
     if child == 0:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
