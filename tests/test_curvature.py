@@ -248,3 +248,12 @@ def test_nearly_dependent_columns_are_solved_from_the_rows(name):
     residual = curvature.matvec(step)[..., 0] - g
     residual = residual if objective.free is None else residual * objective.free
     assert np.abs(residual).max() < 1e-9 * np.abs(g).max()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_seen_has_the_dimension_that_within_leaves(name):
+    objective, theta, _ = build(SETTINGS[name])
+    curvature = RowwiseCurvature(objective, theta)
+    units = np.eye(theta.size).reshape(*theta.shape, theta.size)
+    projector = curvature.within(units).reshape(theta.size, theta.size)
+    assert curvature.n_seen == pytest.approx(np.trace(projector), rel=1e-12)

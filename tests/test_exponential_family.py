@@ -186,6 +186,25 @@ def test_a_link_of_ones_own_needs_no_more_than_its_mean(family):
     assert not loss.bounded_domain
 
 
+@dataclass(frozen=True)
+class Below(AbstractLink):
+    """``mu = -exp(-u)``: a mean with an upper end and no lower one."""
+
+    lower = -np.inf
+    upper = 0.0
+
+    def mean(self, u):
+        mean = -np.exp(-u)
+        return mean, -mean, mean, -mean
+
+
+def test_means_without_a_lower_end_are_separated_at_the_upper_one():
+    loss, u = ExponentialFamilyLoss(Gaussian(), Below()), np.ones((2, 1))
+    assert loss.separates(np.zeros((2, 1)), u)
+    assert not loss.separates(np.array([[0.0], [-1.0]]), u)
+    assert not loss.separates(np.zeros((2, 1)), -u)
+
+
 def test_a_link_that_does_not_know_its_outputs_says_so():
     class Half(Cauchit):
         upper = 2.0

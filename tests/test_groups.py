@@ -105,6 +105,18 @@ def test_influence_is_the_sum_over_the_rows(explain, case):
         assert relative_error(aggregated, getattr(truth, how)(axis=0)) < 1e-7
 
 
+def test_influence_on_many_points_is_that_on_each():
+    """More points than one block has rows."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
+    explainer = InfluenceExplainer(Ridge()).fit(X, y)
+    groups = [np.array([0, 1]), np.array([2, 3, 4])]
+    few = explainer.group_influence(X, y, groups=groups)
+    often = np.tile(X, (100, 1)), np.tile(y, 100)
+    many = explainer.group_influence(*often, groups=groups)
+    np.testing.assert_allclose(many, np.tile(few, (100, 1)), rtol=1e-12)
+
+
 @pytest.mark.parametrize("solver", ["auto", "cg"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.quadratic], ids=str)
 def test_deletion_is_the_refit_where_the_loss_is_quadratic(explain, case, solver):
