@@ -39,7 +39,7 @@ LONGEST = 20.0  # seconds of tests of its area, and of others, that a survivor p
 AREAS = {
     "losses": "losses exponential_family",
     "losses/_expected.py": "diagnostics",
-    "_penalty.py": "curvature deletion_steps polish",
+    "_penalty.py": "penalty curvature deletion_steps polish",
     "_layout.py": "layout curvature deletion_steps",
     "_objective.py": "layout curvature deletion_steps polish offset",
     "curvature": "curvature deletion_steps shifts",
@@ -78,6 +78,21 @@ EQUIVALENT = {
     ),
     ("_layout.py", "int(self.columns.shape[ -1])"): (
         "Of one axis the first is the last."
+    ),
+    ("_layout.py", "self.lifted(block, coefficients), (b, - 2)"): (
+        "NumPy takes any negative number for the length to be worked out."
+    ),
+    ("losses/_links.py", "_LARGEST_OUTPUT = 1e+30"): (
+        "The number is the same: 1 is less than its rounding."
+    ),
+    ("diagnostics/_columns.py", "xp.astype(terms.weight != 0, xp.float64)"): (
+        "Negative weights are refused when data are read."
+    ),
+    ("influence/_quantities.py", "(1,) * (u.ndim ^ 2)"): (
+        "Outputs have two axes or three, where both are 0 or 1."
+    ),
+    ("solvers/_vicinity.py", "if not size > -1 or not value > 0:"): (
+        "Where the size is 0, so is the value beside it."
     ),
     ("deletion/_passes.py", "n_pairs | (4 if single else 2)"): BLOCKS,
     ("deletion/_active_set.py", "self.start.shape[0], 15)"): BLOCKS,
