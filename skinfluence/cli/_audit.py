@@ -8,7 +8,7 @@ import numpy as np
 from skinfluence import InfluenceExplainer, InfluenceReport
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.cli._agreement import Agreement, check_rows
-from skinfluence.cli._console import ACTIVE_SET, DOUBTFUL, QUIET, Console
+from skinfluence.cli._console import IN_OWN_WORDS, QUIET, Console, in_own_words
 from skinfluence.cli._errors import UsageError, listed, plural
 from skinfluence.cli._model import Wording, wording
 from skinfluence.cli._subject import Subject
@@ -138,12 +138,10 @@ def audit(
         content = report.to_dict()
         scores = _scores(content, explainer, subject)
     for note in content["notes"]:
-        if "active set" in note:
-            console.note(ACTIVE_SET)
-        elif "vouched for" in note:
-            console.note(DOUBTFUL)
-        elif not any(word in note.lower() for word in ROWS_BY_POSITION):
-            console.note(note)
+        told = in_own_words(note)
+        names_rows = any(word in note.lower() for word in ROWS_BY_POSITION)
+        if told in IN_OWN_WORDS.values() or not names_rows:
+            console.note(told)
     rows = _rows(report.rows, data.rows)
     lost = rows["loo_loss"].isna().to_numpy()
     _note_lost(subject, lost, console)

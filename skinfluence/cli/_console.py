@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from skinfluence.exceptions import (
-    ActiveSetWarning,
-    DoubtfulDeletionWarning,
     SeparableDeletionWarning,
     UnidentifiedDeletionWarning,
 )
@@ -26,15 +24,23 @@ NOT_FOR_USERS = (
     UnidentifiedDeletionWarning,
 )
 
-ACTIVE_SET = (
-    "without some rows a coefficient would become zero, or stop being zero, which these "
-    "estimates do not see; --deletion exact follows the change"
-)
+# Others that do so, by words of theirs, in words of the command line.
+IN_OWN_WORDS = {
+    "would change the active set": "without some rows a coefficient would become zero, "
+    "or stop being zero, which these estimates do not see; --deletion exact follows the "
+    "change",
+    "cannot be vouched for": "the effects of some rows are rough: one step does not lead "
+    "to the model without them; --deletion exact goes all the way",
+    "did not converge: the error": "the effects of some rows are rough: no number of "
+    "steps led to the model without them; --deletion exact goes farthest",
+}
 
-DOUBTFUL = (
-    "the effects of some rows are rough: one step does not lead to the model without "
-    "them; --deletion exact goes all the way"
-)
+
+def in_own_words(note: str) -> str:
+    """A note of the library on one line, without rows that it names by position."""
+    own = (text for words, text in IN_OWN_WORDS.items() if words in note)
+    return next(own, " ".join(note.split()))
+
 
 # A step that takes longer than this many seconds is announced.
 PATIENCE = 2.0
@@ -90,12 +96,8 @@ class Console:
         if self.level == VERBOSE:
             _write(sys.stderr, f"{doing}: {self.seconds[name]:.2f} s")
         for warning in caught:
-            if issubclass(warning.category, ActiveSetWarning):
-                self.note(ACTIVE_SET)
-            elif issubclass(warning.category, DoubtfulDeletionWarning):
-                self.note(DOUBTFUL)
-            elif not issubclass(warning.category, NOT_FOR_USERS):
-                self.note(" ".join(str(warning.message).split()))
+            if not issubclass(warning.category, NOT_FOR_USERS):
+                self.note(in_own_words(str(warning.message)))
 
     @contextlib.contextmanager
     def _announced(self, doing: str) -> Iterator[None]:

@@ -18,12 +18,14 @@ from tables import FILES, PAGE, audit, files_in, refuse, rows_of, summary_of, wr
 import skinfluence
 from skinfluence import InfluenceExplainer
 from skinfluence.cli import main
-from skinfluence.cli._console import Console
+from skinfluence.cli._console import Console, in_own_words
 from skinfluence.cli._features import Features
 from skinfluence.cli._model import MODELS, by_weight, pipeline
 from skinfluence.cli._text import clip, number, percentages, render, width
 from skinfluence.cli._write import write_table
+from skinfluence.deletion import Deltas
 from skinfluence.report._page import _environment
+from skinfluence.study._verdicts import Verdicts
 
 # --- numbers ---------------------------------------------------------------------------
 
@@ -693,6 +695,20 @@ def test_an_interrupt_is_no_traceback(pd, diabetes, monkeypatch, capsys):
 
 
 # --- pieces ----------------------------------------------------------------------------
+
+
+def test_no_note_names_rows_by_position():
+    """The command line counts rows of the file, which may have lost some."""
+    deltas = Deltas.of(np.zeros((1, 1, 2)), np.zeros((1, 1, 2)), 1, converged=False)
+    yes = np.array([True])
+    deltas = deltas._replace(doubtful=yes, missed_changes=yes)
+    spoken = Verdicts()
+    spoken.note_rows(np.array([7]), deltas)
+    with pytest.warns() as told:
+        spoken.warn()
+    notes = {in_own_words(str(warning.message)) for warning in told}
+    assert len(notes) == 3
+    assert not any("7" in note for note in notes)
 
 
 def test_numbers_for_a_reader():
