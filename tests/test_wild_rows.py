@@ -13,6 +13,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     PoissonRegressor,
     Ridge,
+    TweedieRegressor,
 )
 from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
@@ -150,6 +151,34 @@ def test_diagnostics_of_a_wild_cell_are_those_of_refits():
 
 
 # --- sets of rows ---
+
+
+def test_diagnostics_of_a_wild_cell_in_another_library_are_those_of_numpy():
+    xp = pytest.importorskip("array_api_strict")
+    X, y = one_wild_cell(1e6, columns=3)
+    truth = InfluenceExplainer(Ridge(1.0)).fit(X, y).diagnostics()
+    model = Ridge(1.0).fit(X, y)
+    explainer = InfluenceExplainer(model).fit(xp.asarray(X), xp.asarray(y))
+    found = explainer.diagnostics()
+    for name in truth:
+        np.testing.assert_allclose(found[name], truth[name], rtol=1e-7, atol=1e-12)
+
+
+TYPOS = [
+    GammaRegressor(alpha=0.0, tol=1e-12, max_iter=10_000),
+    TweedieRegressor(power=0, link="log", alpha=0.0, tol=1e-12, max_iter=10_000),
+    TweedieRegressor(power=1.5, link="log", alpha=0.0, tol=1e-12, max_iter=10_000),
+    TweedieRegressor(power=3, link="log", alpha=0.0, tol=1e-12, max_iter=10_000),
+]
+
+
+@pytest.mark.parametrize("model", TYPOS, ids=str)
+def test_a_typo_in_an_exact_relation_of_a_glm_is_dropped(model):
+    X = np.random.default_rng(0).integers(0, 10, (40, 2)).astype(float)
+    y = np.exp(0.3 + 0.1 * X[:, 0])
+    y[7] *= 1.05
+    cleaner = InfluenceCleaner(model).fit(X, y)
+    assert np.flatnonzero(~cleaner.support_).tolist() == [7]
 
 
 @pytest.mark.parametrize("wild", [{7: 1e6}, {7: 1e6, 3: 1e7}], ids=["one", "two"])
