@@ -111,10 +111,12 @@ class Objective:
         keep = xp.asarray(kept, device=device_of(self.weight))
         zero = xp.zeros_like(self.weight)
         leaving = float(xp.sum(xp.where(keep, zero, self.counted)))
+        weight = xp.where(keep, self.weight, zero)
+        staying = float(xp.sum(weight)) if self.counts is None else None
         return replace(
             self,
-            weight=xp.where(keep, self.weight, zero),
-            penalty=self.penalty.without(leaving),
+            weight=weight,
+            penalty=self.penalty.without(leaving, staying),
             wider=None if self.wider is None else self.wider.without(rows),
         )
 

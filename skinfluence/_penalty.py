@@ -5,9 +5,6 @@ from typing import Any, final
 
 from skinfluence._array import Array, array_namespace
 
-# A share of all weight that is no more than the rounding of its complement.
-_ROUNDING = 1e-15
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -101,10 +98,15 @@ class Penalty:
         sign = array_namespace(theta).sign(theta)
         return replace(self, slope=self.corners.slope(sign), corners=None)
 
-    def without(self, weight: float) -> "Penalty":
-        """What is left of the penalty when a row of this weight leaves."""
-        kept = 1 - self.share * weight
-        kept = kept if kept > _ROUNDING else 0.0  # no other row weighs anything
+    def without(self, leaving: float, staying: float | None = None) -> "Penalty":
+        """What is left of the penalty when rows that count ``leaving`` leave.
+
+        Where the others are known to count ``staying``, no digits are lost beside rows
+        that count for nearly all.
+        """
+        kept = 1 - self.share * leaving
+        if self.share and staying is not None:
+            kept = staying / (staying + leaving)
         return replace(
             self,
             strength=kept * self.strength,
