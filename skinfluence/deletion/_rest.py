@@ -240,8 +240,11 @@ def lone_directions(point: Point, rows: Array) -> Directions | None:
     least = _LEAST_PART * xp.max(lengths, axis=2, keepdims=True)
     theta = xp.where(lengths > least, theta, xp.zeros_like(theta))
     penalised = xp.any(point.curvature.diagonal_part * theta != 0, axis=(1, 2))
-    moves, sizes = _moves_of_others(point, rows, theta)
-    return Directions(theta, ~penalised & xp.all(moves <= _LOST * sizes, axis=1))
+    moves, own, sizes = _moves_along(point, rows, theta)
+    unseen = xp.all(moves <= _LOST * sizes, axis=1)
+    # Not so along an intercept, which the others have too.
+    differs = xp.any(own > _LOST * sizes, axis=1)
+    return Directions(theta, ~penalised & unseen & differs)
 
 
 def open_parameters(point: Point, rows: Array) -> tuple[Any, Any]:
@@ -270,11 +273,12 @@ def open_parameters(point: Point, rows: Array) -> tuple[Any, Any]:
     )
 
 
-def _moves_of_others(point: Point, rows: Array, theta: Array) -> tuple[Any, Any]:
-    """How far directions (b, G, D) move outputs of other rows apart, and of what size.
+def _moves_along(point: Point, rows: Array, theta: Array) -> tuple[Any, Any, Any]:
+    """How far directions (b, G, D) move other rows' outputs apart, and the own from them.
 
-    Both (b, K). A move of all alike is that of a free intercept, and does not count. In
-    X as it is: a centre far off would hide what the others say.
+    And of what size outputs are, all (b, K). A move of all alike is that of a free
+    intercept, and does not count. In X as it is: a centre far off would hide what the
+    others say.
     """
     objective, layout = point.objective, point.objective.layout
     xp, design = array_namespace(theta), objective.design
@@ -286,6 +290,7 @@ def _moves_of_others(point: Point, rows: Array, theta: Array) -> tuple[Any, Any]
     infinite = xp.full(shape, xp.inf, dtype=theta.dtype, device=place)
     highest, lowest, sizes = -infinite, infinite, 0.0 * flat[0, :]
     sizes = xp.reshape(sizes, shape)
+    of_row = 0.0 * sizes
     if not design.has_intercept:
         highest, lowest = 0.0 * sizes, 0.0 * sizes
     for part in row_blocks(objective.n_rows, design.width):
@@ -293,11 +298,13 @@ def _moves_of_others(point: Point, rows: Array, theta: Array) -> tuple[Any, Any]
         u = xp.reshape(block @ flat, (block.shape[0], *shape))
         size = xp.reshape(xp.abs(block) @ xp.abs(flat), u.shape)
         own = xp.arange(part.start, part.stop, device=place)[:, None] == rows
+        of_row = of_row + xp.sum(xp.where(own[:, None, :], u, 0.0 * u), axis=0)
         gone = (own | (objective.weight[part] == 0)[:, None])[:, None, :]
         highest = xp.maximum(highest, xp.max(xp.where(gone, -xp.inf, u), axis=0))
         lowest = xp.minimum(lowest, xp.min(xp.where(gone, xp.inf, u), axis=0))
         sizes = xp.maximum(sizes, xp.max(xp.where(gone, 0.0, size), axis=0))
-    return (highest - lowest).T, sizes.T
+    apart = xp.maximum(xp.abs(of_row - highest), xp.abs(of_row - lowest))
+    return (highest - lowest).T, apart.T, sizes.T
 
 
 def _along(point: Point, direction: Array) -> Any:
