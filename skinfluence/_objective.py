@@ -191,6 +191,22 @@ class Objective:
         xp = array_namespace(self.weight)
         return self.design.has_intercept and bool(xp.any(self.design.centre != 0))
 
+    def as_changes(self, theta: Array) -> tuple[Any, Any]:
+        """Vectors (..., G, D) as changes of ``coef_`` (..., K, p) and ``intercept_``.
+
+        Those of the intercepts sum to zero if neither the loss nor the penalty sees a
+        constant added to all, as in a refit: zero here is not zero of centred columns.
+        """
+        coef, intercept = self.design.to_estimator(self.layout.unpack(theta))
+        if not (self.loss.shift_invariant and self.design.has_intercept):
+            return coef, intercept
+        xp, layout = array_namespace(theta), self.layout
+        last = slice(layout.width - 1, None, layout.width)  # of each output
+        if bool(xp.any(self.penalty.strength[:, last] > 0)):
+            return coef, intercept
+        own = layout.grouped(intercept)
+        return coef, layout.ungrouped(own - xp.mean(own, axis=-1, keepdims=True))
+
     def recentred(self, theta: Array, outputs: Array) -> tuple["Objective", Any]:
         """The same objective and theta, columns centred by the curvature at ``outputs``.
 

@@ -143,9 +143,7 @@ def refit_leave_one_out(
     start = time.perf_counter()
     delta = judge.deltas(theta, rows)
     seconds = time.perf_counter() - start
-    parameters = model.shaped(
-        *objective.design.to_estimator(objective.layout.unpack(delta))
-    )
+    parameters = model.shaped(*objective.as_changes(delta))
     return Bunch(**parameters, rows=rows, seconds=seconds)
 
 
@@ -458,7 +456,7 @@ def _param_error(point: Point, predicted: np.ndarray, refit: np.ndarray) -> floa
     objective = point.objective
 
     def flat(deltas: Any) -> Any:
-        coef, intercept = objective.design.to_estimator(objective.layout.unpack(deltas))
+        coef, intercept = objective.as_changes(deltas)
         return np.concatenate([coef.reshape(len(coef), -1), intercept], axis=1)
 
     largest = np.max(np.abs(flat(refit)), initial=0.0)

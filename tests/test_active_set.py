@@ -1,5 +1,6 @@
 """L1 and nonnegative coefficients: the active set, who changes it, and exact deletion."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -324,6 +325,27 @@ def test_a_group_of_one_is_a_row(name, method):
 
 
 # --- what is asked of the deltas ---
+
+
+def test_changes_of_sparse_softmax_intercepts_sum_to_zero_wherever_columns_sit():
+    """As in a refit: a constant added to all intercepts is not seen by the objective."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal([3.0, 0.0], size=(40, 2)), rng.integers(0, 3, size=40)
+    options = {"l1_ratio": 1, "solver": "saga", "tol": 1e-8, "max_iter": 5000}
+    model = LogisticRegression(C=0.5, **options)
+    for method in ("newton", "exact"):
+        explainer = InfluenceExplainer(model, deletion=method).fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ActiveSetWarning)
+            deltas = explainer.loo_params()
+        assert np.max(np.abs(deltas.coef.sum(axis=1))) > 0.01  # those of L1 need not
+        assert np.max(np.abs(deltas.intercept.sum(axis=1))) < 1e-12
+    refits = refit_leave_one_out(model, X, y, rows=[0, 5])
+    np.testing.assert_allclose(deltas.intercept[[0, 5]], refits.intercept, atol=1e-7)
+    without = (
+        clone(model).fit(X[1:], y[1:]).intercept_ - explainer.estimator_.intercept_
+    )
+    np.testing.assert_allclose(deltas.intercept[0], without, atol=1e-4)
 
 
 @every_case

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+)
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skinfluence import InfluenceExplainer
 from skinfluence.exceptions import DoubtfulDeletionWarning
@@ -92,6 +97,7 @@ def test_other_losses_have_no_constant(loss):
     [
         *("least squares", "ridge", "lasso, elastic net", "logistic"),
         *("coefficients of one sign", "Poisson, Gamma, Tweedie", "support vectors"),
+        *("negative binomial", "Huber"),
     ],
 )
 def test_bounds_hold_with_many_digits(kind):
@@ -105,6 +111,26 @@ def test_bounds_hold_with_many_digits(kind):
         assert tally.exceeded == tally.silent == 0
     exact = counts[kind, "exact"]
     assert exact.off == 0 and exact.bounded == exact.deletions
+
+
+def test_a_bound_does_not_hide_a_change_of_the_active_set():
+    """Of two columns all but equal, the rows left give the weight to the other."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(20, 2))
+    X[:, 1] = X[:, 0] + 0.01 * X[:, 1]
+    y = (X[:, 0] + rng.logistic(size=20) > 0).astype(int)
+    y[:2] = 0, 1
+    model = LogisticRegression(l1_ratio=1, solver="saga", max_iter=100)
+    deltas = {}
+    for method in ("halley", "exact"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            explainer = InfluenceExplainer(model, deletion=method).fit(X, y)
+            deltas[method] = explainer.loo_params()
+    exact, bound = deltas["exact"], deltas["halley"].error_bound
+    error = np.linalg.norm(deltas["halley"].coef - exact.coef, axis=(1, 2))
+    assert np.sum(error > 0.3) >= 4 and np.all(error <= bound)
+    assert np.sum(bound < np.inf) >= 10
 
 
 @pytest.mark.parametrize("big", [1e2, 1e3, 1e4, 6e5])
@@ -172,6 +198,47 @@ def test_exact_deletions_and_ordinary_rows_are_not_named():
     explainer = InfluenceExplainer(LogisticRegression(max_iter=1000)).fit(X, y)
     explainer.loo_predict()
     explainer.loo_params()
+
+
+def hinge_and_huber(seed=0, n=40):
+    """Models whose second derivatives jump, and their rows; one may be moved far out."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 2))
+    y = X[:, 0] + 0.5 * rng.normal(size=n)
+    label = (X[:, 0] + 0.3 * rng.logistic(size=n) > 0).astype(int)
+    svc = LinearSVC(C=10.0, tol=1e-10, max_iter=10**6)
+    huber = HuberRegressor(alpha=1e-3, tol=1e-8, max_iter=10000)
+    return (svc, X, label, 0), (huber, X, y, -30.0)
+
+
+@pytest.mark.parametrize("case", [0, 1], ids=["squared hinge", "Huber"])
+def test_a_hopeless_step_past_a_jump_is_named(case):
+    model, X, y, wild = hinge_and_huber()[case]
+    X[3], y[3] = [30.0, 0.0], wild
+    explainer = InfluenceExplainer(model).fit(X, y)
+    with pytest.warns(DoubtfulDeletionWarning, match="row 3 cannot be vouched for"):
+        newton = explainer.loo_params([3]).coef.ravel()
+    with pytest.warns(DoubtfulDeletionWarning, match="cannot be vouched for"):
+        explainer.loo_predict("decision_function" if case == 0 else "predict")
+    with pytest.warns(DoubtfulDeletionWarning, match="cannot be vouched for"):
+        explainer.group_delta(X[:2], y[:2], groups=np.arange(40) // 4)
+    exact = InfluenceExplainer(model, deletion="exact").fit(X, y).loo_params([3])
+    error = np.linalg.norm(newton - exact.coef.ravel())
+    assert error > 0.4 * np.linalg.norm(exact.coef)
+
+
+@fails_on_doubt
+def test_ordinary_rows_of_losses_with_jumps_are_not_named():
+    for model, X, y, _ in hinge_and_huber(n=400):
+        InfluenceExplainer(model).fit(X, y).loo_params()
+
+
+def test_a_row_beyond_the_margin_changes_nothing():
+    model, X, y, _ = hinge_and_huber()[0]
+    explainer = InfluenceExplainer(model, deletion="exact").fit(X, y)
+    margin = (2 * y - 1) * explainer.decision_function(X)
+    params = explainer.loo_params(np.nonzero(margin > 1)[0])
+    assert not np.any(params.coef) and not np.any(params.intercept)
 
 
 def test_few_rows_of_a_real_table_are_named():

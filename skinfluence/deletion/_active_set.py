@@ -19,7 +19,7 @@ from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._leaving import determines, group_share, product
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._rest import ByTheRest, Rest
-from skinfluence.deletion._vouching import error_of_minimum
+from skinfluence.deletion._vouching import error_of_minimum, passes_are_cheap
 from skinfluence.solvers import (
     AbstractSquare,
     Boundary,
@@ -41,6 +41,10 @@ from skinfluence.solvers import (
 _ENTRIES = 2**21
 # A step that is not exact is tested a little before and beyond its end, in parts of it.
 _MARGIN = 0.04
+# The gradient that the quadratic model says, at a step with a bound of its error, is off
+# by this many bounds at the most, each entry by its own curvature. A step with a bound
+# of this part of it is long: a pass tells whether it breaks a condition.
+_MOST_BENT, _LONG = 4.2, 0.1
 # Rows whose gradients are computed at once.
 _CANDIDATES = 128
 _MOST_STEPS = 100
@@ -88,7 +92,29 @@ class ActiveSetFlagger(AbstractDeletion):
     def deltas(self, rows: Rows) -> Deltas:
         deltas = self.inner.deltas(rows)
         theta = to_all_features(self.point.objective, deltas.theta)
-        return _flagged(deltas, self._test.changes(rows, theta))
+        flagged = _flagged(deltas, self._test.changes(rows, theta))
+        if self.point.objective.loss.quadratic:
+            return flagged
+        return self._unless_hidden(flagged, indices_of(rows, self.point), theta)
+
+    def _unless_hidden(self, deltas: Deltas, rows: Array, theta: Array) -> Deltas:
+        """The same without bounds where their errors may hide a change.
+
+        Of long steps a pass over the rows each tells, unless that costs much.
+        """
+        xp = array_namespace(theta)
+        is_known = (deltas.error < xp.inf) & ~deltas.is_missing
+        error = xp.where(is_known, deltas.error, xp.zeros_like(deltas.error))
+        hides, is_long = self._test.may_hide(rows, theta, error)
+        hides = hides & is_known
+        deltas = deltas._replace(error=xp.where(hides, xp.inf, deltas.error))
+        if not passes_are_cheap(self.point):
+            return deltas
+        changes = xp.asarray(deltas.missed_changes, copy=True)
+        for i in xp.nonzero(hides & is_long)[0]:
+            one = slice(int(i), int(i) + 1)
+            changes[one] = self._test.group_changes(rows[one], theta[one, ...])
+        return _flagged(deltas, changes)
 
     def group_delta(self, rows: Array) -> Deltas:
         delta = self.inner.group_delta(rows)
@@ -311,18 +337,73 @@ class _Test:
 
     def changes(self, rows: Rows, theta: Array) -> Any:
         """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
-        n_rows, indices = theta.shape[0], indices_of(rows, self.point)
-        size = max(_ENTRIES // self.start.shape[0], 16)
+        indices = indices_of(rows, self.point)
         parts = [
-            self._changes(indices[first:last], theta[first:last, ...])
-            for first in range(0, n_rows, size)
-            for last in (min(first + size, n_rows),)
+            self._changes(self._terms(indices[part]), theta[part, ...])
+            for part in self._parts(theta.shape[0])
         ]
         return array_namespace(theta).concat(parts, axis=0)
 
-    def _changes(self, rows: Array, theta: Array) -> Any:
+    def may_hide(self, rows: Array, theta: Array, error: Array) -> tuple[Any, Any]:
+        """Whose errors (b,) of deltas may hide a change, and which are long, both (b,).
+
+        With ``|H' - H| <= (exp(R) - 1) H`` around the fit, as self-concordance has it,
+        no combination of the gradient's entries moves by more than that times its own
+        curvature's root. Entries at zero are combined with the others, whose are zero.
+        """
+        xp, whole = array_namespace(theta), on_active_set(self.point)
+        weights, bend = self._combination
+        hides, is_long = [], []
+        for part in self._parts(theta.shape[0]):
+            own, terms = theta[part, ...], self._terms(rows[part])
+            flat, off = xp.reshape(own, (own.shape[0], -1)), error[part]
+            slack = _MOST_BENT * off[:, None] * bend
+            reach = whole.unit_length * off[:, None]
+            gradient = self._gradient(terms, own)
+            unmet = gradient + self._pulls_of_penalty(terms.share, flat)
+            gradient = gradient - xp.take(unmet, self.free, axis=1) @ weights
+            hides.append(self.breaks(gradient, own, terms.share, slack, reach))
+            squared = xp.sum(flat * self.hessian.product(self.free, flat), axis=1)
+            is_long.append(off**2 > _LONG**2 * squared)
+        return xp.concat(hides), xp.concat(is_long)
+
+    def _pulls_of_penalty(self, share: Array | None, flat: Array) -> Any:
+        """What entries off zero have besides ``_gradient`` at deltas (b, N), (b, N)."""
+        sign = array_namespace(flat).sign(self.start)
+        if share is None:
+            return self.at.corners.slope(sign) + 0.0 * flat
+        left, strength = share[:, None], self.point.objective.penalty.strength
+        corners = self.at.corners.times(1 - left)
+        ridge = array_namespace(flat).broadcast_to(strength, self.point.theta.shape)
+        ridge = array_namespace(flat).reshape(ridge, self.start.shape)
+        return corners.slope(sign) - left * ridge * (self.start + flat)
+
+    @cached_property
+    def _combination(self) -> tuple[Any, Any]:
+        """``W = inv(H_ff) H_f.`` of the free entries, (f, N), and what that leaves, (N,).
+
+        The roots of the diagonal of ``H - H_.f W``, which is small for columns like one
+        that is free.
+        """
+        xp, N = array_namespace(self.start), self.start.shape[0]
+        diagonal = xp.reshape(self.point.curvature.diagonal(), (N,))
+        square = self.hessian.square(self.free)
+        every = xp.arange(N, device=device_of(self.start))
+        units = xp.astype(self.free[:, None] == every, self.start.dtype)
+        rows = self.hessian.product(self.free, units)  # (f, N)
+        weights = xp.linalg.pinv(square) @ rows
+        left = diagonal - xp.sum(weights * (2 * rows - square @ weights), axis=0)
+        return weights, xp.sqrt(xp.maximum(left, _SEEN * diagonal))
+
+    def _parts(self, n_rows: int) -> list[slice]:
+        size = max(_ENTRIES // self.start.shape[0], 16)
+        return [slice(a, min(a + size, n_rows)) for a in range(0, n_rows, size)]
+
+    def _terms(self, rows: Array) -> RowTerms:
         terms = row_terms(self.point, rows)
-        terms = terms._replace(block=densified(terms.block))
+        return terms._replace(block=densified(terms.block))
+
+    def _changes(self, terms: RowTerms, theta: Array) -> Any:
         broken = self.breaks(self._gradient(terms, theta), theta, terms.share)
         if self.point.objective.loss.quadratic:
             return broken
@@ -341,16 +422,29 @@ class _Test:
         own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
         return self.at.gradient + change - own
 
-    def breaks(self, gradient: Array, theta: Array, share: Array | None) -> Any:
-        """Whether an entry off zero has passed it, or one at zero is pulled off, (b,)."""
+    def breaks(
+        self,
+        gradient: Array,
+        theta: Array,
+        share: Array | None,
+        slack: Array | float = 0.0,
+        reach: Array | float = 0.0,
+    ) -> Any:
+        """Whether an entry off zero has passed it, or one at zero is pulled off, (b,).
+
+        Or may have been, by gradients (b, N) that are right to ``slack`` and entries
+        that are right to ``reach``.
+        """
         xp = array_namespace(theta)
         gradient = xp.reshape(gradient, (theta.shape[0], -1))
         flat = xp.reshape(theta, gradient.shape)
         kept = 1 if share is None else 1 - share[:, None]
-        pull = self.at.corners.times(kept).pull(gradient)
-        off = self.start != 0
-        passed = off & (xp.sign(self.start + flat) != xp.sign(self.start))
-        pulled = ~off & (xp.abs(pull) > self.floor)
+        corners, off = self.at.corners.times(kept), self.start != 0
+        pulls = (corners.pull(gradient - slack), corners.pull(gradient + slack))
+        pull = xp.maximum(xp.abs(pulls[0]), xp.abs(pulls[1]))
+        side = xp.sign(self.start)
+        passed = off & (xp.sign(self.start + flat - side * reach) != side)
+        pulled = ~off & (pull > self.floor)
         return xp.any(self.at.corners.present & (passed | pulled), axis=1)
 
     def without(self, row: Array) -> "_Without":

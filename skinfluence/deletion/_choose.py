@@ -49,7 +49,9 @@ def deletion_for(
     """
     if name == "jackknife":  # deletes nothing, and changes no active set
         return Jackknife(point)
-    _ = point.vicinity  # once, before threads ask for it
+    # Once, before threads ask for it.
+    if point.vicinity is None and name != "exact":
+        _ = point.trusted_length
     if name == "newton":
         return minding_active_set(Newton(point, solver))
     if name == "halley":

@@ -102,6 +102,7 @@ class Exact(AbstractDeletion):
 
     def _prepare(self) -> None:
         """Make once what all threads read."""
+        _ = self.point.error
         if self._halley is not None:
             _ = self._halley.third
         if self._may_be_single:
@@ -181,7 +182,10 @@ class Exact(AbstractDeletion):
         nothing = xp.nan * lost.theta
         finished = [(lost.places, Deltas.of(nothing, nothing, 1, unidentified=True))]
         on = ~leaving.unidentified
-        certain = on & (self._error_of_step(leaving, newton) <= enough)
+        # A step within what rounding leaves of the fit would gain nothing from another.
+        is_rounding = size <= self.point.error
+        error = self._error_of_step(leaving, newton)
+        certain = on & (is_rounding | (error <= enough))
         if bool(xp.any(certain)):
             ended = start.at(certain)
             finished.append(self._certified(ended, xp.zeros_like(ended.theta), 1))

@@ -80,7 +80,7 @@ class Halley(AbstractDeletion):
         deltas = self.newton.certified(theta, leaving.unidentified, unbounded)
         length = better.less(newton).length
         apart = xp.where(trusted, length, xp.zeros_like(length))
-        deltas = vouched_groups(deltas, leaving, newton, apart)
+        deltas = vouched_groups(deltas, leaving, newton, self.solver, apart)
         return deltas._replace(
             n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
             converged=trusted | deltas.is_missing,

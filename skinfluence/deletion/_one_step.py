@@ -15,13 +15,20 @@ from skinfluence._array import Array, Rows, array_namespace, masked
 from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
 from skinfluence.deletion._leaving import (
     AbstractGroup,
+    AbstractLeaving,
     LargeGroup,
+    OneByOne,
     SmallGroup,
     downdated_inverse,
     product,
     stretch_of,
 )
-from skinfluence.deletion._vouching import row_residuals, vouched, vouched_groups
+from skinfluence.deletion._vouching import (
+    doubted,
+    row_residuals,
+    vouched,
+    vouched_groups,
+)
 from skinfluence.solvers import (
     AbstractSolver,
     Point,
@@ -214,17 +221,22 @@ class Newton(AbstractOneStep):
         return self.point.objective.loss.quadratic
 
     def vouched(self, deltas: Deltas, squared: Array, rows: Rows) -> Deltas:
-        vicinity = self.point.vicinity
-        if self.is_exact or vicinity is None:
+        if self.is_exact:
             return deltas
         xp, indices = array_namespace(squared), indices_of(rows, self.point)
         length = xp.sqrt(xp.where(squared < 0, xp.zeros_like(squared), squared))
-        nearby = vicinity.around(indices, deltas.stretch)
 
         def residuals(mask: Array) -> Any:
             theta = None if deltas.theta is None else masked(deltas.theta, mask)
             return row_residuals(self.point, masked(indices, mask), theta)
 
+        def leaving(mask: Array) -> AbstractLeaving:
+            return OneByOne.of(self.point, masked(indices, mask))
+
+        vicinity = self.point.vicinity
+        if vicinity is None:
+            return doubted(deltas, length, leaving, self.point, self.solver)
+        nearby = vicinity.around(indices, deltas.stretch)
         return vouched(self.point, deltas, nearby, length, 0.0, residuals)
 
     def group(self, rows: Array) -> AbstractGroup:
@@ -242,7 +254,9 @@ class Newton(AbstractOneStep):
         group = self.group(rows)
         newton = group.solve(group.gradient)
         deltas = self.certified(newton.value, group.unidentified, group.unbounded)
-        return deltas if self.is_exact else vouched_groups(deltas, group, newton)
+        if self.is_exact:
+            return deltas
+        return vouched_groups(deltas, group, newton, self.solver)
 
     def unbounded(self, rows: Rows) -> Any:
         needed = self.point.needed_rows

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from skinfluence._array import Array, array_namespace, device_of, masked, placed
+from skinfluence._objective import Objective
 from skinfluence._rows import iterate
 from skinfluence.deletion._base import Deltas
 from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
 from skinfluence.deletion._passes import summed_over_rows
-from skinfluence.solvers import Nearby, Point
+from skinfluence.exceptions import IndefiniteCurvatureError
+from skinfluence.solvers import AbstractSolver, Nearby, Point, expand_for_steps
 
 # Entries of the rows up to which each step in doubt gets a pass over them, and of H up to
 # which that is by a solve: milliseconds for some. How many steps share a pass.
@@ -17,6 +19,9 @@ _MOST_ENTRIES, _MOST_SOLVED, _TOGETHER = 2**21, 2**20, 128
 # error expected of rows of typical width is more than this part of the step; or, where
 # no pass tells, if it is longer than this itself, and as measured by typical widths.
 _MOST_EXPECTED, _MOST_TYPICAL = 0.1, 0.8
+# Where no bound is known, a step is doubtful if the next one, by the curvature at its
+# end, is this part of it. It is so only if that is this part by the curvature of here.
+_MOST_LEFT, _LEAST_LEFT = 0.3, 0.05
 _TINY = 1e-300
 
 
@@ -38,7 +43,7 @@ def vouched(
     xp = array_namespace(length)
     error = nearby.one_step(length) + apart
     doubtful = ~(error <= length) & ~deltas.is_missing
-    if bool(xp.any(doubtful)) and _passes_are_cheap(point):
+    if bool(xp.any(doubtful)) and passes_are_cheap(point):
         own, moved = nearby.at(doubtful), masked(length + apart, doubtful)
         steps = residuals(doubtful)
         known = own.remaining(moved, steps)
@@ -54,18 +59,73 @@ def vouched(
     return deltas._replace(error=error, doubtful=doubtful)
 
 
+def doubted(
+    deltas: Deltas,
+    length: Array,
+    leaving: Callable[[Array], AbstractLeaving],
+    point: Point,
+    solver: AbstractSolver,
+) -> Deltas:
+    """Deltas of b groups, those in doubt marked, where there is no bound.
+
+    The steps, of this ``length`` (b,), that may lead to where the curvature is another
+    get passes over the rows each, unless that costs much: is the next step short?
+    ``leaving`` gives the groups where a mask (b,) holds.
+    """
+    xp = array_namespace(length)
+    longer = length * xp.sqrt(deltas.stretch)
+    doubtful = ~(longer <= point.trusted_length) & ~deltas.is_missing
+    if bool(xp.any(doubtful)) and passes_are_cheap(point):
+        gone = leaving(doubtful)
+        if deltas.theta is None:
+            theta = gone.solve(gone.gradient).value
+        else:
+            theta = masked(deltas.theta, doubtful)
+        is_far = _are_far(gone, theta, masked(length, doubtful), solver)
+        doubtful = placed(is_far, doubtful)
+    return deltas._replace(doubtful=doubtful)
+
+
+def _are_far(
+    leaving: AbstractLeaving, theta: Array, length: Array, solver: AbstractSolver
+) -> Any:
+    """Whether the next steps are long, by curvatures of their own, (b,)."""
+    left = residual_lengths(leaving, theta)
+    is_far = ~(left <= _LEAST_LEFT * length)
+    xp, start = array_namespace(theta), leaving.point.theta
+    for i in xp.nonzero(is_far)[0]:
+        rest, here = leaving.objective_without(int(i)), theta[int(i), ...]
+        try:
+            step = expand_for_steps(rest, start + here, solver).newton_step
+        except IndefiniteCurvatureError:  # a saddle point
+            continue
+        size, own = (_euclidean(rest, vector) for vector in (step, here))
+        is_far[int(i)] = not size <= _MOST_LEFT * own
+    return is_far
+
+
+def _euclidean(objective: Objective, vector: Array) -> float:
+    """Length of a vector (G, D) in the units of the estimator."""
+    xp = array_namespace(vector)
+    parts = objective.as_changes(vector)
+    return sum(float(xp.sum(part**2)) for part in parts) ** 0.5
+
+
 def vouched_groups(
-    deltas: Deltas, leaving: AbstractLeaving, newton: Step, apart: Array | float = 0.0
+    deltas: Deltas,
+    leaving: AbstractLeaving,
+    newton: Step,
+    solver: AbstractSolver,
+    apart: Array | float = 0.0,
 ) -> Deltas:
     """The same for groups that are at hand, and their Newton steps."""
-    nearby = leaving.nearby()
-    if nearby is None:
-        return deltas
 
     def residuals(mask: Array) -> Any:
         return residual_lengths(leaving.at(mask), masked(deltas.theta, mask))
 
-    length = own_length(leaving, newton)
+    nearby, length = leaving.nearby(), own_length(leaving, newton)
+    if nearby is None:
+        return doubted(deltas, length, leaving.at, leaving.point, solver)
     return vouched(leaving.point, deltas, nearby, length, apart, residuals)
 
 
@@ -84,7 +144,8 @@ def own_length(leaving: AbstractLeaving, newton: Step) -> Any:
     return xp.sqrt(xp.where(squared < 0, xp.zeros_like(squared), squared))
 
 
-def _passes_are_cheap(point: Point) -> bool:
+def passes_are_cheap(point: Point) -> bool:
+    """Whether a pass over the rows for each of a few steps takes milliseconds."""
     design, n_outputs = point.objective.design, point.objective.layout.n_outputs
     return design.n_rows * design.row_entries * n_outputs <= _MOST_ENTRIES
 

@@ -13,6 +13,7 @@ from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 from skinfluence.solvers._no_minimum import needed_rows
 from skinfluence.solvers._rounding import rounding_of_theta
+from skinfluence.solvers._trusted import trusted_length
 from skinfluence.solvers._vicinity import Vicinity, euclidean_length
 
 
@@ -85,11 +86,26 @@ class Point:
 
     @cached_property
     def vicinity(self) -> Vicinity | None:
-        """How much the curvature can change around here; None where it is not known."""
-        known = self.objective.loss.self_concordance < inf
+        """How much the curvature can change around here.
+
+        None where that is not known, and where it never changes.
+        """
+        loss = self.objective.loss
+        known = loss.self_concordance < inf and not loss.quadratic
         if not known or not self.factor.has_leverages or self.curvature.damping:
             return None
         return Vicinity.of(self.curvature, self.factor)
+
+    @cached_property
+    def trusted_length(self) -> float:
+        """Length up to which steps are not in doubt where the vicinity is not known."""
+        if self.curvature.damping or self.objective.loss.quadratic:
+            return inf
+        if self.factor.has_leverages:
+            return trusted_length(self.curvature, self.factor)
+        # A step of 1 / c changes the curvature several times, if the rows are alike.
+        constant = self.objective.loss.self_concordance
+        return 1 / constant if 0 < constant < inf else inf
 
     @cached_property
     def error(self) -> float:

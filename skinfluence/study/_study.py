@@ -223,10 +223,7 @@ class Study:
 
     def parameters(self, theta: Array) -> dict[str, Any]:
         """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``."""
-        layout = self.objective.layout
-        return self.model.shaped(
-            *self.objective.design.to_estimator(layout.unpack(theta))
-        )
+        return self.model.shaped(*self.objective.as_changes(theta))
 
     @cached_property
     def coefficient_names(self) -> list[str]:
