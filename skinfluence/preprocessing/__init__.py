@@ -1,0 +1,24 @@
+"""What the transformers before a model learn, and how that moves when rows leave.
+
+``follow`` reads a fitted transformer and its output. A step whose columns are only
+shifted and scaled is followed by the rule of its class, one file each; any other is held
+as it was fitted, with a reason.
+"""
+
+from skinfluence.preprocessing import (
+    _categories,
+    _held,
+    _quantiles,
+    _ranges,
+    _standard,
+    _stateless,
+    _text,
+)
+from skinfluence.preprocessing._base import (
+    AbstractState,
+    NotFollowed,
+    Rule,
+    StepColumns,
+)
+from skinfluence.preprocessing._follow import NOTHING_FOLLOWED, Followed, follow
+from skinfluence.preprocessing._registry import register_transformer

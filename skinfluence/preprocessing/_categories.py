@@ -1,0 +1,167 @@
+"""OneHotEncoder and OrdinalEncoder: which categories there are without rows."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+from skinfluence._array import to_numpy
+from skinfluence.preprocessing._base import (
+    AbstractState,
+    NotFollowed,
+    Rule,
+    StepColumns,
+)
+from skinfluence.preprocessing._guards import GuardedState, falls, may_rise
+from skinfluence.preprocessing._registry import register_transformer
+
+
+def _rule_of_one_hot(encoder: OneHotEncoder) -> Rule | str:
+    """A category that vanishes leaves a column of zeros, unless others depend on it."""
+    merges = encoder.min_frequency is not None or encoder.max_categories is not None
+    if not merges and (encoder.drop is None or encoder.categories != "auto"):
+        return Rule()
+    if not merges:
+        return Rule(_dropping)
+    if encoder.drop is not None:
+        return (
+            "drop together with infrequent categories changes columns when a row leaves"
+        )
+    most = encoder.max_categories
+    if most is not None and any(len(each) > most for each in encoder.categories_):
+        return "max_categories may merge other categories when a row leaves"
+    return Rule() if encoder.min_frequency is None else Rule(_merging)
+
+
+def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
+    """``drop``: which category has no column depends on which have rows."""
+    n_categories = [len(each) for each in encoder.categories_]
+    drops = [False] * len(n_categories)
+    if encoder.drop_idx_ is not None:
+        drops = [each is not None for each in encoder.drop_idx_]
+    widths = [n - drop for n, drop in zip(n_categories, drops, strict=True)]
+    _refuse_parts(step, sum(widths))
+    counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
+    parts = _parts(widths)
+
+    def is_other(feature: int, rest: np.ndarray, n_rest: int) -> bool:
+        """Whether a feature has other columns, when so many rows of each are left."""
+        unseen = n_rest - rest.sum()  # rows of the category that is dropped
+        n_left = np.count_nonzero(rest) + (drops[feature] and unseen > 0)
+        if encoder.drop == "if_binary":
+            before = n_categories[feature]
+            return bool(n_left != before and (before == 2 or n_left <= 2))
+        return drops[feature] and bool(unseen <= 0)
+
+    for feature, part in enumerate(parts):
+        own = counts[part]
+        leaving = np.concatenate([np.eye(len(own))[own > 0], np.zeros((1, len(own)))])
+        n_unseen = n - own.sum()
+        leaving = leaving if n_unseen > 0 else leaving[:-1]
+        if any(is_other(feature, own - each, n - 1) for each in leaving):
+            raise NotFollowed(
+                f"drop={encoder.drop!r} drops another category when the only row of one "
+                "leaves"
+            )
+
+    def changed(X: Any) -> np.ndarray:
+        rest, flags = (
+            counts - to_numpy(X).sum(axis=0),
+            np.zeros(len(counts), dtype=bool),
+        )
+        for feature, part in enumerate(parts):
+            flags[part] = is_other(feature, rest[part], n - X.shape[0])
+        return flags
+
+    return GuardedState(changed)
+
+
+def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
+    """``min_frequency``: categories with a column of their own have to stay frequent."""
+    merged = [each is not None for each in encoder.infrequent_categories_]
+    widths = [
+        len(each) if rare is None else len(each) - len(rare) + 1
+        for each, rare in zip(
+            encoder.categories_, encoder.infrequent_categories_, strict=True
+        )
+    ]
+    _refuse_parts(step, sum(widths))
+    counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
+    minimum = encoder.min_frequency
+    parts = _parts(widths)
+    own = np.ones(len(counts), dtype=bool)  # not of merged categories, which come last
+    for part, has_merged in zip(parts, merged, strict=True):
+        if has_merged:
+            own[part.stop - 1] = False
+
+    def other(leaving: Any, n_leaving: int) -> np.ndarray:
+        fallen = own & falls(counts, leaving, minimum, n, n_leaving)
+        rises = may_rise(minimum, n, n_leaving)
+        flags = np.zeros(len(counts), dtype=bool)
+        for part, has_merged in zip(parts, merged, strict=True):
+            flags[part] = np.any(fallen[part]) or (has_merged and rises)
+        return flags
+
+    if np.any(other(1, 1)):
+        raise NotFollowed("min_frequency merges other categories when a row leaves")
+    return GuardedState(lambda X: other(to_numpy(X).sum(axis=0), X.shape[0]))
+
+
+def _rule_of_ordinal(encoder: OrdinalEncoder) -> Rule | str:
+    if encoder.min_frequency is not None or encoder.max_categories is not None:
+        return "infrequent categories may be merged otherwise when a row leaves"
+    return Rule(_coding) if encoder.categories == "auto" else Rule()
+
+
+def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> AbstractState:
+    """A category that vanishes lowers the codes above its own."""
+    X = to_numpy(step.columns.block(slice(None)))
+    # Missing values come last and have a code of their own; nothing is above the last.
+    n_below = [_n_observed(encoder.categories_[feature]) - 1 for feature in step.own]
+    counts = [_code_counts(X[:, k], n) for k, n in enumerate(n_below)]
+    if any(np.any(each == 1) for each in counts):
+        raise NotFollowed(
+            "other categories get other codes when the only row of one leaves"
+        )
+
+    def changed(X: Any) -> np.ndarray:
+        X = to_numpy(X)
+        return np.array(
+            [
+                bool(np.any(_code_counts(X[:, k], len(each)) == each))
+                for k, each in enumerate(counts)
+            ]
+        )
+
+    return GuardedState(changed)
+
+
+def _code_counts(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Rows with each of the first codes."""
+    codes = codes[(codes >= 0) & (codes < n_codes)]
+    return np.bincount(codes.astype(int), minlength=n_codes)
+
+
+def _n_observed(categories: np.ndarray) -> int:
+    """Categories but the missing value, which is not equal to itself, or None."""
+    last = categories[-1] if len(categories) else None
+    missing = last is None or (isinstance(last, float) and np.isnan(last))
+    return len(categories) - missing
+
+
+def _parts(widths: list[int]) -> list[slice]:
+    """Columns of each feature."""
+    ends = np.cumsum(widths)
+    return [
+        slice(int(end) - width, int(end))
+        for end, width in zip(ends, widths, strict=True)
+    ]
+
+
+def _refuse_parts(step: StepColumns, width: int) -> None:
+    if not np.array_equal(step.own, np.arange(width)):
+        raise NotFollowed("some of its columns do not reach the model")
+
+
+register_transformer(OneHotEncoder, _rule_of_one_hot)
+register_transformer(OrdinalEncoder, _rule_of_ordinal)

@@ -1,0 +1,236 @@
+"""From a fitted transformer to how its output moves when training rows leave."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from skinfluence._array import Array, array_namespace, like
+from skinfluence._following import AbstractFollowing, Affine
+from skinfluence._kernels import densified
+from skinfluence._sources import AbstractSource
+from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColumns
+from skinfluence.preprocessing._columns import columns_of
+from skinfluence.preprocessing._trace import Origins, Trace
+
+_WEIGHT = "__sample_weight"
+
+
+class Followed(NamedTuple):
+    """A transformer whose steps are followed, or held as they were fitted."""
+
+    following: AbstractFollowing | None  # None: no column ever moves
+    followed_steps: list[str]
+    held_steps: list[str]
+    reasons: dict[str, str]  # for each step that is held, a clause
+
+    def in_words(self) -> str:
+        """The steps that are held, and why."""
+        return "; ".join(f"{name} ({self.reasons[name]})" for name in self.held_steps)
+
+    def renamed(self, name_of: Callable[[str], str]) -> "Followed":
+        """The same under other names."""
+        return self._replace(
+            followed_steps=[name_of(name) for name in self.followed_steps],
+            held_steps=[name_of(name) for name in self.held_steps],
+            reasons={name_of(name): text for name, text in self.reasons.items()},
+        )
+
+    def holding(self, reasons: Mapping[str, str]) -> "Followed":
+        """The same, with more that is held."""
+        new = {name: text for name, text in reasons.items() if name not in self.reasons}
+        return self._replace(
+            followed_steps=[s for s in self.followed_steps if s not in new],
+            held_steps=[*self.held_steps, *new],
+            reasons={**self.reasons, **new},
+        )
+
+
+NOTHING_FOLLOWED = Followed(None, [], [], {})
+
+
+class _Part(NamedTuple):
+    """The state of one step, and where its columns are in the output."""
+
+    state: AbstractState
+    columns: np.ndarray  # (q,)
+    factor: np.ndarray | None  # (q,)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Following(AbstractFollowing):
+    """Steps that move columns of the output, each column by one of them."""
+
+    source: AbstractSource
+    parts: tuple[_Part, ...]
+
+    @property
+    def moving(self) -> np.ndarray:
+        """Whether a column ever moves, (p,) bool, on the host."""
+        moving = np.zeros(self.source.shape[1], dtype=bool)
+        for part in self.parts:
+            moving[part.columns] = True
+        return moving
+
+    def without(self, rows: Array) -> Affine:
+        rows, X = self._read(rows)
+        answers = [part.state.without(self._of(X, part), rows) for part in self.parts]
+        return self._together(answers, 1.0)
+
+    def without_group(self, rows: Array) -> Affine:
+        rows, X = self._read(rows)
+        answers = [
+            part.state.without_group(self._of(X, part), rows) for part in self.parts
+        ]
+        return self._together(answers, 1.0)
+
+    def derivative(self, rows: Array) -> Affine:
+        rows, X = self._read(rows)
+        answers = [
+            part.state.derivative(self._of(X, part), rows) for part in self.parts
+        ]
+        return self._together(answers, 0.0)
+
+    def _read(self, rows: Array) -> tuple[Any, Any]:
+        """Indices beside the training rows, and those rows (b, p)."""
+        place = self.source.place
+        rows = like(rows, place, array_namespace(place).int64)
+        centre = like(np.zeros(self.source.width), place)
+        return rows, densified(self.source.block(rows, centre, False))
+
+    def _of(self, X: Any, part: _Part) -> Any:
+        """Columns of one step, as the step itself gives them."""
+        xp = array_namespace(X)
+        if len(part.columns) < X.shape[1] or np.any(np.diff(part.columns) != 1):
+            X = xp.take(X, like(part.columns, X, xp.int64), axis=1)
+        return X if part.factor is None else X / like(part.factor, X)
+
+    def _together(self, answers: list[Affine], ratio: float) -> Affine:
+        """Answers of all steps side by side; columns that stay have this ratio."""
+        xp, width = array_namespace(self.source.place), self.source.shape[1]
+        shifts = [
+            answer.shift if part.factor is None
+            else answer.shift * like(part.factor, answer.shift)
+            for answer, part in zip(answers, self.parts, strict=True)
+        ]  # fmt: skip
+        ratios = [answer.ratio for answer in answers]
+        columns = np.concatenate([part.columns for part in self.parts])
+        if np.array_equal(columns, np.arange(width)):
+            return Affine(_beside(ratios), _beside(shifts))
+        zeros = xp.zeros_like(ratios[0][:, :1])
+        # Behind the last of the steps' columns stands one for all that stay.
+        place = np.full(width, len(columns))
+        place[columns] = np.arange(len(columns))
+        index = like(place, zeros, xp.int64)
+        return Affine(
+            xp.take(_beside([*ratios, zeros + ratio]), index, axis=1),
+            xp.take(_beside([*shifts, zeros]), index, axis=1),
+        )
+
+
+def _beside(arrays: list[Any]) -> Any:
+    if len(arrays) == 1:
+        return arrays[0]
+    return array_namespace(*arrays).concat(arrays, axis=1)
+
+
+def follow(
+    transformer: Any,
+    source: AbstractSource,
+    weights: Mapping[str, Any],
+    *,
+    absorbs_shifts: bool,
+    mode: str = "auto",
+) -> Followed:
+    """Follow what the steps of a fitted transformer learn as rows leave.
+
+    Parameters
+    ----------
+    transformer : fitted transformer or None
+        Usually a Pipeline; ColumnTransformer, FeatureUnion and Pipeline may be nested.
+    source : AbstractSource
+        Its output for all training rows, (n, p), all columns in use.
+    weights : mapping of str to array of shape (n,)
+        What ``fit`` passed to its steps, as ``{"standardscaler__sample_weight": w}``.
+    absorbs_shifts : bool
+        Whether the model behind has an intercept that is free to take up shifts.
+    mode : {"auto", "held", "refitted"}
+        "held" follows nothing. "refitted" follows what "auto" does: whoever asks for it
+        refuses the steps that are held.
+
+    Returns
+    -------
+    followed : Followed
+        Every step that could learn something is followed or held, never both.
+    """
+    if transformer is None:
+        return NOTHING_FOLLOWED
+    held: dict[str, str] = {}
+    states: dict[tuple[str, bytes], AbstractState] = {}
+    while True:
+        trace = Trace(held, absorbs_shifts)
+        out = trace.through(transformer, "", None, source.shape[1])
+        if mode == "held":
+            reasons = dict.fromkeys(trace.names, "all steps are held, as asked")
+            return Followed(None, [], list(reasons), reasons)
+        conflicts = trace.conflicts or _unread(trace, out, source, weights)
+        parts: list[_Part] = []
+        if not conflicts and out is not None:
+            parts, conflicts = _parts(trace, out, source, weights, states)
+        if not conflicts:
+            break
+        held.update(conflicts)
+    following = Following(source, tuple(parts)) if parts else None
+    followed = [name for name in trace.names if name not in held]
+    reasons = {name: held[name] for name in trace.names if name in held}
+    return Followed(following, followed, list(reasons), reasons)
+
+
+def _unread(
+    trace: Trace,
+    out: Origins | None,
+    source: AbstractSource,
+    weights: Mapping[str, Any],
+) -> dict[str, str]:
+    """Steps whose weights or columns cannot be read."""
+    steps = {step.name: step for step in trace.moving}
+    conflicts = {
+        name: "it was fitted with weights, and how they move what it learns is not known"
+        for name, step in steps.items()
+        if name + _WEIGHT in weights and not step.rule.takes_weights  # type: ignore[union-attr]
+    }
+    if out is not None and len(out.step) != source.shape[1]:
+        reason = "it is not known which of the columns are its own"
+        conflicts |= dict.fromkeys(steps, reason)
+    return conflicts
+
+
+def _parts(
+    trace: Trace,
+    out: Origins,
+    source: AbstractSource,
+    weights: Mapping[str, Any],
+    states: dict[tuple[str, bytes], AbstractState],
+) -> tuple[list[_Part], dict[str, str]]:
+    """States of all steps that move columns, or reasons why some cannot."""
+    parts, reasons = [], {}
+    for k in out.moving:
+        name, fitted, rule = trace.moving[k]
+        columns = np.flatnonzero(out.step == k)
+        factor = out.factor[columns]
+        multiplied = None if np.all(factor == 1) else factor
+        key = name, columns.tobytes()
+        if key not in states:
+            step = StepColumns(
+                columns_of(source, columns, multiplied), out.own[columns]
+            )
+            weight = weights.get(name + _WEIGHT)
+            try:
+                states[key] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
+            except NotFollowed as reason:
+                reasons[name] = str(reason)
+                continue
+        parts.append(_Part(states[key], columns, multiplied))
+    return parts, reasons

@@ -1,0 +1,245 @@
+"""Which step each column of a transformer's output comes from, and through what."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectorMixin
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from skinfluence.preprocessing._base import Rule
+from skinfluence.preprocessing._registry import rule_of
+
+# The step of columns that stay as they are when rows leave.
+STILL = -1
+_UNKNOWN = "a step beside it does not tell how many columns it makes"
+
+
+class Origins(NamedTuple):
+    """For each of some columns: a step that moves it, and what became of it since."""
+
+    step: np.ndarray  # (p,) position among the steps that move, or STILL
+    own: np.ndarray  # (p,) which of the step's output columns it is
+    factor: np.ndarray  # (p,) what it was multiplied by
+
+    def take(self, columns: Any) -> "Origins":
+        """Those of some columns."""
+        return Origins(*(each[columns] for each in self))
+
+    @property
+    def moving(self) -> list[int]:
+        """Steps that move any of the columns."""
+        return [int(each) for each in np.unique(self.step) if each != STILL]
+
+
+def _still(n_columns: int) -> Origins:
+    return Origins(
+        np.full(n_columns, STILL), np.zeros(n_columns, dtype=int), np.ones(n_columns)
+    )
+
+
+class Step(NamedTuple):
+    """A step, the name that ``get_params`` gives it, and its rule or why it has none."""
+
+    name: str
+    transformer: Any
+    rule: Rule | str
+
+
+@dataclass
+class Trace:
+    """One walk through a transformer, some steps of which are held by their names.
+
+    Columns are None where all of them are still, however many there are. ``conflicts``
+    are reasons why further steps have to be held; with any, nothing else is valid.
+    """
+
+    held: dict[str, str]
+    shiftable: bool  # the model has an intercept that takes up shifts
+    moving: list[Step] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of all steps, in their order
+    conflicts: dict[str, str] = field(default_factory=dict)
+
+    def through(
+        self, transformer: Any, name: str, columns: Origins | None, n_out: int | None
+    ) -> Origins | None:
+        """Where the output columns of a transformer come from."""
+        if transformer is None or isinstance(transformer, str):  # "passthrough"
+            return columns
+        if isinstance(transformer, Pipeline):
+            return self._through_chain(transformer, name, columns, n_out)
+        if isinstance(transformer, ColumnTransformer):
+            return self._through_parts(transformer, name, columns)
+        if isinstance(transformer, FeatureUnion):
+            return self._through_union(transformer, name, columns, n_out)
+        return self._through_step(transformer, name, columns, n_out)
+
+    def _through_chain(
+        self, chain: Pipeline, name: str, columns: Origins | None, n_out: int | None
+    ) -> Origins | None:
+        last = len(chain.steps) - 1
+        for k, (own, step) in enumerate(chain.steps):
+            inner = n_out if k == last else None
+            columns = self.through(step, _joined(name, own), columns, inner)
+        return columns
+
+    def _through_parts(
+        self, parts: ColumnTransformer, name: str, columns: Origins | None
+    ) -> Origins | None:
+        places = parts.output_indices_
+        out = _still(max(place.stop for place in places.values()))
+        weights = parts.transformer_weights or {}
+        for own, step, selected in parts.transformers_:
+            place = places[own]
+            n_out = place.stop - place.start
+            if step == "drop" or not n_out:
+                continue
+            taken = columns
+            if columns is not None:
+                taken = columns.take(_indices(parts, selected))
+            part = self.through(step, _joined(name, own), taken, n_out)
+            if part is not None and len(part.step) != n_out:
+                self._hold(part, _UNKNOWN)
+            elif part is not None:
+                part = _weighted(part, weights.get(own))
+                for values, new in zip(out, part, strict=True):
+                    values[place] = new
+        return out
+
+    def _through_union(
+        self, union: FeatureUnion, name: str, columns: Origins | None, n_out: int | None
+    ) -> Origins | None:
+        members = [
+            (own, step) for own, step in union.transformer_list if step != "drop"
+        ]
+        widths = _widths([step for _, step in members], columns, n_out)
+        weights, outs = union.transformer_weights or {}, []
+        for (own, step), width in zip(members, widths, strict=True):
+            part = self.through(step, _joined(name, own), columns, width)
+            outs.append(None if part is None else _weighted(part, weights.get(own)))
+        if all(part is None for part in outs):
+            return None
+        pairs = list(zip(outs, widths, strict=True))
+        if any(part is None and width is None for part, width in pairs):
+            for part in outs:
+                self._hold(part, _UNKNOWN)
+            return None
+        parts = [_still(width or 0) if part is None else part for part, width in pairs]
+        return Origins(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def _through_step(
+        self, transformer: Any, name: str, columns: Origins | None, n_out: int | None
+    ) -> Origins | None:
+        if _passes(transformer):
+            return columns
+        rule = self._rule(transformer, name)
+        if isinstance(rule, str) and isinstance(transformer, SelectorMixin):
+            # Its choice is held; the columns that it has chosen come through.
+            chosen = transformer.get_support(indices=True)
+            return None if columns is None else columns.take(chosen)
+        after = f"{type(transformer).__name__} after it"
+        if isinstance(rule, str):
+            self._hold(columns, f"{after} is held as it was fitted")
+        elif not _is_columnwise(rule):
+            self._hold(columns, f"{after} mixes or bends its columns")
+        elif columns is not None:
+            for k in columns.moving:
+                if not _absorbed(self.moving[k].rule, rule):
+                    step = columns.take(columns.step == k)
+                    self._hold(step, f"{after} keeps a part of how its columns move")
+        if isinstance(rule, str) or rule.state is None:
+            return None
+        width = transformer.n_features_in_ if _is_columnwise(rule) else n_out
+        if width is None:
+            width = _n_outputs(transformer)
+        if width is None:
+            self.conflicts[name] = "it does not tell how many columns it makes"
+            return None
+        self.moving.append(Step(name, transformer, rule))
+        own = np.arange(width)
+        return Origins(np.full(width, len(self.moving) - 1), own, np.ones(width))
+
+    def _rule(self, transformer: Any, name: str) -> Rule | str:
+        """The rule of a step, or why it is held, which is noted."""
+        self.names.append(name)
+        if name in self.held:
+            return self.held[name]
+        rule = rule_of(transformer)
+        if isinstance(rule, Rule) and rule.shifts and not self.shiftable:
+            rule = "the model has no intercept to take up the shift of its columns"
+        if isinstance(rule, str):
+            self.held[name] = rule
+        return rule
+
+    def _hold(self, columns: Origins | None, reason: str) -> None:
+        for k in [] if columns is None else columns.moving:
+            self.conflicts.setdefault(self.moving[k].name, reason)
+
+
+def _joined(*names: str) -> str:
+    return "__".join(name for name in names if name)
+
+
+def _passes(transformer: Any) -> bool:
+    """Whether columns come out as they come in, as those of "passthrough" do."""
+    rule = rule_of(transformer)
+    return isinstance(rule, Rule) and rule.passes
+
+
+def _is_columnwise(rule: Rule) -> bool:
+    return rule.absorbs_shifts or rule.absorbs_scales
+
+
+def _absorbed(before: Rule | str, rule: Rule) -> bool:
+    """Whether a step undoes what a step before it does to columns."""
+    if isinstance(before, str) or not (before.shifts or before.scales):
+        return False
+    shifts = rule.absorbs_shifts or not before.shifts
+    return shifts and (rule.absorbs_scales or not before.scales)
+
+
+def _weighted(part: Origins, weight: float | None) -> Origins:
+    if weight is None:
+        return part
+    if not weight:
+        return _still(len(part.step))
+    return part._replace(factor=part.factor * weight)
+
+
+def _indices(parts: ColumnTransformer, selected: Any) -> np.ndarray:
+    """Input columns of one part of a ColumnTransformer, by position."""
+    names = list(getattr(parts, "feature_names_in_", []))
+    every = np.arange(parts.n_features_in_)
+    if isinstance(selected, slice) and isinstance(selected.start or selected.stop, str):
+        first = 0 if selected.start is None else names.index(selected.start)
+        last = len(names) if selected.stop is None else names.index(selected.stop) + 1
+        return every[first : last : selected.step]
+    if isinstance(selected, str):
+        selected = [selected]
+    if not isinstance(selected, slice | int):
+        selected = [
+            names.index(each) if isinstance(each, str) else each for each in selected
+        ]
+    return np.atleast_1d(every[selected])
+
+
+def _widths(
+    steps: list[Any], columns: Origins | None, n_out: int | None
+) -> list[int | None]:
+    """Output columns of each step; of a single one that does not tell, by the total."""
+    widths = [_n_outputs(step, columns) for step in steps]
+    if n_out is not None and widths.count(None) == 1:
+        known = sum(width for width in widths if width is not None)
+        widths[widths.index(None)] = n_out - known
+    return widths
+
+
+def _n_outputs(transformer: Any, columns: Origins | None = None) -> int | None:
+    """Output columns of a fitted transformer, if it tells."""
+    if isinstance(transformer, str) and columns is not None:  # "passthrough"
+        return len(columns.step)
+    try:
+        return len(transformer.get_feature_names_out())
+    except (AttributeError, ValueError, NotImplementedError):
+        return None
