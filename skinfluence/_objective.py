@@ -15,6 +15,7 @@ from skinfluence._array import (
     to_numpy,
 )
 from skinfluence._design import Design
+from skinfluence._following import AbstractFollowing
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
 from skinfluence._rows import map_over_rows, sum_over_rows
@@ -83,6 +84,7 @@ class Objective:
     wider: "Objective | None" = None  # what this was narrowed from
     counts: Any = None  # (n,) what rows count in a mean loss; None for their weight
     offset: Any = None  # (n, K) added to the outputs; None for zero
+    following: AbstractFollowing | None = None  # of what is learned again without rows
 
     @property
     def n_rows(self) -> int:
@@ -105,7 +107,11 @@ class Objective:
         return self.weight if self.counts is None else self.counts
 
     def without(self, rows: int | Array) -> "Objective":
-        """The objective without rows and their share of the penalty."""
+        """The objective without rows and their share of the penalty.
+
+        In the coordinates of all rows; where columns are in other units without them, it
+        is the penalty that differs.
+        """
         xp, kept = array_namespace(self.weight), np.ones(self.n_rows, dtype=bool)
         kept[to_numpy(rows)] = False
         keep = xp.asarray(kept, device=device_of(self.weight))
@@ -113,12 +119,53 @@ class Objective:
         leaving = float(xp.sum(xp.where(keep, zero, self.counted)))
         weight = xp.where(keep, self.weight, zero)
         staying = float(xp.sum(weight)) if self.counts is None else None
+        penalty, units = self.penalty.without(leaving, staying), self.group_units(rows)
         return replace(
             self,
             weight=weight,
-            penalty=self.penalty.without(leaving, staying),
+            penalty=penalty if units is None else penalty.in_units(units[0, ...]),
             wider=None if self.wider is None else self.wider.without(rows),
+            following=None,
         )
+
+    def row_units(self, rows: Array) -> Any:
+        """Units of the columns without each row (an index), over those here, (b, 1, D).
+
+        None where they are held.
+        """
+        if self.following is None:
+            return None
+        return self._of_columns(self.following.without(rows).ratio, 1.0)
+
+    def group_units(self, rows: int | Array) -> Any:
+        """The same without these rows together, (1, 1, D).
+
+        Columns that change by more than a shift and a unit are held.
+        """
+        if self.following is None:
+            return None
+        xp, device = array_namespace(self.weight), device_of(self.weight)
+        indices = xp.reshape(xp.asarray(rows, device=device), (-1,))
+        ratio = self.following.without_group(indices).ratio
+        ratio = xp.where(xp.isnan(ratio), xp.ones_like(ratio), ratio)
+        return self._of_columns(ratio, 1.0)
+
+    def unit_changes(self, rows: Array) -> Any:
+        """To first order, how ``row_units`` differ from one, (b, 1, D); None if held."""
+        if self.following is None:
+            return None
+        return self._of_columns(self.following.derivative(rows).ratio, 0.0)
+
+    def _of_columns(self, values: Array, of_intercept: float) -> Any:
+        """Values of features (b, p) for the entries of theta, (b, 1, D)."""
+        xp = array_namespace(values)
+        if self.design.columns is not None:
+            values = xp.take(values, self.design.columns, axis=1)
+        if self.design.has_intercept:
+            shape, device = (values.shape[0], 1), device_of(values)
+            last = xp.full(shape, of_intercept, dtype=values.dtype, device=device)
+            values = xp.concat([values, last], axis=1)
+        return xp.tile(values, (1, self.layout.group_size))[:, None, :]
 
     def only(self, rows: Array) -> "Objective":
         """What leaves with rows: their losses, and their share of the penalty."""
@@ -132,6 +179,7 @@ class Objective:
             penalty=Penalty(share * penalty.strength, share * penalty.slope),
             wider=None,
             counts=None,
+            following=None,
             offset=None if self.offset is None else take_rows(self.offset, rows),
         )
 

@@ -98,6 +98,20 @@ class Penalty:
         sign = array_namespace(theta).sign(theta)
         return replace(self, slope=self.corners.slope(sign), corners=None)
 
+    def in_units(self, units: Any) -> "Penalty":
+        """The penalty of coefficients whose columns are in other units.
+
+        ``units`` (..., G or 1, D) are over those of the columns here: a coefficient of
+        1 here is one of ``units`` there.
+        """
+        corners = None if self.corners is None else self.corners.times(units)
+        return replace(
+            self,
+            strength=units**2 * self.strength,
+            slope=units * self.slope,
+            corners=corners,
+        )
+
     def without(self, leaving: float, staying: float | None = None) -> "Penalty":
         """What is left of the penalty when rows that count ``leaving`` leave.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
@@ -12,7 +11,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from skinfluence._progress import Progress
 from skinfluence.exceptions import InvalidParameterError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.support import checks, naming_bad_targets, required_row, unwrapped
+from skinfluence.support import (
+    by_row,
+    checks,
+    naming_bad_targets,
+    required_row,
+    take_rows,
+    unwrapped,
+)
 
 
 def cross_val_influence(
@@ -166,31 +172,3 @@ def _harm(
     X_test, y_test = take_rows(X, test), take_rows(y, test)
     delta = explainer.loo_delta(X_test, y_test, on="loss", aggregate="mean")
     return -np.asarray(delta), explainer if returns_explainer else None
-
-
-def take_rows(data: Any, rows: np.ndarray) -> Any:
-    """Rows of an array, sparse matrix, frame or list by their indices, in its own type."""
-    if hasattr(data, "iloc"):
-        return data.iloc[rows]
-    if not hasattr(data, "shape"):
-        data = np.asarray(data)
-    if issparse(data):
-        data = data.tocsr()
-    return data[rows]
-
-
-def by_row(value: Any, y: Any) -> bool:
-    """Whether a piece of metadata has one entry per row."""
-    return _length(value) == _length(y) != -1
-
-
-def _length(values: Any) -> int:
-    """Length of what holds one entry per row, -1 of a text or a single value."""
-    if isinstance(values, str):
-        return -1
-    if hasattr(values, "__array__") and not hasattr(values, "__len__"):
-        values = np.asarray(values)
-    shape = getattr(values, "shape", None)
-    if shape is not None:
-        return shape[0] if shape else -1
-    return len(values) if hasattr(values, "__len__") else -1

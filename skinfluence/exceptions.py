@@ -27,6 +27,7 @@ __all__ = [
     "RankDeficientWarning",
     "SeparableDeletionWarning",
     "UnidentifiedDeletionWarning",
+    "PreprocessingDeletionWarning",
     "DoubtfulDeletionWarning",
     "ActiveSetWarning",
     "UnreachedFlipWarning",
@@ -112,6 +113,10 @@ class SeparableDeletionWarning(SkinfluenceWarning):
 
 class UnidentifiedDeletionWarning(SkinfluenceWarning):
     """Deleting these rows leaves a parameter undetermined: it is of minimum norm."""
+
+
+class PreprocessingDeletionWarning(SkinfluenceWarning):
+    """Without these rows, steps before the model cannot be fitted, or differ in shape."""
 
 
 class DoubtfulDeletionWarning(SkinfluenceWarning):

@@ -25,6 +25,7 @@ def explain():
     @cache
     def explainer_of(case, **options):
         data = load(case.data)
+        options = {"preprocessing": "held", **options}  # as the definitions do
         explainer = InfluenceExplainer(fitted(case), **options)
         return explainer.fit(data.X, data.y, **case.fit_params)
 

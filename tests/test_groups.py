@@ -458,11 +458,12 @@ def test_folds_are_predicted_as_by_cross_val_predict(data, model, method, folds)
     np.testing.assert_allclose(found, truth, atol=1e-6 if logistic else 1e-9)
 
 
-def test_folds_may_be_labels_and_transformers_are_held():
+def test_folds_may_be_labels_and_transformers_may_be_held():
     X, y = cases.training_rows("one target")
     labels = np.random.default_rng(3).integers(0, 6, len(y))
     model = make_pipeline(StandardScaler(), Ridge()).fit(X, y)
-    found = InfluenceExplainer(model).fit(X, y).cv_predict(labels)
+    explainer = InfluenceExplainer(model, preprocessing="held").fit(X, y)
+    found = explainer.cv_predict(labels)
     Z = model[0].transform(X)
     truth = cross_val_predict(Ridge(), Z, y, groups=labels, cv=GroupKFold(6))
     np.testing.assert_allclose(found, truth, atol=1e-9)

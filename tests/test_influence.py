@@ -366,7 +366,7 @@ def test_top_influences_of_many_rows_never_hold_the_matrix(order):
 @every_case
 def test_an_unfitted_estimator_is_fitted_first(case, explain):
     data = load(case.data)
-    explainer = InfluenceExplainer(clone(case.estimator))
+    explainer = InfluenceExplainer(clone(case.estimator), preprocessing="held")
     explainer.fit(data.X, data.y, **case.fit_params)
     expected = explain(case).self_influence()
     assert relative_error(explainer.self_influence(), expected) < 1e-9

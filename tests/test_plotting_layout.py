@@ -42,7 +42,8 @@ def linear():
 def logistic():
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    return InfluenceExplainer(model).fit(X[:400], y[:400]), X[400:], y[400:]
+    explainer = InfluenceExplainer(model, preprocessing="held")
+    return explainer.fit(X[:400], y[:400]), X[400:], y[400:]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,12 @@ REFITTED = cases.FEW + cases.pick(
 def test_refits_without_a_row_minus_the_fit_with_it(case):
     data = load(case.data)
     refits = refit_leave_one_out(
-        cases.fitted(case), data.X, data.y, rows=ROWS, **case.fit_params
+        cases.fitted(case),
+        data.X,
+        data.y,
+        rows=ROWS,
+        preprocessing="held",
+        **case.fit_params,
     )
     truth = cases.refits_of(case)[ROWS] - cases.minimum_of(case)
     assert relative_error(cases.rows_of(refits, case), truth) < 1e-8
@@ -72,7 +77,7 @@ def test_preprocessing_is_held_as_it_was_fitted():
     data = load("two classes")
     X = data.X * [1, 10, 100, 1000] + 5
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, data.y)
-    held = refit_leave_one_out(model, X, data.y, rows=ROWS)
+    held = refit_leave_one_out(model, X, data.y, rows=ROWS, preprocessing="held")
     inner = refit_leave_one_out(model[-1], model[0].transform(X), data.y, rows=ROWS)
     assert relative_error(held.coef, inner.coef) < 1e-9
 

@@ -120,7 +120,7 @@ def test_refits_take_weights_by_the_name_of_a_step(fitted):
 def test_weights_of_a_transformer_are_not_those_of_the_objective():
     scaled = Pipeline([("scale", StandardScaler()), ("lr", Ridge())])
     weight = positive(NUMBERS)
-    explainer = InfluenceExplainer(scaled)
+    explainer = InfluenceExplainer(scaled, preprocessing="held")
     explainer.fit(NUMBERS.X, NUMBERS.y, scale__sample_weight=weight)
     Z = StandardScaler().fit(NUMBERS.X, sample_weight=weight).transform(NUMBERS.X)
     plain = InfluenceExplainer(Ridge()).fit(Z, NUMBERS.y)

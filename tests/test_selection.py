@@ -28,7 +28,7 @@ from sklearn.model_selection import (
     cross_val_predict,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skinfluence import LeaveOneOutSearchCV
@@ -501,7 +501,11 @@ RIDGES = {
     "no intercept": (Ridge(fit_intercept=False), "alpha", "one target"),
     "outputs": (Ridge(), "alpha", "two targets"),
     "iterated": (Ridge(solver="lsqr", tol=1e-3), "alpha", "one target"),
-    "pipeline": (SCALED, "ridge__alpha", "one target"),
+    "pipeline": (
+        make_pipeline(FunctionTransformer(), Ridge()),
+        "ridge__alpha",
+        "one target",
+    ),
     "classes": (RidgeClassifier(class_weight="balanced"), "alpha", "three words"),
 }
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import (
 )
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skinfluence
 from skinfluence import (
@@ -41,6 +41,8 @@ CARRIER = np.c_[X, np.arange(40) == 0]
 TWINS = np.c_[X, X[:, 0]]
 # Class 1 has one row; without it nothing is left to tell apart.
 LONE = (np.arange(40) == 5).astype(int)
+# Letters a and b are as frequent: one row less of either, and the other is kept.
+THREE_LETTERS = np.array(["a"] * 15 + ["b"] * 15 + ["c"] * 10)[:, None]
 WIDE = np.random.default_rng(4).normal(size=(60, 6))
 WEAK = WIDE @ [0.5, -0.3, 0.1, 0.05, 0.0, 0.0]
 WEAK = WEAK + 0.2 * np.random.default_rng(5).normal(size=60)
@@ -169,6 +171,11 @@ CALLS = {
         "SeparableDeletionWarning",
         lambda: LogisticRegression(C=np.inf, tol=1e-10),
         lambda model: refit_leave_one_out(model, X[:, :1], LONE, rows=[5]),
+    ),
+    "columns that only a refit has": (
+        "PreprocessingDeletionWarning",
+        lambda: make_pipeline(OneHotEncoder(max_categories=2), Ridge()),
+        lambda model: refit_leave_one_out(model, THREE_LETTERS, Y, rows=[0, 15]),
     ),
     "a check by refits": (
         "SeparableDeletionWarning",

@@ -5,8 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence.cross_influence import by_row, take_rows
-from skinfluence.support import checks
+from skinfluence.support import by_row, checks, take_rows
 
 
 @final

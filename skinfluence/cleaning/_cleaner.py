@@ -13,7 +13,7 @@ from skinfluence.cleaning._actions import Rows, relabelled
 from skinfluence.cleaning._choice import trusted_mask, valid_scores, worst
 from skinfluence.cleaning._flags import flagged
 from skinfluence.cleaning._rounds import TrustedRounds
-from skinfluence.cross_influence import cross_val_influence, take_rows
+from skinfluence.cross_influence import cross_val_influence
 from skinfluence.deletion import DELETIONS
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
 from skinfluence.explainer import InfluenceExplainer
@@ -24,6 +24,7 @@ from skinfluence.support import (
     of_model,
     required_row,
     routed_to_fit,
+    take_rows,
     unwrapped,
     weight_name,
 )
@@ -60,10 +61,10 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
         strongly it pulls the model towards itself.
 
         "influence": how much the row raises the mean loss on the ``trusted`` rows given
-        to ``fit`` (with the row minus without it). It finds *systematic* errors, given a
-        few hundred trusted rows. Without trusted rows, the loss on held-out folds of
-        ``cv`` is used. These are as wrong as the rest, so labels that are wrong at random
-        are found only if the penalty averages them out.
+        to ``fit`` (with the row minus without it), the steps of a pipeline held. It finds
+        *systematic* errors, given a few hundred trusted rows. Without trusted rows, the
+        loss on held-out folds of ``cv`` is used. These are as wrong as the rest, so labels
+        that are wrong at random are found only if the penalty averages them out.
 
         A callable gets ``(explainer, X, y)``, with the ``InfluenceExplainer`` of all rows,
         and returns one score per row. Rows with score NaN are never cleaned.
@@ -341,6 +342,8 @@ class InfluenceCleaner(DelegationMixin, MetaEstimatorMixin, BaseEstimator):
             clone(self.estimator),
             prefit=False,
             deletion=self.deletion,
+            # How a row moves the units of columns says nothing about its label.
+            preprocessing="held" if self.criterion == "influence" else "auto",
             polish=True if self._needs_minimum else _NEAR_ENOUGH,
             verbose=self.verbose,
         )

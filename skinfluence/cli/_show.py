@@ -71,6 +71,8 @@ def subject_lines(
         "target": f"{subject.target}: {subject.task.describe(data.y)}",
         "model": subject.describe_model(explainer.estimator_),
     }
+    if explainer.held_steps_:
+        entries["held"] = f"{', '.join(explainer.held_steps_)}, as fitted to all rows"
     if test is not None:
         entries["test"] = f"{test.source}: {plural(len(test), 'row')}"
     return definitions(entries, width)

@@ -13,7 +13,7 @@ from skinfluence._array import Array, Rows, array_namespace, device_of, spread
 from skinfluence._kernels import densified
 from skinfluence._penalty import Corners
 from skinfluence._tolerances import LEAST_CONTRACTION
-from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
+from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._leaving import determines, group_share, product
@@ -29,6 +29,7 @@ from skinfluence.solvers import (
     boundary,
     corner_minimum,
     expand,
+    indices_of,
     minimise_with_corners,
     on_active_set,
     on_all_features,
@@ -212,8 +213,10 @@ class ActiveSetFollower(AbstractDeletion):
     def _changes(self, rows: Array, theta: Array) -> Any:
         if self.point.objective.loss.quadratic:
             return self._test.changes(rows, theta)
-        share = row_terms(self.point, rows).share
-        return self._test.breaks(self.exact.gradients(rows, theta), theta, share)
+        gradients = self.exact.gradients(rows, theta)
+        return self._test.breaks(
+            gradients, theta, self._test.kept(row_terms(self.point, rows))
+        )
 
     def _enough(self, length: float) -> float:
         """Length of a last step, for a delta of some length."""
@@ -332,8 +335,9 @@ class _Test:
         """Whether the delta (1, G, D) of a group breaks a condition, (1,)."""
         objective = self.point.objective.without(rows)
         gradient = objective.first_order(self.point.theta + theta[0, ...]).gradient
-        share = group_share(self.point.objective, rows)
-        return self.breaks(gradient[None, ...], theta, share)
+        whole = self.point.objective
+        kept = self._kept(group_share(whole, rows), whole.group_units(rows))
+        return self.breaks(gradient[None, ...], theta, kept)
 
     def changes(self, rows: Rows, theta: Array) -> Any:
         """Rows whose deltas (b, G, D) break a condition of the quadratic model, (b,)."""
@@ -360,23 +364,22 @@ class _Test:
             slack = _MOST_BENT * off[:, None] * bend
             reach = whole.unit_length * off[:, None]
             gradient = self._gradient(terms, own)
-            unmet = gradient + self._pulls_of_penalty(terms.share, flat)
+            unmet = gradient + self._pulls_of_penalty(terms, flat)
             gradient = gradient - xp.take(unmet, self.free, axis=1) @ weights
-            hides.append(self.breaks(gradient, own, terms.share, slack, reach))
+            hides.append(self.breaks(gradient, own, self.kept(terms), slack, reach))
             squared = xp.sum(flat * self.hessian.product(self.free, flat), axis=1)
             is_long.append(off**2 > _LONG**2 * squared)
         return xp.concat(hides), xp.concat(is_long)
 
-    def _pulls_of_penalty(self, share: Array | None, flat: Array) -> Any:
+    def _pulls_of_penalty(self, terms: RowTerms, flat: Array) -> Any:
         """What entries off zero have besides ``_gradient`` at deltas (b, N), (b, N)."""
-        sign = array_namespace(flat).sign(self.start)
-        if share is None:
-            return self.at.corners.slope(sign) + 0.0 * flat
-        left, strength = share[:, None], self.point.objective.penalty.strength
-        corners = self.at.corners.times(1 - left)
-        ridge = array_namespace(flat).broadcast_to(strength, self.point.theta.shape)
-        ridge = array_namespace(flat).reshape(ridge, self.start.shape)
-        return corners.slope(sign) - left * ridge * (self.start + flat)
+        xp, objective = array_namespace(flat), self.point.objective
+        kept = self.kept(terms)
+        slope = self.at.corners.times(kept).slope(xp.sign(self.start))
+        units = self._kept(None, objective.row_units(terms.rows))
+        ridge = xp.broadcast_to(objective.penalty.strength, self.point.theta.shape)
+        ridge = xp.reshape(ridge, self.start.shape)
+        return slope - (1 - kept * units) * ridge * (self.start + flat)
 
     @cached_property
     def _combination(self) -> tuple[Any, Any]:
@@ -404,12 +407,13 @@ class _Test:
         return terms._replace(block=densified(terms.block))
 
     def _changes(self, terms: RowTerms, theta: Array) -> Any:
-        broken = self.breaks(self._gradient(terms, theta), theta, terms.share)
+        kept = self.kept(terms)
+        broken = self.breaks(self._gradient(terms, theta), theta, kept)
         if self.point.objective.loss.quadratic:
             return broken
         for part in (1 - _MARGIN, 1 + _MARGIN):
             gradient = self._gradient(terms, part * theta)
-            broken = broken | self.breaks(gradient, part * theta, terms.share)
+            broken = broken | self.breaks(gradient, part * theta, kept)
         return broken
 
     def _gradient(self, terms: RowTerms, theta: Array) -> Any:
@@ -422,23 +426,35 @@ class _Test:
         own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
         return self.at.gradient + change - own
 
+    def kept(self, terms: RowTerms) -> Any:
+        """What stays of the corners without each row, (b, 1 or N)."""
+        return self._kept(terms.share, self.point.objective.row_units(terms.rows))
+
+    def _kept(self, share: Array | None, units: Array | None) -> Any:
+        """The same by what leaves of the penalty, (b,), and units, (b, 1, D)."""
+        kept = 1.0 if share is None else 1 - share[:, None]
+        if units is None:
+            return kept
+        xp = array_namespace(units)
+        every = xp.broadcast_to(units, (units.shape[0], *self.point.theta.shape))
+        return kept * xp.reshape(every, (units.shape[0], -1))
+
     def breaks(
         self,
         gradient: Array,
         theta: Array,
-        share: Array | None,
+        kept: Array | float,
         slack: Array | float = 0.0,
         reach: Array | float = 0.0,
     ) -> Any:
         """Whether an entry off zero has passed it, or one at zero is pulled off, (b,).
 
         Or may have been, by gradients (b, N) that are right to ``slack`` and entries
-        that are right to ``reach``.
+        that are right to ``reach``. ``kept`` (b, 1 or N) is what stays of the corners.
         """
         xp = array_namespace(theta)
         gradient = xp.reshape(gradient, (theta.shape[0], -1))
         flat = xp.reshape(theta, gradient.shape)
-        kept = 1 if share is None else 1 - share[:, None]
         corners, off = self.at.corners.times(kept), self.start != 0
         pulls = (corners.pull(gradient - slack), corners.pull(gradient + slack))
         pull = xp.maximum(xp.abs(pulls[0]), xp.abs(pulls[1]))
@@ -460,10 +476,12 @@ class _Test:
         M = terms.bend[0, 0, :, :] if coupled else eye * terms.bend[0, :, 0, 0]
         strength = xp.broadcast_to(objective.penalty.strength, self.point.theta.shape)
         share = 0.0 if terms.share is None else float(terms.share[0])
-        shared = share * xp.reshape(strength, (N,))
+        units = self._kept(None, objective.row_units(row))
+        units = units if isinstance(units, float) else units[0, :]
+        shared = (1 - (1 - share) * units**2) * xp.reshape(strength, (N,))
         slope = xp.reshape(terms.weight[:, None, None] * terms.slope, (K,))
         gradient = self.at.gradient - J.T @ slope - shared * self.start
-        corners = self.at.corners.times(1 - share)
+        corners = self.at.corners.times((1 - share) * units)
         return _Without(self.hessian, J, M, shared, gradient, corners)
 
 

@@ -133,12 +133,3 @@ class AbstractDeletion(abc.ABC):
         A mask (b,); None where it follows, or where the penalty has no corners.
         """
         return None
-
-
-def indices_of(rows: Rows, point: Point) -> Any:
-    """Rows of a slice or index array as indices."""
-    if not isinstance(rows, slice):
-        return rows
-    xp, device = array_namespace(point.theta), device_of(point.theta)
-    first, stop, _ = rows.indices(point.objective.n_rows)
-    return xp.arange(first, stop, device=device)

@@ -10,14 +10,20 @@ from skinfluence import _threads
 from skinfluence._array import Array, Rows, array_namespace, device_of, masked
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_CONTRACTION, MOST_CONDITION
-from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
+from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._halley import Halley
 from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import in_runs, summed_over_rows
 from skinfluence.deletion._vouching import error_of_minimum, own_length
 from skinfluence.exceptions import IndefiniteCurvatureError
-from skinfluence.solvers import AbstractSolver, Point, expand_for_steps, polish
+from skinfluence.solvers import (
+    AbstractSolver,
+    Point,
+    expand_for_steps,
+    indices_of,
+    polish,
+)
 
 # Entries of theta up to which third derivatives, the cube of it, are worth their memory.
 _MOST_THIRD = 128

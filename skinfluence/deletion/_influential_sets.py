@@ -26,7 +26,14 @@ from skinfluence._rows import row_blocks
 from skinfluence.deletion._leaving import pair_blocks
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._row_pool import Pool
-from skinfluence.solvers import AbstractSolver, Point, expand, polish, row_terms
+from skinfluence.solvers import (
+    AbstractSolver,
+    Point,
+    expand,
+    learned_gradients,
+    polish,
+    row_terms,
+)
 
 # Rows that are weighed against each other at once, and chosen from them at once.
 _MOST_POOLED, _MOST_CHOSEN = 2048, 512
@@ -125,6 +132,7 @@ class SetSearch:
         """Whether the value without a set follows from products of its rows."""
         objective = self.point.objective
         plain = objective.penalty.share == 0 and objective.wider is None
+        plain = plain and objective.following is None
         return self.target.linear and objective.loss.quadratic and plain
 
     def of_size(self, k: int) -> FoundSet:
@@ -395,6 +403,9 @@ class SetSearch:
             effect = xp.sum(layout.ungrouped(c) * (terms.block @ B), axis=1)
             if terms.share is not None:
                 effect = effect + terms.share * penalty
+            learned = learned_gradients(point, rows)
+            if learned is not None:
+                effect = effect + xp.sum(learned * steps, axis=(1, 2))
             effects.append(xp.where(unidentified, xp.inf, effect))
         present = to_numpy(objective.weight) != 0
         return np.where(present, to_numpy(xp.concat(effects)), np.inf)

@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil, log
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -21,7 +22,6 @@ from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.curvature import RowwiseCurvature
-from skinfluence.deletion._base import indices_of
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
@@ -29,12 +29,19 @@ from skinfluence.solvers import (
     Point,
     RowTerms,
     has_no_minimum,
+    indices_of,
     own_outputs,
     row_terms,
 )
 
 # Of the power method, to see whether a group's curvature is all but gone.
 _POWER_STEPS = 3
+# Where the penalty of a coefficient changes by more than this part of it, as by a value
+# that makes most of the spread of its column, the rows left get a factor of their own.
+_FAR_UNITS = 0.5
+# What rounds that mind the change may leave of a solution, where steps have no other
+# error, and where they have.
+_ROUNDED, _UNSEEN = 1e-16, 1e-11
 
 
 class Step(NamedTuple):
@@ -66,6 +73,7 @@ class AbstractLeaving(abc.ABC):
     point: Point  # the minimum of all rows
     rows: Any  # (m,) their indices
     share: Any  # (b,) what leaves of the penalty with each group; None in sum form
+    units: Any  # (b, 1, D) of columns without each group; None where they are held
     unidentified: Any  # (b,) bool: the rows left do not determine the model
 
     @abc.abstractmethod
@@ -110,8 +118,69 @@ class AbstractLeaving(abc.ABC):
 
     def solve(self, vectors: Array) -> Step:
         """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
+        step = self._solved(vectors)
+        if self.units is None:
+            return step
+        # (H_-G + E) x = v by x = inv(H_-G) (v - E x), E what the penalty gains by other
+        # units: below the penalty in H_-G by units**2 - 1, by which each round contracts.
+        extra, value = self._kept * self._gain, step.value
+        n_rounds = _rounds(self._contraction, self.point.objective.loss.quadratic)
+        for _ in range(n_rounds - 1):
+            value = self._value(vectors - extra * value)
+        return self._solved(vectors - extra * value) if n_rounds else step
+
+    def _value(self, vectors: Array) -> Any:
+        """``inv(H_-G) v`` alone, columns in the units of all rows."""
+        return self._solved(vectors).value
+
+    def _solved(self, vectors: Array) -> Step:
+        """The same with columns in the units of all rows."""
         pushed = self.pushed(vectors)
         return Step(self.steps(pushed), pushed)
+
+    @cached_property
+    def _contraction(self) -> float:
+        """The largest change of a penalty, in parts of it."""
+        xp = array_namespace(self.units)
+        change = xp.abs(xp.reshape(self.units, (-1,)) ** 2 - 1)
+        return float(xp.max(change)) if change.shape[0] else 0.0
+
+    @cached_property
+    def _gain(self) -> Any:
+        """What the penalty's second derivative gains by other units, (b, G or 1, D)."""
+        return (self.units**2 - 1) * self.point.objective.penalty.strength
+
+    @property
+    def _kept(self) -> Any:
+        """What stays of the penalty without each group, (b, 1, 1)."""
+        return 1.0 if self.share is None else 1 - self.share[:, None, None]
+
+    def pull(self, theta: Array) -> Any:
+        """Gradient of the penalty without each group, at theta (b or 1, G, D)."""
+        penalty = self.point.objective.penalty
+        if self.units is not None:
+            penalty = penalty.in_units(self.units)
+        return self._kept * penalty.gradient(theta)
+
+    def _in_units(self, stretch: Array) -> Any:
+        """A stretch (b,) of inv(H), where smaller units weaken the penalty too."""
+        if self.units is None:
+            return stretch
+        xp = array_namespace(stretch)
+        least = xp.min(self.units**2, axis=(1, 2))
+        return stretch / xp.clip(least, max=1.0)
+
+    def _leaving_pull(self) -> Any:
+        """What leaves the gradient of the penalty with each group, (b, G, D)."""
+        penalty, theta = self.point.objective.penalty, self.point.theta
+        whole = penalty.gradient(theta)
+        if self.units is None:
+            return self.share[:, None, None] * whole
+        slope, ridge = penalty.held(theta).slope, penalty.strength * theta
+        lost = (1 - self.units) * slope + (1 - self.units**2) * ridge
+        if self.share is None:
+            return lost
+        return self.share[:, None, None] * whole + self._kept * lost
 
     @cached_property
     def weight(self) -> Any:
@@ -134,14 +203,13 @@ class AbstractLeaving(abc.ABC):
         hessian = self.point.objective.loss.hessian(self.targets, self.outputs)
         return self.weight[:, None, None, None] * hessian
 
-    @property
+    @cached_property
     def gradient(self) -> Any:
         """What leaves the gradient at the minimum of all rows, (b, G, D)."""
         rows = self.loss_gradient()
-        if self.share is None:
+        if self.share is None and self.units is None:
             return rows
-        penalty = self.point.objective.penalty.gradient(self.point.theta)
-        return rows + self.share[:, None, None] * penalty
+        return rows + self._leaving_pull()
 
     def loss_gradient(self, theta: Array | None = None) -> Any:
         """That of the rows' losses alone, at deltas theta (b, G, D) if given."""
@@ -191,7 +259,10 @@ class OneByOne(AbstractLeaving):
         block = densified(terms.block)
         inverse, unidentified = downdated_inverse(point, terms._replace(block=block))
         indices = indices_of(rows, point)
-        return cls(point, indices, terms.share, unidentified, block, inverse)
+        units = point.objective.row_units(indices)
+        if units is not None:
+            unidentified = unidentified | far_units(point.objective, units)
+        return cls(point, indices, terms.share, units, unidentified, block, inverse)
 
     def moves(self, vectors: Array) -> Any:
         return own_outputs(self.block, vectors, self.point.objective.layout)
@@ -202,28 +273,42 @@ class OneByOne(AbstractLeaving):
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, lambda inner: product(self.inverse, inner))
 
+    def _value(self, vectors: Array) -> Any:
+        if self.inverse.shape[-1] > 1:
+            return super()._value(vectors)
+        # By inv(H) x, which is at hand: one solve, not two.
+        steps = self.steps(vectors)
+        inner = product(self.bend, self.moves(steps))
+        return steps + self._direction * product(self.inverse, inner)
+
+    @cached_property
+    def _direction(self) -> Any:
+        """``inv(H) x_i``, (b, G, D), of outputs that are not coupled."""
+        xp, layout = array_namespace(self.block), self.point.objective.layout
+        ones = xp.ones_like(self.block[:, :1])[:, None, :]
+        ones = xp.broadcast_to(ones, (self.block.shape[0], layout.n_groups, 1))
+        return self.point.factor.row_steps(self.block, ones, self.share)
+
     def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
         point, penalty = self.point, self.point.objective.penalty
         rows = point.gradient - penalty.gradient(point.theta) + change()
-        pull = penalty.gradient(point.theta + theta)
-        if self.share is not None:
-            pull = (1 - self.share[:, None, None]) * pull
-        return rows - self.loss_gradient(theta) + pull
+        return rows - self.loss_gradient(theta) + self.pull(point.theta + theta)
 
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows[i : i + 1])
 
     @cached_property
     def stretch(self) -> Any:
-        return stretch_of(self.inverse, self.share)
+        return self._in_units(stretch_of(self.inverse, self.share))
 
     def nearby(self) -> Nearby | None:
         vicinity = self.point.vicinity
         return None if vicinity is None else vicinity.around(self.rows, self.stretch)
 
     def at(self, mask: Array) -> "OneByOne":
-        columns = self.rows, self.share, self.unidentified, self.block, self.inverse
-        kept = (None if column is None else masked(column, mask) for column in columns)
+        columns = self.rows, self.share, self.units, self.unidentified
+        parts = (*columns, self.block, self.inverse)
+        kept = (None if part is None else masked(part, mask) for part in parts)
         return OneByOne(self.point, *kept)
 
 
@@ -282,11 +367,14 @@ class SmallGroup(AbstractGroup):
         eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
         inverse, lost = inverse_of(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
         lost = xp.any(lost, axis=0, keepdims=True)
-        return cls(point, rows, share, lost, point.objective.only(rows), inverse)
+        units, gone = point.objective.group_units(rows), point.objective.only(rows)
+        if units is not None:
+            lost = lost | far_units(point.objective, units)
+        return cls(point, rows, share, units, lost, gone, inverse)
 
     @cached_property
     def stretch(self) -> Any:
-        return stretch_of(self.inverse[None, ...], self.share)
+        return self._in_units(stretch_of(self.inverse[None, ...], self.share))
 
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, self._within)
@@ -313,13 +401,17 @@ class LargeGroup(AbstractGroup):
         """By ``H - H_G``, of which H is known. Cost: ``m d**2 + d**3``."""
         objective, damping = point.objective, point.curvature.damping
         rest, gone = objective.without(rows), objective.only(rows)
+        units = objective.group_units(rows)
         curvature = RowwiseCurvature(rest, point.theta, damping)
         if not solver.reads_matrix:
             factor = solver.prepare(curvature)
             hidden, remainder = not determines(factor, point.factor), 0.0
         else:  # all folds together read the rows once
             own, whole = RowwiseCurvature(gone, point.theta, damping), matrix()
-            curvature = curvature.with_matrix(whole - own.as_matrix())
+            left = whole - own.as_matrix()
+            if units is not None:
+                left = left + _diagonal(_gained(objective, gone, units))
+            curvature = curvature.with_matrix(left)
             factor = solver.prepare(curvature)
             hidden = not determines(factor, point.factor)
             remainder = _least_remainder(factor, whole)
@@ -327,7 +419,7 @@ class LargeGroup(AbstractGroup):
         xp, device = array_namespace(point.theta), device_of(point.theta)
         lost = xp.full(1, hidden, dtype=xp.bool, device=device)
         share = group_share(objective, rows)
-        return cls(point, rows, share, lost, gone, factor, remainder)
+        return cls(point, rows, share, units, lost, gone, factor, remainder)
 
     @cached_property
     def stretch(self) -> Any:
@@ -335,11 +427,42 @@ class LargeGroup(AbstractGroup):
         value = _LACKING / max(self.remainder, LEAST_REMAINDER**2)
         return xp.full(1, value, dtype=theta.dtype, device=device_of(theta))
 
+    def solve(self, vectors: Array) -> Step:
+        return self._solved(vectors)  # the factor is in the units without the group
+
     def pushed(self, vectors: Array) -> Any:
         return vectors
 
     def steps(self, pushed: Array) -> Any:
         return self.factor.loss_steps(pushed)
+
+
+def _gained(objective: Objective, gone: Objective, units: Array) -> Any:
+    """What the penalty left by a group gains by other units, (G or 1, D)."""
+    strength = objective.penalty.strength - gone.penalty.strength
+    return ((units**2 - 1) * strength)[0, ...]
+
+
+def _diagonal(values: Array) -> Any:
+    """Matrices (G or 1, D, D) of their diagonals (G or 1, D)."""
+    xp, D = array_namespace(values), values.shape[-1]
+    return xp.eye(D, dtype=values.dtype, device=device_of(values)) * values[:, None, :]
+
+
+def _rounds(contraction: float, to_rounding: bool) -> int:
+    """Rounds that contract so, down to rounding or to what one step cannot see."""
+    if contraction == 0:
+        return 0
+    least = _ROUNDED if to_rounding else _UNSEEN
+    return ceil(log(least) / log(min(contraction, _FAR_UNITS)))
+
+
+def far_units(objective: Objective, units: Array) -> Any:
+    """Where the penalty in other units is another one, (b,): steps would not contract."""
+    xp, penalty = array_namespace(units), objective.penalty
+    penalised = (penalty.strength != 0) | (penalty.slope + 0 * penalty.strength != 0)
+    far = (xp.abs(units**2 - 1) > _FAR_UNITS) & penalised
+    return xp.any(far, axis=(1, 2))
 
 
 def _least_remainder(rest: AbstractFactor, whole: Array) -> float:

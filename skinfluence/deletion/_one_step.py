@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import Array, Rows, array_namespace, masked
-from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
+from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._leaving import (
     AbstractGroup,
     AbstractLeaving,
@@ -33,6 +33,9 @@ from skinfluence.solvers import (
     AbstractSolver,
     Point,
     RowTerms,
+    indices_of,
+    learned_gradients,
+    learned_steps,
     own_outputs,
     row_gradients,
     row_terms,
@@ -175,9 +178,21 @@ class Jackknife(AbstractOneStep):
     def _downdated(self, terms: RowTerms) -> None:
         return None  # the derivative at full weight
 
+    def _steps(self, terms: RowTerms, c: Any) -> Any:
+        steps, learned = super()._steps(terms, c), learned_steps(self.point, terms.rows)
+        return steps if learned is None else steps + learned
+
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
+        if self.point.objective.following is None:
+            return super().left_out(rows)
+        return AbstractDeletion.left_out(self, rows)
+
     def group_delta(self, rows: Array) -> Deltas:
         gone = self.point.objective.only(rows)
         gradient = gone.first_order(self.point.theta).gradient
+        learned = learned_gradients(self.point, rows)
+        if learned is not None:
+            gradient = gradient + array_namespace(gradient).sum(learned, axis=0)
         return self.certified(self.point.factor.loss_steps(gradient[None, ...]))
 
 
@@ -239,6 +254,24 @@ class Newton(AbstractOneStep):
         nearby = vicinity.around(indices, deltas.stretch)
         return vouched(self.point, deltas, nearby, length, 0.0, residuals)
 
+    def deltas(self, rows: Rows) -> Deltas:
+        if self.point.objective.following is None:
+            return super().deltas(rows)
+        return self._deltas(OneByOne.of(self.point, rows), self.unbounded(rows))
+
+    def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
+        if self.point.objective.following is None:
+            return super().left_out(rows)
+        return AbstractDeletion.left_out(self, rows)
+
+    def _deltas(self, leaving: AbstractLeaving, unbounded: Array | bool) -> Deltas:
+        newton = leaving.solve(leaving.gradient)
+        flags = leaving.unidentified, unbounded, leaving.stretch
+        deltas = self.certified(newton.value, *flags)
+        if self.is_exact:
+            return deltas
+        return vouched_groups(deltas, leaving, newton, self.solver)
+
     def group(self, rows: Array) -> AbstractGroup:
         """These rows (indices) as a group, by whichever way costs less."""
         layout = self.point.objective.layout
@@ -252,11 +285,7 @@ class Newton(AbstractOneStep):
 
     def group_delta(self, rows: Array) -> Deltas:
         group = self.group(rows)
-        newton = group.solve(group.gradient)
-        deltas = self.certified(newton.value, group.unidentified, group.unbounded)
-        if self.is_exact:
-            return deltas
-        return vouched_groups(deltas, group, newton, self.solver)
+        return self._deltas(group, group.unbounded)
 
     def unbounded(self, rows: Rows) -> Any:
         needed = self.point.needed_rows

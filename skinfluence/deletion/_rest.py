@@ -16,7 +16,7 @@ from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
-from skinfluence.deletion._base import AbstractDeletion, Deltas, indices_of
+from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._leaving import determines
 from skinfluence.deletion._vouching import error_of_minimum
 from skinfluence.exceptions import IndefiniteCurvatureError
@@ -26,6 +26,7 @@ from skinfluence.solvers import (
     Point,
     descend,
     expand_for_steps,
+    indices_of,
     own_outputs,
     row_terms,
 )

@@ -19,7 +19,13 @@ from skinfluence.deletion import AbstractDeletion, ByTheRest, Deltas, Newton
 from skinfluence.diagnostics._left_deviance import left_deviance
 from skinfluence.diagnostics._residuals import Residuals, residuals_of
 from skinfluence.diagnostics._totals import LEAST_DOF, Totals, over, totals_of
-from skinfluence.solvers import Point, RowTerms, own_outputs, row_terms
+from skinfluence.solvers import (
+    Point,
+    RowTerms,
+    learned_self_influence,
+    own_outputs,
+    row_terms,
+)
 
 # exp of this, over a small remainder, is finite.
 _LARGEST_EXPONENT = 600.0
@@ -164,7 +170,8 @@ def _columns(
         )
         / kept,
         loo_resid=y - loss.response(u + move),
-        self_influence=xp.sum(own.self_influence, axis=1),
+        self_influence=xp.sum(own.self_influence, axis=1)
+        + learned_self_influence(point, row_terms(point, terms.rows)),
         loss=loss.value(y, u),
     )
 

@@ -1,6 +1,7 @@
 """``InfluenceExplainer``: what did each training row do to this model?"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,14 +16,16 @@ from sklearn.base import (
 
 from skinfluence import support
 from skinfluence._delegation import DelegationMixin
-from skinfluence.exceptions import UnfittedEstimatorError
+from skinfluence.exceptions import UnfittedEstimatorError, UnsupportedEstimatorError
 from skinfluence.explainer._about_groups import AboutGroups
 from skinfluence.explainer._about_points import AboutPoints
 from skinfluence.explainer._about_rows import AboutRows
 from skinfluence.explainer._containers import in_container
 from skinfluence.explainer._parameters import check_parameters, near_enough
+from skinfluence.preprocessing import Followed, follow
 from skinfluence.solvers import on_all_features, solver_for
 from skinfluence.study import (
+    Fitted,
     Options,
     Study,
     TrainingFeatures,
@@ -60,7 +63,7 @@ class InfluenceExplainer(
         machines with squared losses, stochastic gradient descent with smooth losses,
         and those of ``register_estimator``. Alone, one per output in a
         ``OneVsRestClassifier`` or ``MultiOutput...``, as the last step of a ``Pipeline``
-        (whose transformers stay as they were fitted), in a
+        (see ``preprocessing``), in a
         ``TransformedTargetRegressor`` (losses on the transformed scale) or a
         ``FrozenEstimator``, or as the best estimator of a search. It is never changed.
     prefit : "auto" or bool, default="auto"
@@ -72,6 +75,12 @@ class InfluenceExplainer(
         and ridge. "halley" corrects it by third derivatives, which is often a thousand
         times closer; hinge and Huber losses have none. "exact" takes steps until each
         row's certificate is below ``tol``.
+    preprocessing : {"auto", "held", "refitted"}, default="auto"
+        What happens to the transformers of a pipeline when a row leaves. "auto": those
+        whose change is known are learned again, as ``clone(estimator).fit`` without the
+        row would, and the others are held as they were fitted; see ``followed_steps_``
+        and ``held_steps_``. "held" holds all. "refitted" is an error that names the
+        transformer and the reason if one cannot be learned again.
     solver : {"auto", "direct", "dual", "cg", "lissa"}, default="auto"
         "direct" factors the Hessian by Cholesky, or by QR of the rows if columns are
         nearly dependent. "dual" factors a matrix of rows instead, for penalised models
@@ -135,6 +144,12 @@ class InfluenceExplainer(
         it with random signs.
     n_iter_ : int
         Newton steps computed by ``fit``; the first measures ``stationarity_``.
+    followed_steps_ : list of str
+        Transformers that are learned again without a row, by their names in
+        ``get_params``, those inside another as ``columns__scale``.
+    held_steps_ : list of str
+        Transformers that are held as they were fitted. Reasons are in
+        ``held_reasons_``, a dict.
     train_index_ : ndarray of shape (n_train,)
         Index of the training DataFrame, else ``0 .. n_train_ - 1``.
 
@@ -173,6 +188,7 @@ class InfluenceExplainer(
         *,
         prefit: Any = "auto",
         deletion: str = "newton",
+        preprocessing: str = "auto",
         solver: str = "auto",
         damping: float = 0.0,
         polish: Any = True,
@@ -186,6 +202,7 @@ class InfluenceExplainer(
         self.estimator = estimator
         self.prefit = prefit
         self.deletion = deletion
+        self.preprocessing = preprocessing
         self.solver = solver
         self.damping = damping
         self.polish = polish
@@ -285,6 +302,7 @@ class InfluenceExplainer(
         inner, prefit = self.estimator, self._is_prefit()
         if prefit:
             given = support.of_fitted_model(inner, params, owner=self, **by_row)
+            params = support.given_to_fit(inner, params, owner=self, **by_row)
         else:
             params = support.routed_to_fit(inner, params, owner=self, **by_row)
             given = support.of_model(inner, params)
@@ -298,9 +316,15 @@ class InfluenceExplainer(
         )
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
+        followed = self._followed(estimator, model, rows, params)
         with checks.in_range():
             objective, theta = model.objective(
-                rows, checked_y, weight, offset, centred=not self.damping
+                rows,
+                checked_y,
+                weight,
+                offset,
+                centred=not self.damping,
+                following=followed.following,
             )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
@@ -325,6 +349,12 @@ class InfluenceExplainer(
         self.condition_ = minimum.point.factor.condition
         self.n_iter_ = minimum.n_steps + 1
         self.train_index_ = _row_labels(X, objective.n_rows)
+        refits = self.preprocessing == "refitted" and bool(followed.held_steps)
+        self.followed_steps_ = followed.followed_steps
+        self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
+        if refits:  # whatever has no rule is fitted again
+            self.followed_steps_ = [*self.followed_steps_, *self.held_steps_]
+            self.held_steps_, self.held_reasons_ = [], {}
         if classifier:
             self.classes_ = model.estimator.classes_
         if self.deletion == "exact":  # it may free what a penalty holds at zero
@@ -332,6 +362,7 @@ class InfluenceExplainer(
         self._study = Study(
             minimum,
             model,
+            Fitted(estimator, weight, params),
             solver,
             Options(
                 self.deletion,
@@ -341,11 +372,33 @@ class InfluenceExplainer(
                 self.n_jobs,
                 self.random_state,
                 self.verbose,
+                self.preprocessing,
             ),
             checked_y,
             self.train_index_,
             TrainingFeatures.of(self),
+            followed,
+            X if refits else None,
         )
+
+    def _followed(
+        self, estimator: BaseEstimator, model: Any, rows: Any, params: dict[str, Any]
+    ) -> Followed:
+        """What is learned again without rows, and what is held; bad wishes refused."""
+        shifts, mode = model.absorbs_shifts, self.preprocessing
+        followed = follow(
+            model.transformer, rows, params, absorbs_shifts=shifts, mode=mode
+        )
+        followed = followed.renamed(partial(support.path_of_step, estimator))
+        followed = followed.holding(support.learned_of_targets(estimator))
+        if mode == "refitted" and followed.held_steps and self.deletion != "exact":
+            raise UnsupportedEstimatorError(
+                f"preprocessing='refitted' with deletion={self.deletion!r} needs to know "
+                "how each step moves without a row, which is not known of "
+                f"{followed.in_words()}. Use deletion='exact', which refits the estimator "
+                "for each deletion, or preprocessing='auto', which holds these steps."
+            )
+        return followed
 
     @property
     def _max_iter(self) -> int:

@@ -11,6 +11,7 @@ from skinfluence.solvers import SOLVERS
 from skinfluence.study import NEGLIGIBLE
 from skinfluence.support import checks
 
+PREPROCESSING = ("auto", "held", "refitted")
 BACKENDS = ("auto", "numpy", "cupy", "torch")
 
 
@@ -18,6 +19,7 @@ def check_parameters(explainer: Any) -> None:
     """Refuse constructor parameters outside their valid ranges."""
     checks.one_of("prefit", explainer.prefit, ("auto", True, False))
     checks.one_of("deletion", explainer.deletion, DELETIONS)
+    checks.one_of("preprocessing", explainer.preprocessing, PREPROCESSING)
     checks.one_of("solver", explainer.solver, SOLVERS)
     checks.one_of("backend", explainer.backend, BACKENDS)
     _check_polish(explainer.polish)

@@ -18,7 +18,15 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate, row_blocks, stream_blocks
 from skinfluence.deletion import AbstractDeletion, Deltas
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.solvers import Point, RowTerms, row_terms
+from skinfluence.solvers import (
+    Point,
+    RowTerms,
+    learned_gradients,
+    learned_self_influence,
+    learned_steps,
+    per_weight,
+    row_terms,
+)
 
 Blocks = Iterator[tuple[slice, Any]]
 Watch = Callable[[Rows, Deltas], None]
@@ -29,15 +37,24 @@ _EFFECT_ROWS = 1024
 
 def influence_on_parameters(point: Point, rows: Rows) -> Any:
     """``I_up,params = -inv(H_bar) g_i`` for the rows of a slice or indices, (b, G, D)."""
-    terms = row_terms(point, rows)
-    slope = -point.objective.weight_sum * terms.slope
-    return point.factor.row_steps(terms.block, slope)
+    terms, learned = row_terms(point, rows), learned_steps(point, rows)
+    steps = point.factor.row_steps(terms.block, terms.slope)
+    if learned is not None:
+        steps = steps + per_weight(point, rows)[:, None, None] * learned
+    return -point.objective.weight_sum * steps
 
 
 def self_influence(point: Point, rows: Rows) -> Any:
     """``I_up,loss(z_i, z_i) = -g_i' inv(H_bar) g_i`` of training rows, (b,)."""
     terms = row_terms(point, rows)
-    return _self_influence(point, terms.block, terms.slope, rows)
+    own = _self_influence(point, terms.block, terms.slope, rows)
+    return own + learned_self_influence(point, terms)
+
+
+def pull_of_rows(point: Point, rows: Rows) -> Any:
+    """``g_i' inv(H_bar) g_i``, what is learned of the columns held, (b,)."""
+    terms = row_terms(point, rows)
+    return -_self_influence(point, terms.block, terms.slope, rows)
 
 
 def self_influence_of(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
@@ -63,7 +80,12 @@ def influence_blocks(
     """
     scale = -point.objective.weight_sum
     return _linear_blocks(
-        point, design, quantity, aggregate, lambda terms: scale * terms.slope
+        point,
+        design,
+        quantity,
+        aggregate,
+        lambda terms: scale * terms.slope,
+        lambda terms: scale * per_weight(point, terms.rows),
     )
 
 
@@ -91,6 +113,7 @@ def delta_blocks(
             quantity,
             aggregate,
             lambda terms: terms.weight[:, None, None] * terms.slope,
+            lambda terms: array_namespace(terms.weight).ones_like(terms.weight),
             with_shares=True,
         )
     return _evaluated_blocks(
@@ -104,10 +127,14 @@ def _linear_blocks(
     quantity: AbstractQuantity,
     aggregate: str | None,
     coefficients: Callable[[RowTerms], Any],
+    of_learned: Callable[[RowTerms], Any],
     *,
     with_shares: bool = False,
 ) -> Blocks:
-    """``grad' inv(H) c_i``, with the row's share of the penalty or without it."""
+    """``grad' inv(H) c_i``, with the row's share of the penalty or without it.
+
+    And with what is learned of the row, ``of_learned`` (b,) times.
+    """
     xp, layout = array_namespace(point.theta), point.objective.layout
     # Gradients of training rows have no part along shifts: theirs is not solved for.
     Q = point.factor.loss_steps(_pulled_gradients(point, design, quantity, aggregate))
@@ -119,6 +146,11 @@ def _linear_blocks(
         values = layout.effects(terms.block, coefficients(terms), Q)  # (m, b)
         if with_shares and terms.share is not None:
             values = values + of_penalty[:, None] * terms.share[None, :]
+        learned = learned_gradients(point, rows)
+        if learned is not None:
+            columns = xp.reshape(learned, (learned.shape[0], -1)).T
+            of_learning = xp.reshape(Q, (Q.shape[0], -1)) @ columns
+            values = values + of_learning * of_learned(terms)[None, :]
         return rows, values if aggregate is None else values[0, :]
 
     train = point.objective.design

@@ -8,7 +8,7 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.solvers import Point
+from skinfluence.solvers import Point, learned_gradients, per_weight
 
 
 def linear_changes(
@@ -38,13 +38,19 @@ def linear_changes(
 
 
 def group_gradients(point: Point, groups: Sequence[Array]) -> Any:
-    """``sum_{i in G} g_i``, unweighted, for groups of indices, (n_groups, G, D)."""
+    """``sum_{i in G} g_i``, unweighted, for groups of indices, (n_groups, G, D).
+
+    With what is learned of the rows of each group, per weight.
+    """
     objective = point.objective
     layout, loss = objective.layout, objective.loss
     sums = []
     for rows in groups:
         y, u = take_rows(objective.targets, rows), take_rows(point.outputs, rows)
-        sums.append(
-            layout.pack((loss.gradient(y, u).T @ objective.design.block(rows)).T)
-        )
+        total = layout.pack((loss.gradient(y, u).T @ objective.design.block(rows)).T)
+        learned = learned_gradients(point, rows)
+        if learned is not None:
+            weight = per_weight(point, rows)[:, None, None]
+            total = total + array_namespace(total).sum(weight * learned, axis=0)
+        sums.append(total)
     return array_namespace(point.theta).stack(sums)

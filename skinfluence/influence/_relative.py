@@ -1,7 +1,7 @@
 """Influence relative to how far a row moves the model at all."""
 
 from skinfluence._array import array_namespace
-from skinfluence.influence._effects import Blocks, self_influence
+from skinfluence.influence._effects import Blocks, pull_of_rows
 from skinfluence.solvers import Point
 
 
@@ -16,6 +16,6 @@ def relative_blocks(point: Point, blocks: Blocks) -> Blocks:
        examples via relative influence. AISTATS. Section 4.2, l-RelatIF.
     """
     for rows, values in blocks:
-        own = -self_influence(point, rows)
+        own = pull_of_rows(point, rows)
         xp = array_namespace(own)
         yield rows, values / xp.sqrt(xp.where(own > 0, own, xp.ones_like(own)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skinfluence._array import to_numpy
 from skinfluence.refit import refitted_point
@@ -44,19 +45,28 @@ def outputs_without_classes(
     left = np.flatnonzero(is_left)
     if study.objective.offset is not None:  # which estimators do not take
         return None
-    decisions = _refitted(study, np.flatnonzero(kept), left, asked)
+    X = _columns_without(study, rows)
+    decisions = _refitted(study, X, np.flatnonzero(kept), left, asked)
     if decisions is None:
         return None
     u[:, left] = decisions
     return u
 
 
+def _columns_without(study: Study, rows: np.ndarray) -> Any:
+    """X as the model reads it, by what steps learn without rows, on the host."""
+    X, following = host_rows(study.objective.design.source), study.objective.following
+    if following is None:
+        return X
+    ratio, shift = (to_numpy(part) for part in following.without_group(rows))
+    return X.multiply(1 / ratio).tocsr() if issparse(X) else (X - shift) / ratio
+
+
 def _refitted(
-    study: Study, kept: np.ndarray, left: np.ndarray, asked: np.ndarray
+    study: Study, X: Any, kept: np.ndarray, left: np.ndarray, asked: np.ndarray
 ) -> np.ndarray | None:
     """Outputs for the classes left, by a refit to the rows kept, (m, len(left))."""
     objective, columns = study.objective, []
-    X = host_rows(objective.design.source)
     of_classes = study.model.of_classes(study.y, to_numpy(objective.weight), left)
     for model, y, weight in of_classes:
         end = refitted_point(model, X[kept], y[kept], weight[kept])

@@ -15,6 +15,7 @@ from skinfluence.diagnostics import (
     diagnostic_blocks,
 )
 from skinfluence.exceptions import UnsupportedEstimatorError
+from skinfluence.questions._refits import refuse_derivative
 from skinfluence.study import Study, verdicts
 
 # Deletions that Cook's distance is asked of; with the others it is the textbook's.
@@ -24,6 +25,7 @@ _CURVED = ("halley", "exact")
 def diagnostics(study: Study) -> Any:
     """See ``InfluenceExplainer.diagnostics``."""
     _refuse_other_models(study)
+    refuse_derivative(study)
     table, names = _filled(_blocks(study), study)
     try:
         import pandas as pd
@@ -52,7 +54,7 @@ def _blocks(study: Study) -> Iterator[tuple[slice, Diagnostics]]:
     expected = at_expected_information(point, study.solver)
     textbook = Newton(expected, study.solver)
     deletion = study.deletion(study.n_train)
-    if kind == "newton" and expected is point:
+    if kind == "newton" and expected is point and not point.objective.following:
         deletion = textbook  # one object, asked once
     distance: AbstractDeletion | None = None
     if kind in _CURVED:

@@ -22,6 +22,8 @@ from skinfluence.influence import (
 )
 from skinfluence.influence import feature_influence as feature_influence_of
 from skinfluence.influence._effects import Blocks
+from skinfluence.questions._refits import changes as refitted_changes
+from skinfluence.questions._refits import one_by_one, refuse_derivative
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks, fewer_rows, room_on_device
 
@@ -43,6 +45,7 @@ def influence_on(
     study: Study, asked: Asked, aggregate: str | None, relative: bool = False
 ) -> Any:
     """The same on points that are at hand."""
+    refuse_derivative(study)
     blocks_of = partial(_influences, study, aggregate, relative)
     return _effects(study, asked, aggregate, blocks_of, _parts(study, asked, aggregate))
 
@@ -55,6 +58,10 @@ def loo_delta(study: Study, X: Any, y: Any, on: str, aggregate: str | None) -> A
 
 def loo_delta_on(study: Study, asked: Asked, aggregate: str | None) -> Any:
     """The same on points that are at hand."""
+    if study.refits is not None:
+        return refitted_changes(
+            study, asked, aggregate, one_by_one(np.arange(study.n_train))
+        )
     blocks_of, every = partial(_deltas, study, aggregate), slice(0, asked.design.n_rows)
     return _effects(study, asked, aggregate, blocks_of, [every])
 
@@ -74,11 +81,15 @@ def top_influences(
     _check_top(study, k, order, quantity, relative)
     checks.one_of("aggregate", aggregate, AGGREGATES)
     blocks_of, sign = partial(_influences, study, aggregate, relative), 1.0
-    if quantity == "loo_delta":
+    if quantity == "influence":
+        refuse_derivative(study)
+    elif study.refits is not None:
+        return _top_of_refits(study, study.asked(X, y, on), aggregate, k, order)
+    else:
         blocks_of, sign = partial(_deltas, study, aggregate), -1.0
     xp, asked, tops = array_namespace(study.point.theta), study.asked(X, y, on), []
     for part in _parts(study, asked, aggregate):
-        design, quantities = asked.part(part)
+        design, quantities, _ = asked.part(part)
         by_quantity = []
         for each in quantities:
             blocks = blocks_of(design, each)
@@ -89,15 +100,30 @@ def top_influences(
     return (values[0, :], indices[0, :]) if aggregate else (values, indices)
 
 
+def _top_of_refits(
+    study: Study, asked: Asked, aggregate: str | None, k: int, order: str
+) -> tuple[Any, Any]:
+    """The same of deltas by refits."""
+    deltas, n = loo_delta_on(study, asked, aggregate), study.n_train
+    xp = array_namespace(deltas)
+    table = xp.reshape(deltas, (-1, n * len(asked.quantities)))
+    parts = [table[:, i * n : (i + 1) * n] for i in range(len(asked.quantities))]
+    tops = [top_blocks(iter([(slice(0, n), part)]), k, order, -1.0) for part in parts]
+    values, indices = (xp.concat(c, axis=1) for c in zip(*tops, strict=True))
+    return (values[0, :], indices[0, :]) if aggregate else (values, indices)
+
+
 def score_samples(study: Study, X: Any, y: Any) -> Any:
     """See ``InfluenceExplainer.score_samples``."""
-    design, quantities = study.asked(X, y)
+    refuse_derivative(study)
+    design, quantities, _ = study.asked(X, y)
     return sum(self_influence_of(study.point, design, q) for q in quantities)
 
 
 def feature_influence(study: Study, X: Any, y: Any, rows: Any) -> Any:
     """See ``InfluenceExplainer.feature_influence``."""
-    design, (loss,) = study.asked(X, y, "loss")
+    refuse_derivative(study)
+    design, (loss,), _ = study.asked(X, y, "loss")
     n_train = study.n_train
     chosen = np.arange(n_train) if rows is None else checks.indices(rows, n_train)
     return feature_influence_of(study.point, design, loss, study.here(chosen))
@@ -171,7 +197,7 @@ def _effects(
     with room_on_device(place, fewer_rows, n_points, n):
         values = xp.empty(shape, dtype=xp.float64, device=device_of(place))
         for part in parts:
-            design, quantities = asked.part(part)
+            design, quantities, _ = asked.part(part)
             for i, quantity in enumerate(quantities):
                 for rows, block in blocks_of(design, quantity):
                     first = i * n_train + rows.start

@@ -7,11 +7,17 @@ import numpy as np
 
 from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._rows import row_blocks
-from skinfluence.exceptions import InvalidParameterError
+from skinfluence._warn import listed, warn
+from skinfluence.exceptions import (
+    InvalidParameterError,
+    PreprocessingDeletionWarning,
+)
 from skinfluence.influence import changes, group_gradients, linear_changes
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.questions._effects import AGGREGATES
 from skinfluence.questions._left_out import reader_of, without_lost
+from skinfluence.questions._refits import Outputs, refits_without, refuse_derivative
+from skinfluence.questions._refits import changes as refitted_changes
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks
 
@@ -33,6 +39,7 @@ def group_influence(
 ) -> Any:
     """See ``InfluenceExplainer.group_influence``."""
     checks.one_of("aggregate", aggregate, AGGREGATES)
+    refuse_derivative(study)
     asked, point = study.asked(X, y, on), study.point
 
     def effects(block: slice, members: list[Array]) -> list[Any]:
@@ -62,6 +69,9 @@ def group_delta_on(
 ) -> Any:
     """The same on points that are at hand."""
     refuse_all(groups.members, groups.names, to_numpy(study.objective.weight))
+    if study.refits is not None:
+        return refitted_changes(study, asked, aggregate, groups.members)
+    _warn_of_held(study, groups.names, groups.members)
     deletion = study.deletion(len(groups.members))
     change = linear_changes if deletion.linear else changes
 
@@ -79,6 +89,28 @@ def group_delta_on(
         return [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
 
     return _blockwise(study, groups.members, effects)
+
+
+def _warn_of_held(
+    study: Study, names: Sequence[str], members: Sequence[np.ndarray]
+) -> None:
+    """Warn of groups without which columns change by more than a shift and a unit."""
+    following = study.objective.following
+    if following is None:
+        return
+    held = [
+        name
+        for name, rows in zip(names, members, strict=True)
+        if np.isnan(to_numpy(following.without_group(study.here(rows)).ratio)).any()
+    ]
+    if held:
+        warn(
+            f"Without {listed(held)}, some columns that the steps before the model make "
+            "would change by more than a shift and a scale, as where all rows of a "
+            "category leave: these columns are held as they were fitted. "
+            "check_leave_one_out and clone(estimator).fit learn them again.",
+            PreprocessingDeletionWarning,
+        )
 
 
 def _blockwise(
@@ -105,7 +137,18 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     held_out = [others(train, n) for train, _ in tests]
     names = [f"fold {i}" for i in range(len(tests))]
     refuse_all(held_out, names, to_numpy(objective.weight))
-    deletion, u = study.deletion(len(tests)), np.array(study.outputs)
+    u = np.array(study.outputs)
+    if study.refits is not None:
+        answers = refits_without(study, held_out, Outputs.of_study(study)).answers
+        for rows, answer, (_, test) in zip(held_out, answers, tests, strict=True):
+            u[test] = np.nan
+            if answer is not None:
+                u[test] = answer[np.searchsorted(rows, test), : u.shape[1]]
+        lost = np.isnan(u).any(axis=1)
+        u[lost] = study.outputs[lost]
+        return without_lost(study, getattr(reader, method)(u), method, lost)
+    _warn_of_held(study, names, held_out)
+    deletion = study.deletion(len(tests))
     for name, rows, (_, test) in zip(names, held_out, tests, strict=True):
         deltas = deletion.group_deltas([study.here(rows)])
         verdicts().note_groups([name], deltas)

@@ -12,9 +12,11 @@ from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
 from skinfluence.exceptions import SeparableDeletionWarning, UnidentifiedDeletionError
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
+from skinfluence.questions._refits import Outputs, one_by_one, refits_without
 from skinfluence.study import Study, verdicts
 from skinfluence.support import checks
 
+_ARRAYS = 12
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
 
@@ -56,6 +58,8 @@ class LeftOut:
 
 def left_out(study: Study) -> LeftOut:
     """Outputs of each row by the model without it; no (n, d) array is made."""
+    if study.refits is not None:
+        return _refitted(study)
     deletion, objective = study.deletion(study.n_train), study.objective
     design, layout = objective.design, objective.layout
     outputs = np.array(study.outputs)
@@ -66,7 +70,9 @@ def left_out(study: Study) -> LeftOut:
         flags = flags._replace(missed_changes=deletion.missed_changes(rows))
         return rows, u, flags
 
-    blocks = training_blocks(design, layout.n_outputs * layout.size)
+    # Where penalties differ by row, a dozen arrays of a block must stay in the cache.
+    n_arrays = 1 if objective.following is None else _ARRAYS
+    blocks = training_blocks(design, n_arrays * layout.n_outputs * layout.size)
     for rows, u, flags in stream_blocks(
         asked, blocks, design, width=design.width, in_order=study.in_order
     ):
@@ -80,6 +86,18 @@ def left_out(study: Study) -> LeftOut:
         if limit is not None:
             outputs[row], lost[row] = limit[0], False
     return LeftOut(study, outputs, lost, undetermined)
+
+
+def _refitted(study: Study) -> LeftOut:
+    """The same by refits of the whole estimator without each row."""
+    every = one_by_one(np.arange(study.n_train))
+    answers = refits_without(study, every, Outputs.of_study(study)).answers
+    outputs, lost = np.array(study.outputs), np.zeros(study.n_train, dtype=bool)
+    for row, answer in enumerate(answers):
+        lost[row] = answer is None
+        if answer is not None:
+            outputs[row] = answer[0, : outputs.shape[1]]
+    return LeftOut(study, outputs, lost, np.zeros_like(lost))
 
 
 def _last_of_their_class(study: Study, lost: np.ndarray) -> list[int]:

@@ -12,8 +12,13 @@ from skinfluence._tolerances import MOST_CONDITION
 from skinfluence.deletion import Deltas, open_parameters
 from skinfluence.influence import influence_on_parameters
 from skinfluence.influence import self_influence as self_influence_of
+from skinfluence.questions._refits import (
+    one_by_one,
+    refits_without,
+    refuse_derivative,
+)
 from skinfluence.solvers import on_active_set
-from skinfluence.study import Study, verdicts
+from skinfluence.study import Study, learned_deltas, learned_influence, verdicts
 from skinfluence.support import checks
 
 # Products and sums of floats are right to so many units in the last place.
@@ -22,15 +27,17 @@ _UNITS = 64 * float(np.finfo(float).eps)
 
 def param_influence(study: Study, rows: Any = None) -> Bunch:
     """See ``InfluenceExplainer.param_influence``."""
+    refuse_derivative(study)
     xp = array_namespace(study.point.theta)
 
     def influence(some: Rows) -> tuple[Any, Any]:
         theta = influence_on_parameters(study.point, some)
         return theta, _rounding(study, theta)
 
-    theta, bounds = _blockwise(study, _indices(study, rows), influence)
+    chosen = _indices(study, rows)
+    theta, bounds = _blockwise(study, chosen, influence)
     return Bunch(
-        **study.parameters(theta),
+        **study.parameters(theta, learned_influence(study.point, _all(study, chosen))),
         n_steps=study.here(np.zeros(theta.shape[0], dtype=np.int64)),
         error_bound=xp.concat(bounds),
     )
@@ -39,6 +46,8 @@ def param_influence(study: Study, rows: Any = None) -> Bunch:
 def loo_params(study: Study, rows: Any = None) -> Bunch:
     """See ``InfluenceExplainer.loo_params``."""
     chosen = _indices(study, rows)
+    if study.refits is not None:
+        return _refitted_params(study, chosen)
     deletion = study.deletion(study.n_train if chosen is None else len(chosen))
     xp = array_namespace(study.point.theta)
 
@@ -52,15 +61,27 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
     if rows is not None:
         verdicts().refuse()
     _, flags, bounds = zip(*blocks, strict=True)
+    learned = learned_deltas(study.point, _all(study, chosen), deletion.linear)
     lost = xp.nonzero(xp.concat([each.unidentified for each in flags]))[0]
     result = Bunch(
-        **_determined(study, study.parameters(theta), lost, chosen),
+        **_determined(study, study.parameters(theta, learned), lost, chosen),
         n_steps=xp.concat([each.n_steps for each in flags]),
-        error_bound=xp.concat(bounds),
+        error_bound=xp.concat(bounds) * (1.0 if learned is None else learned.stretch),
     )
     if flags[0].active_set_changes is not None:  # the penalty has corners
         result.active_set_changes = xp.concat([f.active_set_changes for f in flags])
     return result
+
+
+def _refitted_params(study: Study, chosen: np.ndarray | None) -> Bunch:
+    """The same by refits of the whole estimator, of which no bound is known."""
+    rows = np.arange(study.n_train) if chosen is None else chosen
+    theta = study.here(refits_without(study, one_by_one(rows)).theta)
+    return Bunch(
+        **study.parameters(theta),
+        n_steps=study.here(np.zeros(len(rows), dtype=np.int64)),
+        error_bound=study.here(np.full(len(rows), np.inf)),
+    )
 
 
 def _determined(
@@ -83,6 +104,7 @@ def _determined(
 
 def self_influence(study: Study) -> Any:
     """See ``InfluenceExplainer.self_influence``."""
+    refuse_derivative(study)
     values, _ = _blockwise(
         study, None, lambda some: (self_influence_of(study.point, some), None)
     )
@@ -92,6 +114,11 @@ def self_influence(study: Study) -> Any:
 def _indices(study: Study, rows: Any) -> np.ndarray | None:
     """Indices of training rows; None for all."""
     return None if rows is None else checks.indices(rows, study.n_train)
+
+
+def _all(study: Study, rows: np.ndarray | None) -> Any:
+    """Indices of rows beside the training rows, where None stands for all."""
+    return study.here(np.arange(study.n_train) if rows is None else rows)
 
 
 def _blockwise(

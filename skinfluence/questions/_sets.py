@@ -20,6 +20,7 @@ from skinfluence.deletion._influential_sets import (
     SetSearch,
 )
 from skinfluence.exceptions import InvalidParameterError, UnreachedFlipWarning
+from skinfluence.questions._refits import refuse_derivative
 from skinfluence.refit import host_point, refitted_theta
 from skinfluence.solvers import on_active_set, on_all_features
 from skinfluence.study import Study
@@ -32,6 +33,7 @@ def influential_set(
     study: Study, target: Any, k: int | None, fraction: float | None, direction: str
 ) -> Bunch:
     """See ``InfluenceExplainer.influential_set``."""
+    refuse_derivative(study)
     checks.one_of("direction", direction, ("decrease", "increase", "flip"))
     point = on_active_set(study.point)
     asked = _quantity_of(study, target)

@@ -222,6 +222,8 @@ def _model(study: Study) -> dict[str, Any]:
         "estimator": type(model.estimator).__name__,
         "parameters": _parameters(model.estimator),
         "steps": None if steps is None else [type(step).__name__ for step in steps],
+        "followed_steps": study.followed.followed_steps,
+        "held_steps": study.followed.held_steps,
         "n_train": study.n_train,
         "n_features": getattr(study.features, "n_features_in_", n_columns),
         "n_columns": n_columns,

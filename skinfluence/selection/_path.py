@@ -109,6 +109,9 @@ def path_of(
         first.fit(X, y, **fit_params)
         explainer = InfluenceExplainer(first, prefit=True, deletion=deletion)
         explainer.fit(X, y, sample_weight=sample_weight)
-        return StrengthPath.of(study_of(explainer), strengths)
+        study = study_of(explainer)
+        if study.objective.following is not None:  # each row has a penalty of its own
+            return None
+        return StrengthPath.of(study, strengths)
     except (ValueError, TypeError):
         return None  # each candidate says for itself what is wrong

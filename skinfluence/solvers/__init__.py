@@ -26,7 +26,12 @@ from skinfluence.solvers._polish import Polished, descend, polish
 from skinfluence.solvers._row_terms import (
     RowTerms,
     gradient_lengths,
+    indices_of,
+    learned_gradients,
+    learned_self_influence,
+    learned_steps,
     own_outputs,
+    per_weight,
     row_gradients,
     row_terms,
 )

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, Rows, array_namespace, take_rows
+from skinfluence._array import Array, Rows, array_namespace, device_of, take_rows
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -64,6 +64,51 @@ def row_gradients(point: Point, terms: RowTerms, slope: Array) -> Any:
         return lifted
     penalty = point.objective.penalty.gradient(point.theta)
     return lifted + terms.share[:, None, None] * penalty
+
+
+def learned_gradients(point: Point, rows: Rows) -> Any:
+    """What leaves the gradient with the units that are learned of each row, (b, G, D).
+
+    To first order, as a row's weight goes to zero; None where units are held.
+    """
+    objective = point.objective
+    if objective.following is None:
+        return None
+    changes = objective.unit_changes(indices_of(rows, point))  # (b, 1, D)
+    penalty, theta = objective.penalty, point.theta
+    return -changes * (penalty.gradient(theta) + penalty.strength * theta)
+
+
+def learned_steps(point: Point, rows: Rows) -> Any:
+    """``inv(H)`` of these, (b, G, D), or None."""
+    gradients = learned_gradients(point, rows)
+    return None if gradients is None else point.factor.loss_steps(gradients)
+
+
+def learned_self_influence(point: Point, terms: RowTerms) -> Any:
+    """What learning of rows adds to their influence on their own losses, (b,) or 0."""
+    learned = learned_steps(point, terms.rows)
+    if learned is None:
+        return 0.0
+    moves = own_outputs(terms.block, learned, point.objective.layout)
+    pulled = array_namespace(moves).sum(terms.slope * moves, axis=(1, 2))
+    return -point.objective.weight_sum * per_weight(point, terms.rows) * pulled
+
+
+def per_weight(point: Point, rows: Rows) -> Any:
+    """``1 / s_i``, 0 where a row has no weight, (b,)."""
+    s = take_rows(point.objective.weight, rows)
+    xp = array_namespace(s)
+    return xp.where(s > 0, 1 / xp.where(s > 0, s, xp.ones_like(s)), xp.zeros_like(s))
+
+
+def indices_of(rows: Rows, point: Point) -> Any:
+    """Rows of a slice or index array as indices."""
+    if not isinstance(rows, slice):
+        return rows
+    xp, device = array_namespace(point.theta), device_of(point.theta)
+    first, stop, _ = rows.indices(point.objective.n_rows)
+    return xp.arange(first, stop, device=device)
 
 
 def gradient_lengths(point: Point, rows: Array) -> Any:

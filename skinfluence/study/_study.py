@@ -31,10 +31,12 @@ from skinfluence.exceptions import (
     UnfittedEstimatorError,
 )
 from skinfluence.influence import AbstractQuantity, HeldOut, Loss, Output, Response
+from skinfluence.preprocessing import NOTHING_FOLLOWED, Followed
 from skinfluence.solvers import AbstractSolver, Point
+from skinfluence.study._learned import Learned
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
-from skinfluence.support import AbstractModel, checks
+from skinfluence.support import AbstractModel, WholeFit, checks, take_rows
 
 # Rows that an error names.
 _NAMED = 10
@@ -52,6 +54,7 @@ class Options:
     n_jobs: int | None = None
     random_state: Any = None
     verbose: int = 0
+    preprocessing: str = "held"
 
 
 @final
@@ -72,18 +75,28 @@ class TrainingFeatures(BaseEstimator):
         return features
 
 
+class Fitted(NamedTuple):
+    """A fitted estimator, all its steps included, and what its fit was given."""
+
+    estimator: BaseEstimator
+    weight: np.ndarray  # (n,) of the linear model, its class weights apart
+    metadata: dict[str, Any]  # of the estimator's own ``fit``, by its names
+
+
 class Asked(NamedTuple):
     """Test points, and the quantities asked about each of them."""
 
     design: Design
     quantities: list[AbstractQuantity]
+    X: Any = None  # the points as the user gave them, where refits read them
 
     def part(self, points: slice) -> "Asked":
         """The same about a slice of the points."""
         if points == slice(0, self.design.n_rows):
             return self
         quantities = [quantity.at(points) for quantity in self.quantities]
-        return Asked(self.design.take(points), quantities)
+        X = None if self.X is None else take_rows(self.X, _range(points))
+        return Asked(self.design.take(points), quantities, X)
 
 
 @final
@@ -96,12 +109,28 @@ class Study:
 
     minimum: Minimum
     model: AbstractModel
+    fitted: Fitted
     solver: AbstractSolver
     options: Options
     y: np.ndarray  # training targets as the user gave them
     labels: np.ndarray  # (n,) of the training rows
     features: TrainingFeatures
+    followed: Followed = NOTHING_FOLLOWED
+    X: Any = None  # the rows as the user gave them, where steps are refitted
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
+
+    @property
+    def refits(self) -> WholeFit | None:
+        """What is refitted for each deletion, where a step has no rule; else None."""
+        return None if self.X is None else self.whole(self.X)
+
+    def whole(self, X: Any) -> WholeFit:
+        """The whole estimator on its training rows, X as the user gives them."""
+        estimator, weight, metadata = self.fitted
+        offset = self.objective.offset
+        if offset is not None:
+            offset = to_numpy(offset)[:, : self.model.n_outputs]
+        return WholeFit(estimator, X, self.y, weight, offset, metadata)
 
     @property
     def point(self) -> Point:
@@ -176,8 +205,10 @@ class Study:
         design, objective = self.design_of(X), self.objective
         if on == "loss" or (on == "auto" and y is not None):
             _refuse_outside_domain(self.point, design)
-            return Asked(design, [Loss(objective.loss, self.targets_of(X, y))])
-        return Asked(design, self._outputs_of(design, on))
+            quantities: list[Any] = [Loss(objective.loss, self.targets_of(X, y))]
+        else:
+            quantities = self._outputs_of(design, on)
+        return Asked(design, quantities, None if self.X is None else X)
 
     def about_training(self, rows: np.ndarray) -> Asked:
         """The loss of training rows, taken as test points."""
@@ -188,7 +219,8 @@ class Study:
         )
         if objective.offset is not None:
             quantity = HeldOut(quantity, take(objective.offset, indices, axis=0))
-        return Asked(objective.design.take(indices), [quantity])
+        X = None if self.X is None else take_rows(self.X, rows)
+        return Asked(objective.design.take(indices), [quantity], X)
 
     def design_of(self, X: Any) -> Design:
         """Points X in the coordinates of the training rows."""
@@ -221,9 +253,18 @@ class Study:
 
     # --- parameters, predictions ---------------------------------------------------------
 
-    def parameters(self, theta: Array) -> dict[str, Any]:
-        """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``."""
-        return self.model.shaped(*self.objective.as_changes(theta))
+    def parameters(
+        self, theta: Array, learned: Learned | None = None
+    ) -> dict[str, Any]:
+        """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``.
+
+        With what is learned again, changes in the columns that each refit has.
+        """
+        coef, intercept = self.objective.as_changes(theta)
+        if learned is not None:
+            fitted, _ = self.objective.as_changes(self.point.theta[None, ...])
+            coef, intercept = learned.moved(coef, intercept, fitted)
+        return self.model.shaped(coef, intercept)
 
     @cached_property
     def coefficient_names(self) -> list[str]:
@@ -247,6 +288,10 @@ class Study:
     def predicted(self, outputs: np.ndarray) -> np.ndarray:
         """Predictions from linear outputs (n, K), in the shape of y."""
         return np.reshape(self.model.on_outputs().predict(outputs), self.y.shape)
+
+
+def _range(points: slice) -> np.ndarray:
+    return np.arange(points.start, points.stop)
 
 
 def _refuse_outside_domain(point: Point, design: Design) -> None:

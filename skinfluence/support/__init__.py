@@ -20,8 +20,10 @@ from skinfluence.support._backends import (
     room_on_device,
     smaller_model,
 )
+from skinfluence.support._by_row import by_row, n_rows_of, take_rows
 from skinfluence.support._metadata import (
     consumed_by_fit,
+    given_to_fit,
     of_fitted_model,
     of_model,
     routed_to_fit,
@@ -37,4 +39,11 @@ from skinfluence.support._read import (
     unwrapped,
 )
 from skinfluence.support._register import register_estimator
+from skinfluence.support._steps import (
+    CLASS_WEIGHT,
+    learned_of_targets,
+    learns_targets,
+    path_of_step,
+)
 from skinfluence.support._table import register, supported_estimators
+from skinfluence.support._whole import Seen, WholeFit

@@ -65,6 +65,38 @@ def consumed_by_fit(
     return {name: value for name, value in metadata.items() if name in names}
 
 
+def given_to_fit(
+    estimator: BaseEstimator,
+    params: dict[str, Any],
+    *,
+    owner: Any = None,
+    **by_row: Any,
+) -> dict[str, Any]:
+    """Metadata that the ``fit`` of a fitted estimator had, by its own names.
+
+    ``by_row`` are those of the linear model inside; steps that ask for the same names
+    have had them too.
+    """
+    if not _routes():
+        return routed_to_fit(estimator, params, owner=owner, **by_row)
+    given = {name: value for name, value in by_row.items() if value is not None}
+    routed = routed_to_fit(estimator, params, owner=owner)
+    return {**consumed_by_fit(estimator, given), **routed}
+
+
+def of_steps(steps: Pipeline, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What the steps of a pipeline ask for, the last of which is "passthrough".
+
+    ``metadata`` is that of the whole pipeline's ``fit``.
+    """
+    if _routes():
+        names = get_routing_for_object(steps).consumes("fit_transform", metadata)
+    else:
+        before = {name for name, _ in steps.steps[:-1]}
+        names = {name for name in metadata if name.partition("__")[0] in before}
+    return {name: value for name, value in metadata.items() if name in names}
+
+
 def of_model(estimator: BaseEstimator, metadata: dict[str, Any]) -> dict[str, Any]:
     """Weights and offsets that reach the linear model inside, by its own names.
 
@@ -109,7 +141,7 @@ def _followed(estimator: BaseEstimator, metadata: dict[str, Any]) -> dict[str, A
     """What the linear model's own ``fit`` gets of the metadata of the estimator's."""
     inner = estimator.estimator if is_wrapper(estimator) else held_in(estimator)
     if inner is not None:
-        return _followed(inner, _passed_on(estimator, metadata))
+        return _followed(inner, passed_on(estimator, metadata))
     for name in metadata:
         if not _takes(estimator, name):
             raise InvalidParameterError(
@@ -119,7 +151,7 @@ def _followed(estimator: BaseEstimator, metadata: dict[str, Any]) -> dict[str, A
     return metadata
 
 
-def _passed_on(holder: BaseEstimator, metadata: dict[str, Any]) -> dict[str, Any]:
+def passed_on(holder: BaseEstimator, metadata: dict[str, Any]) -> dict[str, Any]:
     """What an estimator's ``fit`` passes on to that of the estimator that it holds."""
     if isinstance(holder, FrozenEstimator):  # which fits nothing
         return metadata

@@ -3,7 +3,7 @@
 import abc
 import copy
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
@@ -11,6 +11,7 @@ from sklearn.compose import TransformedTargetRegressor
 
 from skinfluence._array import Array, array_namespace, like, moved, to_numpy
 from skinfluence._design import Design
+from skinfluence._following import AbstractFollowing, OnHost
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
@@ -73,6 +74,10 @@ class AbstractModel(abc.ABC):
         """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
 
     @abc.abstractmethod
+    def with_held_class_weights(self, y: Any, weight: np.ndarray) -> Self:
+        """The same with balanced class weights that stay as they are on these rows."""
+
+    @abc.abstractmethod
     def _reader(self) -> BaseEstimator:
         """The estimator reading linear outputs in place of X, targets as transformed."""
 
@@ -89,11 +94,13 @@ class AbstractModel(abc.ABC):
     def own_targets(self, y: Any) -> Any:
         """The targets on the scale that the linear model itself is fitted to."""
         for wrapper in self.target_transformers:
-            flat = np.ndim(y) == 1
-            y = np.asarray(y, dtype=float)
-            y = wrapper.transformer_.transform(y[:, None] if flat else y)
-            if flat and np.ndim(y) == 2 and y.shape[1] == 1:
-                y = y[:, 0]
+            y = transformed_targets(wrapper, y)
+        return y
+
+    def given_targets(self, y: np.ndarray) -> np.ndarray:
+        """Targets (n, K) from the scale of ``own_targets`` back to that of the user."""
+        for wrapper in reversed(self.target_transformers):
+            y = wrapper.transformer_.inverse_transform(y)
         return y
 
     def on_outputs(self) -> BaseEstimator:
@@ -107,6 +114,11 @@ class AbstractModel(abc.ABC):
         """Theta of the estimator, or of another fit of it, (G, D) for an objective."""
         return objective.layout.pack(self.working(objective.design, fitted))
 
+    @property
+    @abc.abstractmethod
+    def absorbs_shifts(self) -> bool:
+        """Whether a shift of a feature changes the intercept only: it is free."""
+
     def objective(
         self,
         X: Any,
@@ -115,22 +127,38 @@ class AbstractModel(abc.ABC):
         offset: np.ndarray | None = None,
         *,
         centred: bool = True,
+        following: AbstractFollowing | None = None,
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted estimator.
 
-        It is that of the active set of the fit; hopeless fits are refused. ``offset``
-        (n, K) is added to the linear outputs.
+        It is that of the active set of the fit; hopeless fits are refused.
+        """
+        wide = self.wide_objective(X, y, sample_weight, offset, centred=centred)
+        wide = replace(wide, following=following)
+        theta = self.theta(wide)
+        _refuse_nothing_active(wide, theta)
+        _refuse_outside_domain(wide, theta)
+        return wide.narrowed(theta)
+
+    def wide_objective(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: np.ndarray,
+        offset: np.ndarray | None = None,
+        *,
+        centred: bool = True,
+    ) -> Objective:
+        """The objective on all features of these (transformed) rows, corners included.
+
+        ``offset`` (n, K) is added to the linear outputs.
         """
         wide = self._objective(X, y, sample_weight, centred)
         if offset is not None:
             every = np.zeros((wide.n_rows, wide.layout.n_outputs))
             every[:, : offset.shape[1]] = offset  # a fitted scale has none
             wide = replace(wide, offset=every)
-        wide = _beside_rows(wide, wide.design)
-        theta = self.theta(wide)
-        _refuse_nothing_active(wide, theta)
-        _refuse_outside_domain(wide, theta)
-        return wide.narrowed(theta)
+        return _beside_rows(wide, wide.design)
 
 
 @final
@@ -179,6 +207,24 @@ class Model(AbstractModel):
         """Another fit of the model, to transformed rows, hyper-parameters held."""
         held = self.row.held(self.estimator)
         return held.fit(X, self.own_targets(y), sample_weight=weight)
+
+    def with_held_class_weights(self, y: Any, weight: np.ndarray) -> Self:
+        """The same with balanced class weights that stay as they are on these rows."""
+        estimator = self.estimator
+        if getattr(estimator, "class_weight", None) != "balanced":
+            return self
+        some = weight > 0
+        labels, given = y[some], weight[some]
+        by_output = self.row.output_weight(estimator)
+        if by_output is None:
+            ratio = self.row.weight(estimator, labels, given) / given
+        else:
+            own = np.searchsorted(classes_of(estimator), labels)
+            ratio = by_output(labels, given)[np.arange(len(labels)), own]
+        held = dict(zip(labels.tolist(), ratio.tolist(), strict=True))
+        return replace(
+            self, estimator=with_attributes(copy.copy(estimator), class_weight=held)
+        )
 
     def working(self, design: Design, fitted: Any = None) -> Any:
         """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
@@ -258,21 +304,25 @@ class Model(AbstractModel):
         design = self.design(X, effective, self.active, centred)
         return self.on_design(design, y, weight)
 
+    @property
+    def absorbs_shifts(self) -> bool:
+        estimator, row = self.estimator, self.row
+        pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
+        return has_intercept(estimator) and not pinned
+
     def design(
         self, X: Any, weight: np.ndarray, active: np.ndarray | None, centred: bool
     ) -> Design:
         """Rows in the coordinates of the objective."""
-        estimator, row = self.estimator, self.row
         source = source_of(X)
         place, xp = source.place, array_namespace(source.place)
         if active is not None:
             kept = np.flatnonzero(active.any(axis=0))
             source = source.with_columns(like(kept, place, xp.int64))
-        fits_intercept = has_intercept(estimator)
+        fits_intercept = has_intercept(self.estimator)
         centre = like(np.zeros(source.width), place)
         design = Design(source, centre, fits_intercept or bool(self.extra))
-        pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
-        if not centred or not fits_intercept or pinned:
+        if not centred or not self.absorbs_shifts:
             return design
         return design.centred_by(like(weight, centre))
 
@@ -330,6 +380,14 @@ class Model(AbstractModel):
         )
 
 
+def transformed_targets(wrapper: TransformedTargetRegressor, y: Any) -> Any:
+    """Targets on the scale of what a ``TransformedTargetRegressor`` holds."""
+    flat = np.ndim(y) == 1
+    y = np.asarray(y, dtype=float)
+    y = wrapper.transformer_.transform(y[:, None] if flat else y)
+    return y[:, 0] if flat and np.ndim(y) == 2 and y.shape[1] == 1 else y
+
+
 def _refuse_other_shape(strength: np.ndarray, coef: np.ndarray) -> None:
     """Refuse a registered strength that is not one for all, each output or entry."""
     try:
@@ -369,7 +427,9 @@ def on_host(objective: Objective) -> Objective:
     """The same objective in NumPy, for what only the host can do: refits."""
     wider, design = objective.wider, objective.design.on_host()
     wider = None if wider is None else on_host(wider)
-    return replace(_beside_rows(objective, design), wider=wider)
+    following = objective.following
+    following = None if following is None else OnHost(following)
+    return replace(_beside_rows(objective, design), wider=wider, following=following)
 
 
 def _beside_rows(objective: Objective, design: Design) -> Objective:

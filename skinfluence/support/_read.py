@@ -21,12 +21,12 @@ from skinfluence.support._table import SupportRow, row_of, supported_estimators
 from skinfluence.support._wrappers import Stacked, is_wrapper, reason_against_members
 
 
-def _layers(estimator: BaseEstimator) -> Iterator[BaseEstimator]:
+def layers(estimator: BaseEstimator) -> Iterator[BaseEstimator]:
     """The estimator, what it holds, what that holds, down to the linear model."""
     yield estimator
     inner = held_in(estimator)
     if inner is not None:
-        yield from _layers(inner)
+        yield from layers(inner)
 
 
 def held_in(estimator: BaseEstimator) -> BaseEstimator | None:
@@ -48,12 +48,12 @@ def _is_search(estimator: BaseEstimator) -> bool:
 
 
 def pipelines(estimator: BaseEstimator) -> list[Pipeline]:
-    return [layer for layer in _layers(estimator) if isinstance(layer, Pipeline)]
+    return [layer for layer in layers(estimator) if isinstance(layer, Pipeline)]
 
 
 def unwrapped(estimator: BaseEstimator) -> Any:
     """The linear model inside pipelines, searches and other holders, fitted or not."""
-    return list(_layers(estimator))[-1]
+    return list(layers(estimator))[-1]
 
 
 def reads_features(estimator: BaseEstimator) -> bool:
@@ -131,8 +131,8 @@ def naming_bad_targets(estimator: BaseEstimator, y: Any) -> Iterator[None]:
 def _refuse_bad_target(estimator: BaseEstimator, y: Any) -> None:
     """Refuse targets of a regressor that its loss does not allow."""
     model = unwrapped(estimator)
-    layers = _layers(estimator)
-    changed = any(isinstance(part, TransformedTargetRegressor) for part in layers)
+    parts = layers(estimator)
+    changed = any(isinstance(part, TransformedTargetRegressor) for part in parts)
     row = row_of(model)
     if row is None or changed or not is_regressor(model):
         return
@@ -146,20 +146,22 @@ def _refuse_bad_target(estimator: BaseEstimator, y: Any) -> None:
 
 def read(estimator: BaseEstimator) -> AbstractModel:
     """A fitted estimator as the linear model inside it and what stands before that."""
-    layers = list(_layers(estimator))
-    for layer in layers:
+    every = list(layers(estimator))
+    for layer in every:
         if _is_search(layer) and not hasattr(layer, "best_estimator_"):
             raise UnsupportedEstimatorError(
                 f"This {type(layer).__name__} has no best_estimator_: there is no single "
                 "fitted model to explain. Fit it with refit=True."
             )
-    model = layers[-1]
+    model = every[-1]
     required_row(model)
     check_is_fitted(model)
     before = [pipeline[:-1] for pipeline in pipelines(estimator)]
-    before = [steps for steps in before if len(steps)]
-    transformer = (
-        make_pipeline(*before) if len(before) > 1 else next(iter(before), None)
-    )
-    targets = [part for part in layers if isinstance(part, TransformedTargetRegressor)]
+    transformer = one_after_another([steps for steps in before if len(steps)])
+    targets = [part for part in every if isinstance(part, TransformedTargetRegressor)]
     return (Stacked if is_wrapper(model) else Model)(model, transformer, tuple(targets))
+
+
+def one_after_another(steps: list[Pipeline]) -> Pipeline | None:
+    """Fitted transformers as one; None where there are none."""
+    return make_pipeline(*steps) if len(steps) > 1 else next(iter(steps), None)

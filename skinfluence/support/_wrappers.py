@@ -6,9 +6,9 @@ others. Class weights of the members are weights of a row in a group, part of th
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
@@ -113,6 +113,14 @@ class Stacked(AbstractModel):
         pairs = zip(self.members, self._member_targets(y), strict=True)
         return [member.refitted(X, own, weight) for member, own in pairs]
 
+    def with_held_class_weights(self, y: Any, weight: np.ndarray) -> Self:
+        """The same with balanced class weights that stay as they are on these rows."""
+        pairs = zip(self.members, self._member_targets(y), strict=True)
+        held = [member.with_held_class_weights(own, weight) for member, own in pairs]
+        wrapper = copy.copy(self.estimator)
+        wrapper.estimators_ = [member.estimator for member in held]
+        return replace(self, estimator=wrapper)
+
     def _member_targets(self, y: Any) -> list[np.ndarray]:
         parts = _TARGETS[type(self.estimator)](self.estimator, self.own_targets(y))
         refuse_other_outputs(len(parts), len(self.members))
@@ -136,6 +144,10 @@ class Stacked(AbstractModel):
         pairs = zip(self.members, fitted, strict=True)
         B = [member.working(design, other) for member, other in pairs]
         return array_namespace(B[0]).concat(B, axis=1)
+
+    @property
+    def absorbs_shifts(self) -> bool:
+        return all(member.absorbs_shifts for member in self.members)
 
     @property
     def _loss(self) -> AbstractLoss:

@@ -76,7 +76,7 @@ def test_effect_is_on_the_test_rows_where_there_are_some(pd, diabetes):
 
 @pytest.mark.parametrize("deletion", ["newton", "exact"])
 def test_effect_is_on_the_other_predictable_rows_otherwise(pd, diabetes, deletion):
-    """By refitting a ridge model on the features as they were scaled with all rows."""
+    """By refitting the scaler and the ridge model."""
     X, y = diabetes
     audit("diabetes.csv", "--target", "progression", "--deletion", deletion)
     rows, alpha = rows_of(), summary_of()["model"]["alpha_"]
@@ -87,7 +87,8 @@ def test_effect_is_on_the_other_predictable_rows_otherwise(pd, diabetes, deletio
     inside, outside = np.flatnonzero(core)[:3], np.flatnonzero(~core)[:3]
     for i in [*inside, *outside]:
         others = np.arange(len(y)) != i
-        refit = 0.5 * (Ridge(alpha).fit(Z[others], y[others]).predict(Z) - y) ** 2
+        model = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X[others], y[others])
+        refit = 0.5 * (model.predict(X) - y) ** 2
         assert float(rows["loss"][i]) == pytest.approx(base[i])
         assert float(rows["loo_loss"][i]) == pytest.approx(refit[i])
         change = np.mean((refit - base)[others & core])
@@ -98,17 +99,19 @@ def test_influence_is_the_derivative_of_the_same_mean(pd, diabetes):
     X, y = diabetes
     audit("diabetes.csv", "--target", "progression", "--check", 0)
     rows, alpha = rows_of(), summary_of()["model"]["alpha_"]
-    Z = StandardScaler().fit_transform(X)
     loo_loss = rows["loo_loss"].astype(float)
     core = loo_loss <= np.quantile(loo_loss, 0.9)
     h = 1e-4
     for i in (np.argmax(core), np.argmin(core)):
         losses = []
-        for step in (h, -h):
+        for shift in (h, -h):
             weight = np.ones(len(y))
-            weight[i] += step * len(y)
-            fitted = Ridge(alpha).fit(Z, y, sample_weight=weight)
-            loss = 0.5 * (fitted.predict(Z) - y) ** 2
+            weight[i] += shift * len(y)
+            each = {
+                f"{step}__sample_weight": weight for step in ("standardscaler", "ridge")
+            }
+            fitted = make_pipeline(StandardScaler(), Ridge(alpha)).fit(X, y, **each)
+            loss = 0.5 * (fitted.predict(X) - y) ** 2
             losses.append(np.mean(loss[core & (np.arange(len(y)) != i)]))
         slope = (losses[0] - losses[1]) / (2 * h)
         assert float(rows["influence"][i]) == pytest.approx(slope, rel=1e-3)

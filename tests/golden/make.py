@@ -81,7 +81,7 @@ def numbers_of(make):
     model, X, y, params = make()
     answers = {}
     for deletion in DELETIONS:
-        explainer = InfluenceExplainer(model, deletion=deletion)
+        explainer = InfluenceExplainer(model, deletion=deletion, preprocessing="held")
         try:
             deltas = explainer.fit(X, y, **params).loo_params(rows=ROWS)
         except (InvalidParameterError, UnsupportedEstimatorError):
