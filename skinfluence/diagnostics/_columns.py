@@ -171,7 +171,7 @@ def _columns(
         / kept,
         loo_resid=y - loss.response(u + move),
         self_influence=xp.sum(own.self_influence, axis=1)
-        + learned_self_influence(point, row_terms(point, terms.rows)),
+        + learned_self_influence(point, terms.rows),
         loss=loss.value(y, u),
     )
 

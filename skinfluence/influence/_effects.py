@@ -46,9 +46,7 @@ def influence_on_parameters(point: Point, rows: Rows) -> Any:
 
 def self_influence(point: Point, rows: Rows) -> Any:
     """``I_up,loss(z_i, z_i) = -g_i' inv(H_bar) g_i`` of training rows, (b,)."""
-    terms = row_terms(point, rows)
-    own = _self_influence(point, terms.block, terms.slope, rows)
-    return own + learned_self_influence(point, terms)
+    return learned_self_influence(point, rows) - pull_of_rows(point, rows)
 
 
 def pull_of_rows(point: Point, rows: Rows) -> Any:

@@ -16,10 +16,12 @@ from skinfluence.influence import changes, group_gradients, linear_changes
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.questions._effects import AGGREGATES
 from skinfluence.questions._left_out import reader_of, without_lost
-from skinfluence.questions._refits import Outputs, refits_without, refuse_derivative
 from skinfluence.questions._refits import changes as refitted_changes
+from skinfluence.questions._refits import own_outputs_without, refuse_derivative
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks
+
+Folds = Sequence[tuple[np.ndarray, np.ndarray]]  # training and test rows
 
 
 class Groups(NamedTuple):
@@ -132,23 +134,46 @@ def _blockwise(
 
 def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     """See ``InfluenceExplainer.cv_predict``."""
-    reader, n, objective = reader_of(study, method), study.n_train, study.objective
+    reader, n = reader_of(study, method), study.n_train
     tests = _test_folds(study, cv, groups)
     held_out = [others(train, n) for train, _ in tests]
     names = [f"fold {i}" for i in range(len(tests))]
-    refuse_all(held_out, names, to_numpy(objective.weight))
-    u = np.array(study.outputs)
+    refuse_all(held_out, names, to_numpy(study.objective.weight))
     if study.refits is not None:
-        answers = refits_without(study, held_out, Outputs.of_study(study)).answers
-        for rows, answer, (_, test) in zip(held_out, answers, tests, strict=True):
-            u[test] = np.nan
-            if answer is not None:
-                u[test] = answer[np.searchsorted(rows, test), : u.shape[1]]
-        lost = np.isnan(u).any(axis=1)
-        u[lost] = study.outputs[lost]
-        return without_lost(study, getattr(reader, method)(u), method, lost)
+        u = _refitted_outputs(study, tests, held_out)
+    else:
+        u = _deleted_outputs(study, tests, held_out, names)
+    lost = np.isnan(u).any(axis=1)
+    u[lost] = study.outputs[lost]
+    with np.errstate(divide="ignore"):  # the logarithm of the probability 0
+        predictions = getattr(reader, method)(u)
+    if method == "decision_function":
+        lost = lost | are_endless(u)
+    return without_lost(study, predictions, method, lost)
+
+
+def _refitted_outputs(
+    study: Study, tests: Folds, held_out: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Outputs (n, K) of the test rows of each fold by refits; NaN where there is none."""
+    u = np.full_like(study.outputs, np.nan)
+    answers = own_outputs_without(study, held_out)
+    for rows, answer, (_, test) in zip(held_out, answers, tests, strict=True):
+        if answer is not None:
+            u[test] = answer[np.searchsorted(rows, test), : u.shape[1]]
+    return u
+
+
+def _deleted_outputs(
+    study: Study,
+    tests: Folds,
+    held_out: Sequence[np.ndarray],
+    names: Sequence[str],
+) -> np.ndarray:
+    """The same by deleting the rows that each fold holds out."""
     _warn_of_held(study, names, held_out)
-    deletion = study.deletion(len(tests))
+    deletion, objective = study.deletion(len(tests)), study.objective
+    u = np.array(study.outputs)
     for name, rows, (_, test) in zip(names, held_out, tests, strict=True):
         deltas = deletion.group_deltas([study.here(rows)])
         verdicts().note_groups([name], deltas)
@@ -161,13 +186,7 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
         B = objective.layout.unpack(deltas.theta[0, ...])  # (K, q)
         moves = to_numpy(objective.design.block(study.here(test)) @ B.T)
         u[test] += moves[:, : u.shape[1]]
-    lost = np.isnan(u).any(axis=1)
-    u[lost] = study.outputs[lost]
-    with np.errstate(divide="ignore"):  # the logarithm of the probability 0
-        predictions = getattr(reader, method)(u)
-    if method == "decision_function":
-        lost = lost | are_endless(u)
-    return without_lost(study, predictions, method, lost)
+    return u
 
 
 def groups_of(groups: Any, n_train: int, index: Any = None) -> Groups:

@@ -12,7 +12,7 @@ from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
 from skinfluence.exceptions import SeparableDeletionWarning, UnidentifiedDeletionError
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
-from skinfluence.questions._refits import Outputs, one_by_one, refits_without
+from skinfluence.questions._refits import one_by_one, own_outputs_without
 from skinfluence.study import Study, verdicts
 from skinfluence.support import checks
 
@@ -91,7 +91,7 @@ def left_out(study: Study) -> LeftOut:
 def _refitted(study: Study) -> LeftOut:
     """The same by refits of the whole estimator without each row."""
     every = one_by_one(np.arange(study.n_train))
-    answers = refits_without(study, every, Outputs.of_study(study)).answers
+    answers = own_outputs_without(study, every)
     outputs, lost = np.array(study.outputs), np.zeros(study.n_train, dtype=bool)
     for row, answer in enumerate(answers):
         lost[row] = answer is None

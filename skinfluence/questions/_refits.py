@@ -1,8 +1,8 @@
 """Answers by refits of the whole estimator, where a step is learned again by no rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from skinfluence.refit import (
     AbstractAsked,
     Columns,
     Judged,
-    LeftOut,
+    OwnOutputs,
+    TestOutputs,
     WholeJudge,
     host_point,
 )
@@ -47,35 +48,11 @@ def one_by_one(rows: np.ndarray) -> list[np.ndarray]:
     return list(rows[:, None])
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Outputs(AbstractAsked):
-    """Linear outputs of training rows by the fit without them, (g, K)."""
-
-    X: Any
-    offset: np.ndarray | None
-
-    @classmethod
-    def of_study(cls, study: Study) -> "Outputs":
-        """Those of the rows of a study."""
-        assert study.refits is not None
-        return cls(study.refits.X, study.refits.offset)
-
-    def of(self, refit: LeftOut, rows: np.ndarray) -> np.ndarray:
-        """With their offset."""
-        return refit.own_outputs(self.X, rows, self.offset)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class TestOutputs(AbstractAsked):
-    """Linear outputs of test points by the fit without rows, (m, K)."""
-
-    X: Any  # as the user gives them
-
-    def of(self, refit: LeftOut, rows: np.ndarray) -> np.ndarray:
-        """Without offset."""
-        return refit.outputs(self.X)
+def own_outputs_without(study: Study, groups: Sequence[np.ndarray]) -> list[Any]:
+    """Outputs of each group's rows by the fit without them, (g, K); None without one."""
+    assert study.refits is not None
+    asked = OwnOutputs(study.refits.X, study.refits.offset)
+    return refits_without(study, groups, asked).answers
 
 
 def changes(

@@ -7,6 +7,11 @@ from skinfluence.refit._check import (
 )
 from skinfluence.refit._columns import Columns
 from skinfluence.refit._judges import AbstractAsked, Judged, WholeJudge
-from skinfluence.refit._leave_one_out import left_out_outputs, refit_leave_one_out
+from skinfluence.refit._leave_one_out import (
+    OwnOutputs,
+    TestOutputs,
+    left_out_outputs,
+    refit_leave_one_out,
+)
 from skinfluence.refit._minimum import host_point, refitted_point, refitted_theta
 from skinfluence.refit._whole import LeftOut

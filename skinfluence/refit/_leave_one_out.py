@@ -181,10 +181,10 @@ def left_out_outputs(
     by_row = {"sample_weight": sample_weight, "offset": offset}
     full = _full_fit(estimator, X, y, params, "refitted", True, by_row)
     groups = [np.atleast_1d(np.asarray(group)) for group in rows]
-    asked: AbstractAsked = _OwnOutputs(X, full.seen.offset)
+    asked: AbstractAsked = OwnOutputs(X, full.seen.offset)
     sizes = [len(group) for group in groups]
     if X_test is not None:
-        asked, sizes = _TestOutputs(X_test), [support.n_rows_of(X_test)] * len(groups)
+        asked, sizes = TestOutputs(X_test), [support.n_rows_of(X_test)] * len(groups)
     answers = full.judge(True, n_jobs, 0).judged(full.theta, groups, asked).answers
     n_outputs = full.seen.model.n_outputs
     tables = [
@@ -284,7 +284,7 @@ def _refuse_other_columns(seen: Seen) -> None:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _OwnOutputs(AbstractAsked):
+class OwnOutputs(AbstractAsked):
     """Outputs of the rows that are left out."""
 
     X: Any
@@ -297,7 +297,7 @@ class _OwnOutputs(AbstractAsked):
 
 @final
 @dataclass(frozen=True, eq=False)
-class _TestOutputs(AbstractAsked):
+class TestOutputs(AbstractAsked):
     """Outputs of test rows."""
 
     X: Any

@@ -85,14 +85,15 @@ def learned_steps(point: Point, rows: Rows) -> Any:
     return None if gradients is None else point.factor.loss_steps(gradients)
 
 
-def learned_self_influence(point: Point, terms: RowTerms) -> Any:
+def learned_self_influence(point: Point, rows: Rows) -> Any:
     """What learning of rows adds to their influence on their own losses, (b,) or 0."""
-    learned = learned_steps(point, terms.rows)
+    learned = learned_steps(point, rows)
     if learned is None:
         return 0.0
+    terms = row_terms(point, rows)
     moves = own_outputs(terms.block, learned, point.objective.layout)
     pulled = array_namespace(moves).sum(terms.slope * moves, axis=(1, 2))
-    return -point.objective.weight_sum * per_weight(point, terms.rows) * pulled
+    return -point.objective.weight_sum * per_weight(point, rows) * pulled
 
 
 def per_weight(point: Point, rows: Rows) -> Any:
