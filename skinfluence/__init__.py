@@ -17,6 +17,7 @@ from skinfluence.plotting import (
     LeverageDisplay,
     SelfInfluenceDisplay,
 )
+from skinfluence.preprocessing import register_transformer
 from skinfluence.refit import check_leave_one_out, refit_leave_one_out
 from skinfluence.report import InfluenceReport
 from skinfluence.selection import LeaveOneOutSearchCV
@@ -36,6 +37,7 @@ __all__ = [
     "check_leave_one_out",
     "refit_leave_one_out",
     "register_estimator",
+    "register_transformer",
 ]
 
 __version__ = "0.1.0.dev0"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import skinfluence
-from skinfluence import exceptions, losses
+from skinfluence import exceptions, losses, preprocessing
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -96,6 +96,7 @@ def test_no_python_hides_in_a_bare_block(page):
 def test_the_reference_lists_every_public_name():
     listed = re.findall(r"^   (\w+)$", (DOCS / "api.rst").read_text(), re.MULTILINE)
     public = [*skinfluence.__all__, *exceptions.__all__, *losses.__all__]
+    public += preprocessing.__all__
     assert sorted(listed) == sorted(public)
 
 

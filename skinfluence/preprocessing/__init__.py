@@ -2,9 +2,10 @@
 
 ``follow`` reads a fitted transformer and its output. A step whose columns are only
 shifted and scaled is followed by the rule of its class, one file each; any other is held
-as it was fitted, with a reason.
+as it was fitted, with a reason. ``__all__`` is what a rule of your own needs.
 """
 
+from skinfluence._following import Affine
 from skinfluence.preprocessing import (
     _categories,
     _held,
@@ -20,5 +21,15 @@ from skinfluence.preprocessing._base import (
     Rule,
     StepColumns,
 )
+from skinfluence.preprocessing._check import check_transformer
 from skinfluence.preprocessing._follow import NOTHING_FOLLOWED, Followed, follow
 from skinfluence.preprocessing._registry import register_transformer
+
+__all__ = [
+    "Rule",
+    "AbstractState",
+    "StepColumns",
+    "Affine",
+    "NotFollowed",
+    "check_transformer",
+]

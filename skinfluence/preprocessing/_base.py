@@ -16,7 +16,10 @@ from skinfluence.preprocessing._columns import AbstractColumns
 class AbstractState(abc.ABC):
     """What one step has learned about its columns, and how that moves without rows.
 
-    ``X`` (b, q) are the rows that leave, as the step itself transforms them.
+    Every method gets ``X`` (b, q), the rows that leave as the step itself transforms
+    them, and their indices ``rows`` (b,). Without them, all rows of the step's output have
+    the columns ``(x - shift) / ratio``: 1 and 0 where nothing changes, NaN where the
+    answer is not known. Arrays are of the library of ``X``.
     """
 
     @abc.abstractmethod
@@ -28,17 +31,28 @@ class AbstractState(abc.ABC):
         """What is learned without all of the rows, (1, q)."""
 
     def derivative(self, X: Array, rows: Array) -> Affine:
-        """First-order change as each row's weight goes to 0, (b, q)."""
+        """First-order change as each row's weight w goes to 0, ``-w d/dw``, (b, q).
+
+        Zeros, unless a state defines it: what depends on order statistics or on which
+        values there are does not change with a small change of a weight.
+        """
         zeros = array_namespace(X).zeros_like(X)
         return Affine(zeros, zeros)
 
 
 class NotFollowed(Exception):
-    """A step that cannot be followed on these rows; the message is the user's reason."""
+    """A step that cannot be followed on these rows; the message is the user's reason.
+
+    ``Rule.state`` raises it, as for a step that was fitted to other rows.
+    """
 
 
 class StepColumns(NamedTuple):
-    """Output columns of one step that reach the linear model, as the step gives them."""
+    """Output columns of one step that reach the linear model, as the step gives them.
+
+    ``columns.shape`` is (n, q), and ``columns.block(slice(0, n))`` reads the columns of
+    those rows: all of them at once only where they fit into memory.
+    """
 
     columns: AbstractColumns
     own: Any  # (q,) which of the step's output columns they are, on the host
@@ -52,18 +66,34 @@ class StepColumns(NamedTuple):
 class Rule:
     """How the deletion of rows moves the columns of a fitted transformer.
 
-    ``state`` makes what it has learned from the transformer, its own output columns and
-    the weights (n,) that its ``fit`` was given, or None. It raises ``NotFollowed`` where
-    these rows do not allow that. Without it, the columns of other rows stay as they are.
+    ``Rule()`` is that of a transformer which learns nothing from the rows.
 
-    A rule that absorbs is of a step which takes columns one by one, and whose output does
-    not show whether they were shifted, or scaled, before.
+    Parameters
+    ----------
+    state : callable or None, default=None
+        Maps the fitted transformer, its ``StepColumns`` and the weights (n,) that its
+        ``fit`` was given, or None, to an ``AbstractState``. It raises ``NotFollowed``
+        where these rows do not allow that. Without it, the columns of other rows stay as
+        they are.
+    shifts : bool, default=False
+        Whether columns are shifted when rows leave: the model then needs an intercept.
+    scales : bool, default=False
+        Whether columns are scaled when rows leave.
+    absorbs_shifts : bool, default=False
+        Whether the step takes columns one by one, and its output is the same if a column
+        is shifted before it.
+    absorbs_scales : bool, default=False
+        The same for a column that is multiplied by a positive number.
+    passes : bool, default=False
+        Whether columns come out as they come in.
+    takes_weights : bool, default=False
+        Whether ``state`` minds weights. If not, a step fitted with weights is held.
     """
 
     state: Callable[[Any, StepColumns, Any], AbstractState] | None = None
-    shifts: bool = False  # its columns are shifted when rows leave
+    shifts: bool = False
     scales: bool = False
     absorbs_shifts: bool = False
     absorbs_scales: bool = False
-    passes: bool = False  # columns come out as they come in
+    passes: bool = False
     takes_weights: bool = False

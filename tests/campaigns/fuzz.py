@@ -31,6 +31,8 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import skinfluence
 from skinfluence import (
@@ -42,8 +44,11 @@ from skinfluence import (
     cross_val_influence,
     refit_leave_one_out,
     register_estimator,
+    register_transformer,
 )
 from skinfluence.exceptions import SkinfluenceError, SkinfluenceWarning
+from skinfluence.preprocessing import Rule
+from skinfluence.preprocessing._registry import _RULES
 from skinfluence.support._table import _TABLE
 
 N, P = 14, 2
@@ -311,6 +316,23 @@ class Mine(Ridge):
     """A model of the user's own."""
 
 
+class Scaled(StandardScaler):
+    """A transformer of the user's own."""
+
+
+def _transforming(transformer: Any, rule: Any) -> Any:
+    """Register a transformer, explain a pipeline with it, and forget it again."""
+    before = dict(_RULES)
+    try:
+        if register_transformer(transformer, rule) is Scaled:
+            pipeline = make_pipeline(Scaled(), Ridge())
+            return InfluenceExplainer(pipeline).fit(X, Y).self_influence()
+        return None
+    finally:
+        _RULES.clear()
+        _RULES.update(before)
+
+
 def _predicted(made: Any, X: Any) -> Any:
     return made.predict(X)
 
@@ -361,6 +383,11 @@ def calls() -> list[Call]:
             "register_estimator",
             _registered,
             {"estimator": Mine, "loss": "squared_error"},
+        ),
+        _named(
+            "register_transformer",
+            _transforming,
+            {"transformer": Scaled, "rule": lambda scaler: Rule()},
         ),
         _named(
             "InfluenceReport",
