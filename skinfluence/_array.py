@@ -163,6 +163,15 @@ def take_rows(array: Any, rows: Rows) -> Any:
     return array_namespace(array).take(array, rows, axis=0)
 
 
+def indices_in(rows: Rows, n_rows: int, place: Array) -> Any:
+    """Rows of a slice or index array as indices, beside an array ``place``."""
+    xp = array_namespace(place)
+    if not isinstance(rows, slice):
+        return like(rows, place, xp.int64)
+    first, stop, _ = rows.indices(n_rows)
+    return xp.arange(first, stop, device=device_of(place))
+
+
 def of_group(array: Any, g: int, axis: int = 0) -> Any:
     """What holds for group g, where an axis has one entry per group or one for all."""
     return array[(*[slice(None)] * axis, min(g, array.shape[axis] - 1), ...)]

@@ -4,9 +4,7 @@ import abc
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-import numpy as np
-
-from skinfluence._array import Array, to_numpy
+from skinfluence._array import Array, Rows, to_numpy
 
 
 class Affine(NamedTuple):
@@ -29,28 +27,20 @@ class AbstractFollowing(abc.ABC):
     """
 
     @abc.abstractmethod
-    def without(self, rows: Array) -> Affine:
-        """What is learned without each of some rows alone, by their indices, (b, p)."""
+    def without(self, rows: Rows) -> Affine:
+        """What is learned without each row of a slice or index array alone, (b, p)."""
 
     @abc.abstractmethod
     def without_group(self, rows: Array) -> Affine:
         """What is learned without all of some distinct rows at once, (1, p)."""
 
     @abc.abstractmethod
-    def derivative(self, rows: Array) -> Affine:
+    def derivative(self, rows: Rows) -> Affine:
         """First-order change of ratio and shift as each row's weight goes to 0, (b, p).
 
         ``-w_i d/dw_i`` at the weights of the fit. Order statistics and categories do not
         change with a small change of a weight: zeros.
         """
-
-    def decides(self) -> np.ndarray | None:
-        """Rows without which alone columns change by more than that, (n,) bool.
-
-        On the host. None where no row and no group ever decides what columns there are;
-        a group that does has NaN in ``without_group``.
-        """
-        return None
 
 
 @final
@@ -60,14 +50,11 @@ class OnHost(AbstractFollowing):
 
     there: AbstractFollowing
 
-    def without(self, rows: Array) -> Affine:
+    def without(self, rows: Rows) -> Affine:
         return Affine(*map(to_numpy, self.there.without(rows)))
 
     def without_group(self, rows: Array) -> Affine:
         return Affine(*map(to_numpy, self.there.without_group(rows)))
 
-    def derivative(self, rows: Array) -> Affine:
+    def derivative(self, rows: Rows) -> Affine:
         return Affine(*map(to_numpy, self.there.derivative(rows)))
-
-    def decides(self) -> np.ndarray | None:
-        return self.there.decides()

@@ -8,6 +8,7 @@ import numpy as np
 
 from skinfluence._array import (
     Array,
+    Rows,
     array_namespace,
     device_of,
     like,
@@ -128,8 +129,8 @@ class Objective:
             following=None,
         )
 
-    def row_units(self, rows: Array) -> Any:
-        """Units of the columns without each row (an index), over those here, (b, 1, D).
+    def row_units(self, rows: Rows) -> Any:
+        """Units of the columns without each row, over those here, (b, 1, D).
 
         None where they are held.
         """
@@ -150,7 +151,7 @@ class Objective:
         ratio = xp.where(xp.isnan(ratio), xp.ones_like(ratio), ratio)
         return self._of_columns(ratio, 1.0)
 
-    def unit_changes(self, rows: Array) -> Any:
+    def unit_changes(self, rows: Rows) -> Any:
         """To first order, how ``row_units`` differ from one, (b, 1, D); None if held."""
         if self.following is None:
             return None
@@ -165,7 +166,9 @@ class Objective:
             shape, device = (values.shape[0], 1), device_of(values)
             last = xp.full(shape, of_intercept, dtype=values.dtype, device=device)
             values = xp.concat([values, last], axis=1)
-        return xp.tile(values, (1, self.layout.group_size))[:, None, :]
+        if self.layout.group_size > 1:
+            values = xp.tile(values, (1, self.layout.group_size))
+        return values[:, None, :]
 
     def only(self, rows: Array) -> "Objective":
         """What leaves with rows: their losses, and their share of the penalty."""

@@ -12,7 +12,7 @@ from functools import reduce
 from typing import Any
 
 from skinfluence import _threads
-from skinfluence._array import Array, array_namespace
+from skinfluence._array import Array, Rows, array_namespace
 from skinfluence._design import Design
 from skinfluence._kernels import densified, kernels
 from skinfluence._sources import LEAST_ROWS, rows_in_block
@@ -35,6 +35,16 @@ def row_blocks(
 def _slices(n_rows: int, size: int) -> list[slice]:
     starts = range(0, n_rows, size)
     return [slice(start, min(start + size, n_rows)) for start in starts]
+
+
+def parts_of_rows(rows: Rows, design: Design, width: int) -> list[Rows]:
+    """Rows of a slice or index array in parts, of which ``width`` entries are made each."""
+    if not isinstance(rows, slice):
+        blocks = row_blocks(rows.shape[0], width, place=design.centre)
+        return [rows[part] for part in blocks]
+    first, stop, _ = rows.indices(design.n_rows)
+    blocks = row_blocks(stop - first, width, place=design.centre)
+    return [slice(first + part.start, first + part.stop) for part in blocks]
 
 
 def iterate(

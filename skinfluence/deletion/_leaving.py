@@ -101,8 +101,8 @@ class AbstractLeaving(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def stretch(self) -> Any:
-        """Bound of how much longer inv(H) is without each group, ``1 / (1 - h)``, (b,)."""
+    def _held_stretch(self) -> Any:
+        """``stretch`` where units are held, ``1 / (1 - h)``, (b,)."""
 
     @abc.abstractmethod
     def nearby(self) -> Nearby | None:
@@ -123,8 +123,9 @@ class AbstractLeaving(abc.ABC):
             return step
         # (H_-G + E) x = v by x = inv(H_-G) (v - E x), E what the penalty gains by other
         # units: below the penalty in H_-G by units**2 - 1, by which each round contracts.
-        extra, value = self._kept * self._gain, step.value
-        n_rounds = _rounds(self._contraction, self.point.objective.loss.quadratic)
+        extra, value, xp = self._kept * self.gain, step.value, array_namespace(vectors)
+        contraction = float(xp.max(self.contraction)) if vectors.shape[0] else 0.0
+        n_rounds = _rounds(contraction, self.unseen)
         for _ in range(n_rounds - 1):
             value = self._value(vectors - extra * value)
         return self._solved(vectors - extra * value) if n_rounds else step
@@ -138,17 +139,37 @@ class AbstractLeaving(abc.ABC):
         pushed = self.pushed(vectors)
         return Step(self.steps(pushed), pushed)
 
-    @cached_property
-    def _contraction(self) -> float:
-        """The largest change of a penalty, in parts of it."""
-        xp = array_namespace(self.units)
-        change = xp.abs(xp.reshape(self.units, (-1,)) ** 2 - 1)
-        return float(xp.max(change)) if change.shape[0] else 0.0
+    @property
+    def unseen(self) -> float:
+        """What rounds may leave of a solution."""
+        return _ROUNDED if self.point.objective.loss.quadratic else _UNSEEN
 
     @cached_property
-    def _gain(self) -> Any:
+    def contraction(self) -> Any:
+        """Bound of the change of the penalty by other units in the norm of H_-G, (b,)."""
+        xp, small = array_namespace(self.units), self._small_contraction
+        if small is not None and bool(xp.all(small < _FAR_UNITS)):
+            return small
+        largest = xp.max(xp.abs(self.units**2 - 1), axis=(1, 2))
+        return largest if small is None else xp.where(small < largest, small, largest)
+
+    @cached_property
+    def _small_contraction(self) -> Any:
+        """The same from the trace of ``inv(H_-G) |E|``, far below if rows are many.
+
+        None where the diagonal of inv(H) is not at hand.
+        """
+        inverse = self.point.inverse_diagonal
+        if inverse is None:
+            return None
+        xp = array_namespace(self.units)
+        trace = xp.max(xp.vecdot(xp.abs(self.gain), inverse), axis=1)
+        return trace * self._held_stretch
+
+    @cached_property
+    def gain(self) -> Any:
         """What the penalty's second derivative gains by other units, (b, G or 1, D)."""
-        return (self.units**2 - 1) * self.point.objective.penalty.strength
+        return _changes(self.units) * self.point.objective.penalty.strength
 
     @property
     def _kept(self) -> Any:
@@ -162,22 +183,28 @@ class AbstractLeaving(abc.ABC):
             penalty = penalty.in_units(self.units)
         return self._kept * penalty.gradient(theta)
 
-    def _in_units(self, stretch: Array) -> Any:
-        """A stretch (b,) of inv(H), where smaller units weaken the penalty too."""
+    @cached_property
+    def stretch(self) -> Any:
+        """Bound of how much longer inv(H) is without each group, (b,)."""
+        stretch = self._held_stretch
         if self.units is None:
             return stretch
-        xp = array_namespace(stretch)
-        least = xp.min(self.units**2, axis=(1, 2))
+        xp, small = array_namespace(stretch), self._small_contraction
+        if small is not None and bool(xp.all(small < _FAR_UNITS)):
+            return stretch / (1 - small)
+        least = xp.min(self.units**2, axis=(1, 2))  # smaller units weaken the penalty
         return stretch / xp.clip(least, max=1.0)
 
-    def _leaving_pull(self) -> Any:
+    @cached_property
+    def pulled(self) -> Any:
         """What leaves the gradient of the penalty with each group, (b, G, D)."""
         penalty, theta = self.point.objective.penalty, self.point.theta
         whole = penalty.gradient(theta)
         if self.units is None:
             return self.share[:, None, None] * whole
-        slope, ridge = penalty.held(theta).slope, penalty.strength * theta
-        lost = (1 - self.units) * slope + (1 - self.units**2) * ridge
+        lost, slope = self.gain * -theta, penalty.held(theta).slope
+        if bool(array_namespace(theta).any(slope != 0)):
+            lost = lost + (1 - self.units) * slope
         if self.share is None:
             return lost
         return self.share[:, None, None] * whole + self._kept * lost
@@ -209,7 +236,13 @@ class AbstractLeaving(abc.ABC):
         rows = self.loss_gradient()
         if self.share is None and self.units is None:
             return rows
-        return rows + self._leaving_pull()
+        return rows + self.pulled
+
+    @cached_property
+    def slope(self) -> Any:
+        """Weighted gradients of the rows' losses in their outputs, (m, G, Kb)."""
+        gradient = self.point.objective.loss.gradient(self.targets, self.outputs)
+        return self.point.objective.layout.grouped(self.weight[:, None] * gradient)
 
     def loss_gradient(self, theta: Array | None = None) -> Any:
         """That of the rows' losses alone, at deltas theta (b, G, D) if given."""
@@ -251,18 +284,23 @@ class OneByOne(AbstractLeaving):
 
     block: Any  # (b, q) working rows
     inverse: Any  # (b, G, Kb, Kb) of I - M A
+    direction: Any  # (b, G, D) ``inv(H) x_i``; None where units are held
 
     @classmethod
     def of(cls, point: Point, rows: Rows) -> "OneByOne":
         """These rows (a slice or indices) at a point."""
         terms = row_terms(point, rows)
-        block = densified(terms.block)
-        inverse, unidentified = downdated_inverse(point, terms._replace(block=block))
-        indices = indices_of(rows, point)
-        units = point.objective.row_units(indices)
+        terms = terms._replace(block=densified(terms.block))
+        units, direction, A = point.objective.row_units(rows), None, None
+        if units is not None and point.objective.layout.group_size == 1:
+            direction = _own_steps(point, terms)
+            A = own_outputs(terms.block, direction, point.objective.layout)[..., None]
+        inverse, unidentified = downdated_inverse(point, terms, A)
         if units is not None:
             unidentified = unidentified | far_units(point.objective, units)
-        return cls(point, indices, terms.share, units, unidentified, block, inverse)
+        indices = indices_of(rows, point)
+        parts = terms.share, units, unidentified, terms.block, inverse, direction
+        return cls(point, indices, *parts)
 
     def moves(self, vectors: Array) -> Any:
         return own_outputs(self.block, vectors, self.point.objective.layout)
@@ -274,20 +312,12 @@ class OneByOne(AbstractLeaving):
         return self._downdated(vectors, lambda inner: product(self.inverse, inner))
 
     def _value(self, vectors: Array) -> Any:
-        if self.inverse.shape[-1] > 1:
+        if self.direction is None:
             return super()._value(vectors)
         # By inv(H) x, which is at hand: one solve, not two.
         steps = self.steps(vectors)
         inner = product(self.bend, self.moves(steps))
-        return steps + self._direction * product(self.inverse, inner)
-
-    @cached_property
-    def _direction(self) -> Any:
-        """``inv(H) x_i``, (b, G, D), of outputs that are not coupled."""
-        xp, layout = array_namespace(self.block), self.point.objective.layout
-        ones = xp.ones_like(self.block[:, :1])[:, None, :]
-        ones = xp.broadcast_to(ones, (self.block.shape[0], layout.n_groups, 1))
-        return self.point.factor.row_steps(self.block, ones, self.share)
+        return steps + self.direction * product(self.inverse, inner)
 
     def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
         point, penalty = self.point, self.point.objective.penalty
@@ -298,8 +328,8 @@ class OneByOne(AbstractLeaving):
         return self.point.objective.without(self.rows[i : i + 1])
 
     @cached_property
-    def stretch(self) -> Any:
-        return self._in_units(stretch_of(self.inverse, self.share))
+    def _held_stretch(self) -> Any:
+        return stretch_of(self.inverse, self.share)
 
     def nearby(self) -> Nearby | None:
         vicinity = self.point.vicinity
@@ -307,7 +337,7 @@ class OneByOne(AbstractLeaving):
 
     def at(self, mask: Array) -> "OneByOne":
         columns = self.rows, self.share, self.units, self.unidentified
-        parts = (*columns, self.block, self.inverse)
+        parts = (*columns, self.block, self.inverse, self.direction)
         kept = (None if part is None else masked(part, mask) for part in parts)
         return OneByOne(self.point, *kept)
 
@@ -373,8 +403,8 @@ class SmallGroup(AbstractGroup):
         return cls(point, rows, share, units, lost, gone, inverse)
 
     @cached_property
-    def stretch(self) -> Any:
-        return self._in_units(stretch_of(self.inverse[None, ...], self.share))
+    def _held_stretch(self) -> Any:
+        return stretch_of(self.inverse[None, ...], self.share)
 
     def pushed(self, vectors: Array) -> Any:
         return self._downdated(vectors, self._within)
@@ -422,13 +452,19 @@ class LargeGroup(AbstractGroup):
         return cls(point, rows, share, units, lost, gone, factor, remainder)
 
     @cached_property
-    def stretch(self) -> Any:
+    def _held_stretch(self) -> Any:
         xp, theta = array_namespace(self.point.theta), self.point.theta
         value = _LACKING / max(self.remainder, LEAST_REMAINDER**2)
         return xp.full(1, value, dtype=theta.dtype, device=device_of(theta))
 
+    # The factor is in the units without the group.
+
+    @property
+    def stretch(self) -> Any:
+        return self._held_stretch
+
     def solve(self, vectors: Array) -> Step:
-        return self._solved(vectors)  # the factor is in the units without the group
+        return self._solved(vectors)
 
     def pushed(self, vectors: Array) -> Any:
         return vectors
@@ -449,20 +485,37 @@ def _diagonal(values: Array) -> Any:
     return xp.eye(D, dtype=values.dtype, device=device_of(values)) * values[:, None, :]
 
 
-def _rounds(contraction: float, to_rounding: bool) -> int:
-    """Rounds that contract so, down to rounding or to what one step cannot see."""
+def _rounds(contraction: float, unseen: float) -> int:
+    """Rounds that contract so, down to what need not be seen."""
     if contraction == 0:
         return 0
-    least = _ROUNDED if to_rounding else _UNSEEN
-    return ceil(log(least) / log(min(contraction, _FAR_UNITS)))
+    return ceil(log(unseen) / log(min(contraction, _FAR_UNITS)))
 
 
 def far_units(objective: Objective, units: Array) -> Any:
     """Where the penalty in other units is another one, (b,): steps would not contract."""
     xp, penalty = array_namespace(units), objective.penalty
+    squared = (float(of(units)) ** 2 for of in (xp.min, xp.max))
+    if all(abs(value - 1) <= _FAR_UNITS for value in squared):  # far fewer operations
+        return xp.zeros(units.shape[0], dtype=xp.bool, device=device_of(units))
     penalised = (penalty.strength != 0) | (penalty.slope + 0 * penalty.strength != 0)
-    far = (xp.abs(units**2 - 1) > _FAR_UNITS) & penalised
+    far = (xp.abs(_changes(units)) > _FAR_UNITS) & penalised
     return xp.any(far, axis=(1, 2))
+
+
+def _changes(units: Array) -> Any:
+    """``units**2 - 1``."""
+    changes = units**2
+    changes -= 1
+    return changes
+
+
+def _own_steps(point: Point, terms: RowTerms) -> Any:
+    """``inv(H) x_i``, (b, G, D), of outputs that are not coupled."""
+    xp, layout = array_namespace(terms.block), point.objective.layout
+    shape = (terms.block.shape[0], layout.n_groups, layout.size)
+    rows = xp.broadcast_to(terms.block[:, None, :], shape)
+    return point.factor.loss_steps(rows, terms.share)
 
 
 def _least_remainder(rest: AbstractFactor, whole: Array) -> float:

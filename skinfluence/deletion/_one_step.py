@@ -11,7 +11,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, ClassVar, NamedTuple, final
 
-from skinfluence._array import Array, Rows, array_namespace, masked
+from skinfluence._array import Array, Rows, array_namespace, masked, take_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._leaving import (
     AbstractGroup,
@@ -23,6 +23,7 @@ from skinfluence.deletion._leaving import (
     product,
     stretch_of,
 )
+from skinfluence.deletion._own_moves import OwnMoves
 from skinfluence.deletion._vouching import (
     doubted,
     row_residuals,
@@ -150,6 +151,13 @@ class AbstractOneStep(AbstractDeletion):
             squared = squared + xp.sum(pull * (c + _weighted_slope(terms)), axis=(1, 2))
             squared = squared + part
         u = terms.outputs + layout.ungrouped(moves)
+        return self._vouched_outputs(u, squared, unidentified, stretch, rows)
+
+    def _vouched_outputs(
+        self, u: Array, squared: Array, unidentified: Array, stretch: Array, rows: Rows
+    ) -> tuple[Any, Deltas]:
+        """Outputs (b, K) of rows by the models without them, and what is known of them."""
+        xp = array_namespace(u)
         unbounded = xp.zeros_like(unidentified) | self.unbounded(rows)
         u = xp.where(unbounded[:, None], xp.nan, u)
         flags = self.certified(u[:, None, :], unidentified, unbounded, stretch).flags
@@ -262,7 +270,12 @@ class Newton(AbstractOneStep):
     def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
         if self.point.objective.following is None:
             return super().left_out(rows)
-        return AbstractDeletion.left_out(self, rows)
+        objective = self.point.objective
+        if objective.layout.group_size > 1 or objective.penalty.share:
+            return AbstractDeletion.left_out(self, rows)
+        own = OwnMoves.of(self.point, rows)
+        u = take_rows(self.point.outputs, rows) + objective.layout.ungrouped(own.moves)
+        return self._vouched_outputs(u, *own[1:], rows)
 
     def _deltas(self, leaving: AbstractLeaving, unbounded: Array | bool) -> Deltas:
         newton = leaving.solve(leaving.gradient)

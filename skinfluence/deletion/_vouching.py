@@ -139,9 +139,15 @@ def error_of_minimum(end: Point, point: Point) -> float:
 
 def own_length(leaving: AbstractLeaving, newton: Step) -> Any:
     """Length of the Newton steps in the norms of H without each group, (b,)."""
-    xp = array_namespace(newton.value)
-    squared = xp.sum(leaving.gradient * newton.value, axis=(1, 2))
+    squared = squared_length(leaving, newton)
+    xp = array_namespace(squared)
     return xp.sqrt(xp.where(squared < 0, xp.zeros_like(squared), squared))
+
+
+def squared_length(leaving: AbstractLeaving, newton: Step) -> Any:
+    """The same squared, (b,), up to rounding."""
+    xp = array_namespace(newton.value)
+    return xp.sum(leaving.gradient * newton.value, axis=(1, 2))
 
 
 def passes_are_cheap(point: Point) -> bool:

@@ -15,7 +15,6 @@ from sklearn.base import (
 )
 
 from skinfluence import support
-from skinfluence._array import is_foreign
 from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import UnfittedEstimatorError, UnsupportedEstimatorError
 from skinfluence.explainer._about_groups import AboutGroups
@@ -318,7 +317,7 @@ class InfluenceExplainer(
         )
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
-        followed = self._followed(estimator, model, rows, params, X)
+        followed = self._followed(estimator, model, rows, params)
         with checks.in_range():
             objective, theta = model.objective(
                 rows,
@@ -352,8 +351,6 @@ class InfluenceExplainer(
         self.n_iter_ = minimum.n_steps + 1
         self.train_index_ = _row_labels(X, objective.n_rows)
         refits = self.preprocessing == "refitted" and bool(followed.held_steps)
-        following = followed.following
-        decided = following is not None and following.decides() is not None
         self.followed_steps_ = followed.followed_steps
         self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
         if refits:  # whatever has no rule is fitted again
@@ -382,26 +379,16 @@ class InfluenceExplainer(
             self.train_index_,
             TrainingFeatures.of(self),
             followed,
-            X if refits or decided else None,
+            X if refits else None,
         )
 
     def _followed(
-        self,
-        estimator: BaseEstimator,
-        model: Any,
-        rows: Any,
-        params: dict[str, Any],
-        X: Any,
+        self, estimator: BaseEstimator, model: Any, rows: Any, params: dict[str, Any]
     ) -> Followed:
         """What is learned again without rows, and what is held; bad wishes refused."""
         shifts, mode = model.absorbs_shifts, self.preprocessing
         followed = follow(
-            model.transformer,
-            rows,
-            params,
-            absorbs_shifts=shifts,
-            mode=mode,
-            refits=not is_foreign(X),
+            model.transformer, rows, params, absorbs_shifts=shifts, mode=mode
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
         followed = followed.holding(support.learned_of_targets(estimator))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import Array, array_namespace, like
+from skinfluence._array import Array, Rows, array_namespace, indices_in, like
 from skinfluence._following import AbstractFollowing, Affine
 from skinfluence._kernels import densified
 from skinfluence._sources import AbstractSource
@@ -15,14 +15,6 @@ from skinfluence.preprocessing._columns import columns_of
 from skinfluence.preprocessing._trace import Origins, Trace
 
 _WEIGHT = "__sample_weight"
-# Most rows that are answered by refits of the whole estimator, of all n, because they
-# decide what columns a step makes: a number of refits that a user waits for.
-_MOST_REFITS, _MOST_SHARE = 20, 0.05
-
-
-def most_refits(n: int) -> int:
-    """Of n deletions, how many may be answered by refits where they decide columns."""
-    return max(_MOST_REFITS, int(_MOST_SHARE * n))
 
 
 class Followed(NamedTuple):
@@ -61,7 +53,6 @@ NOTHING_FOLLOWED = Followed(None, [], [], {})
 class _Part(NamedTuple):
     """The state of one step, and where its columns are in the output."""
 
-    name: str
     state: AbstractState
     columns: np.ndarray  # (q,)
     factor: np.ndarray | None  # (q,)
@@ -83,9 +74,11 @@ class Following(AbstractFollowing):
             moving[part.columns] = True
         return moving
 
-    def without(self, rows: Array) -> Affine:
-        rows, X = self._read(rows)
-        answers = [part.state.without(self._of(X, part), rows) for part in self.parts]
+    def without(self, rows: Rows) -> Affine:
+        indices, X = self._read(rows)
+        answers = [
+            part.state.without(self._of(X, part), indices) for part in self.parts
+        ]
         return self._together(answers, 1.0)
 
     def without_group(self, rows: Array) -> Affine:
@@ -95,23 +88,20 @@ class Following(AbstractFollowing):
         ]
         return self._together(answers, 1.0)
 
-    def derivative(self, rows: Array) -> Affine:
-        rows, X = self._read(rows)
+    def derivative(self, rows: Rows) -> Affine:
+        indices, X = self._read(rows)
         answers = [
-            part.state.derivative(self._of(X, part), rows) for part in self.parts
+            part.state.derivative(self._of(X, part), indices) for part in self.parts
         ]
         return self._together(answers, 0.0)
 
-    def decides(self) -> np.ndarray | None:
-        known = [each.rows for part in self.parts if (each := part.state.decides())]
-        return np.any(known, axis=0) if known else None
-
-    def _read(self, rows: Array) -> tuple[Any, Any]:
+    def _read(self, rows: Rows) -> tuple[Any, Any]:
         """Indices beside the training rows, and those rows (b, p)."""
         place = self.source.place
-        rows = like(rows, place, array_namespace(place).int64)
+        indices = indices_in(rows, self.source.shape[0], place)
         centre = like(np.zeros(self.source.width), place)
-        return rows, densified(self.source.block(rows, centre, False))
+        where = rows if isinstance(rows, slice) else indices
+        return indices, densified(self.source.block(where, centre, False))
 
     def _of(self, X: Any, part: _Part) -> Any:
         """Columns of one step, as the step itself gives them."""
@@ -156,7 +146,6 @@ def follow(
     *,
     absorbs_shifts: bool,
     mode: str = "auto",
-    refits: bool = False,
 ) -> Followed:
     """Follow what the steps of a fitted transformer learn as rows leave.
 
@@ -173,9 +162,6 @@ def follow(
     mode : {"auto", "held", "refitted"}
         "held" follows nothing. "refitted" follows what "auto" does: whoever asks for it
         refuses the steps that are held.
-    refits : bool
-        Whether deletions of few rows may be answered by refits: then a step is followed
-        that changes other columns only without ``most_refits(n)`` rows at most.
 
     Returns
     -------
@@ -196,9 +182,6 @@ def follow(
         parts: list[_Part] = []
         if not conflicts and out is not None:
             parts, conflicts = _parts(trace, out, source, weights, states)
-        if not conflicts:
-            most = most_refits(source.shape[0]) if refits else 0
-            conflicts = _deciding_more(most, parts)
         if not conflicts:
             break
         held.update(conflicts)
@@ -252,22 +235,5 @@ def _parts(
             except NotFollowed as reason:
                 reasons[name] = str(reason)
                 continue
-        parts.append(_Part(name, states[key], columns, multiplied))
+        parts.append(_Part(states[key], columns, multiplied))
     return parts, reasons
-
-
-def _deciding_more(most: int, parts: list[_Part]) -> dict[str, str]:
-    """Steps that more rows decide, with those of the steps before them, and the reason."""
-    rows: Any = False
-    for part in parts:
-        deciding = part.state.decides()
-        if deciding is None:
-            continue
-        rows = rows | deciding.rows
-        n_rows = np.count_nonzero(rows)
-        if n_rows > most:
-            reason = deciding.reason
-            if most:
-                reason += f" ({n_rows} rows decide that, and {most} may be refitted)"
-            return {part.name: reason}
-    return {}

@@ -1,6 +1,7 @@
 """StandardScaler: mean and variance without rows."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -81,20 +82,25 @@ class StandardState(AbstractState):
         return replace(state, special=(which, state._take(which)))
 
     def without(self, X: Array, rows: Array) -> Affine:
-        xp = array_namespace(X)
-        w = take_rows(self.weight, rows)[:, None]
+        xp, (_, mean, scatter, _) = array_namespace(X), self.moments
+        w = (self.weight[:1] if self._alike else take_rows(self.weight, rows))[:, None]
         rest = self.total - w
         heavy = rest[:, 0] < _LEAST_WEIGHT * self.total
         rest = xp.where(rest > 0, rest, xp.ones_like(rest))
-        d = X - self.moments.mean
-        left = self.moments.scatter - w * self.total / rest * d**2
-        enough = left >= _LEAST_LEFT * self.moments.scatter  # no gaps are
-        far = heavy | ~xp.all(enough, axis=1)
-        answer = Affine(
-            self._ratio(xp.sqrt(xp.maximum(left, xp.zeros_like(rest)) / rest)),
-            self._shift(self.moments.mean - w / rest * d),
-        )
-        if bool(xp.any(far)):
+        d = X - mean
+        left = d**2  # from here on in place: rows are many
+        left *= -w * self.total / rest
+        left += scatter
+        enough = left >= _LEAST_LEFT * scatter  # no gaps are
+        far = None
+        if bool(xp.any(heavy)) or not bool(xp.all(enough)):
+            far = heavy | ~xp.all(enough, axis=1)
+            left = xp.where(far[:, None], scatter, left)
+        left /= rest
+        d *= -w / rest
+        d += mean
+        answer = Affine(self._ratio(xp.sqrt(left)), self._shift(d))
+        if far is not None:
             few = self._careful(masked(X, far), masked(rows, far))
             answer = in_rows(answer, few, far)
         if self.special is None:
@@ -135,6 +141,11 @@ class StandardState(AbstractState):
             share * (variance - d**2) * per_ratio if self.scaler.with_std else zeros,
             d * (-share / W) if self.scaler.with_mean else zeros,
         )
+
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether all rows have one weight."""
+        return bool(array_namespace(self.weight).all(self.weight == self.weight[:1]))
 
     def _is_ordinary(self) -> Any:
         """Whether no single row leaves a column (q,) near constant, but a wild one."""

@@ -5,7 +5,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, final
 
-from skinfluence._array import Array
+from skinfluence._array import Array, array_namespace
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
@@ -81,6 +81,14 @@ class Point:
     def needed_rows(self) -> Any:
         """Indices of the rows without which there is no finite optimum."""
         return needed_rows(self.objective, self.outputs)
+
+    @cached_property
+    def inverse_diagonal(self) -> Any:
+        """The diagonals of inv(H), (G or 1, D); None where no root of it is at hand."""
+        root = self.factor.inverse_root
+        if root is None or self.curvature.shifts is not None:
+            return None
+        return array_namespace(root).sum(root**2, axis=-1)
 
     # --- bounds -----------------------------------------------------------------------
 

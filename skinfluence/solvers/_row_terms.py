@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, Rows, array_namespace, device_of, take_rows
+from skinfluence._array import Array, Rows, array_namespace, indices_in, take_rows
 from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -107,9 +107,7 @@ def indices_of(rows: Rows, point: Point) -> Any:
     """Rows of a slice or index array as indices."""
     if not isinstance(rows, slice):
         return rows
-    xp, device = array_namespace(point.theta), device_of(point.theta)
-    first, stop, _ = rows.indices(point.objective.n_rows)
-    return xp.arange(first, stop, device=device)
+    return indices_in(rows, point.objective.n_rows, point.theta)
 
 
 def gradient_lengths(point: Point, rows: Array) -> Any:
