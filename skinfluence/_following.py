@@ -4,6 +4,8 @@ import abc
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
+import numpy as np
+
 from skinfluence._array import Array, Rows, to_numpy
 
 
@@ -42,6 +44,14 @@ class AbstractFollowing(abc.ABC):
         change with a small change of a weight: zeros.
         """
 
+    def decides(self) -> np.ndarray | None:
+        """Rows without which alone columns change by more than that, (n,) bool.
+
+        On the host. None where no row and no group ever decides what columns there are;
+        a group that does has NaN in ``without_group``.
+        """
+        return None
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -58,3 +68,6 @@ class OnHost(AbstractFollowing):
 
     def derivative(self, rows: Rows) -> Affine:
         return Affine(*map(to_numpy, self.there.derivative(rows)))
+
+    def decides(self) -> np.ndarray | None:
+        return self.there.decides()

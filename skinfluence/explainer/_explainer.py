@@ -15,6 +15,7 @@ from sklearn.base import (
 )
 
 from skinfluence import support
+from skinfluence._array import is_foreign
 from skinfluence._delegation import DelegationMixin
 from skinfluence.exceptions import UnfittedEstimatorError, UnsupportedEstimatorError
 from skinfluence.explainer._about_groups import AboutGroups
@@ -317,7 +318,7 @@ class InfluenceExplainer(
         )
         rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
-        followed = self._followed(estimator, model, rows, params)
+        followed = self._followed(estimator, model, rows, params, X)
         with checks.in_range():
             objective, theta = model.objective(
                 rows,
@@ -351,6 +352,8 @@ class InfluenceExplainer(
         self.n_iter_ = minimum.n_steps + 1
         self.train_index_ = _row_labels(X, objective.n_rows)
         refits = self.preprocessing == "refitted" and bool(followed.held_steps)
+        following = followed.following
+        decided = following is not None and following.decides() is not None
         self.followed_steps_ = followed.followed_steps
         self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
         if refits:  # whatever has no rule is fitted again
@@ -379,16 +382,26 @@ class InfluenceExplainer(
             self.train_index_,
             TrainingFeatures.of(self),
             followed,
-            X if refits else None,
+            X if refits or decided else None,
         )
 
     def _followed(
-        self, estimator: BaseEstimator, model: Any, rows: Any, params: dict[str, Any]
+        self,
+        estimator: BaseEstimator,
+        model: Any,
+        rows: Any,
+        params: dict[str, Any],
+        X: Any,
     ) -> Followed:
         """What is learned again without rows, and what is held; bad wishes refused."""
         shifts, mode = model.absorbs_shifts, self.preprocessing
         followed = follow(
-            model.transformer, rows, params, absorbs_shifts=shifts, mode=mode
+            model.transformer,
+            rows,
+            params,
+            absorbs_shifts=shifts,
+            mode=mode,
+            refits=not is_foreign(X),
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
         followed = followed.holding(support.learned_of_targets(estimator))

@@ -22,7 +22,12 @@ from skinfluence.preprocessing._base import (
     StepColumns,
 )
 from skinfluence.preprocessing._check import check_transformer
-from skinfluence.preprocessing._follow import NOTHING_FOLLOWED, Followed, follow
+from skinfluence.preprocessing._follow import (
+    NOTHING_FOLLOWED,
+    Followed,
+    follow,
+    most_refits,
+)
 from skinfluence.preprocessing._registry import register_transformer
 
 __all__ = [

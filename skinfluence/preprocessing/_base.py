@@ -8,9 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from skinfluence._array import Array, array_namespace, like, to_numpy
 from skinfluence._following import Affine
 from skinfluence.preprocessing._columns import AbstractColumns
+
+
+class Deciding(NamedTuple):
+    """Rows without which a step makes other columns of the other rows."""
+
+    rows: np.ndarray  # (n,) bool, on the host: those that decide alone
+    reason: str  # what changes without them, as a clause
 
 
 class AbstractState(abc.ABC):
@@ -38,6 +47,10 @@ class AbstractState(abc.ABC):
         """
         zeros = array_namespace(X).zeros_like(X)
         return Affine(zeros, zeros)
+
+    def decides(self) -> Deciding | None:
+        """Rows that decide more than a shift and a scale; None if rows never do."""
+        return None
 
 
 class NotFollowed(Exception):

@@ -8,11 +8,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from skinfluence._array import to_numpy
 from skinfluence.preprocessing._base import (
     AbstractState,
+    Deciding,
     NotFollowed,
     Rule,
     StepColumns,
 )
-from skinfluence.preprocessing._guards import GuardedState, falls, may_rise
+from skinfluence.preprocessing._guards import GuardedState, falls, may_rise, rows_with
 from skinfluence.preprocessing._registry import register_transformer
 
 
@@ -41,7 +42,8 @@ def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstrac
         drops = [each is not None for each in encoder.drop_idx_]
     widths = [n - drop for n, drop in zip(n_categories, drops, strict=True)]
     _refuse_parts(step, sum(widths))
-    counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
+    columns = step.columns
+    counts, n = to_numpy(columns.nonzeros()), columns.shape[0]
     parts = _parts(widths)
 
     def is_other(feature: int, rest: np.ndarray, n_rest: int) -> bool:
@@ -53,16 +55,18 @@ def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstrac
             return bool(n_left != before and (before == 2 or n_left <= 2))
         return drops[feature] and bool(unseen <= 0)
 
+    deciding, alone = np.zeros(n, dtype=bool), []
     for feature, part in enumerate(parts):
         own = counts[part]
-        leaving = np.concatenate([np.eye(len(own))[own > 0], np.zeros((1, len(own)))])
-        n_unseen = n - own.sum()
-        leaving = leaving if n_unseen > 0 else leaving[:-1]
-        if any(is_other(feature, own - each, n - 1) for each in leaving):
-            raise NotFollowed(
-                f"drop={encoder.drop!r} drops another category when the only row of one "
-                "leaves"
-            )
+        if is_other(feature, own, n):  # of other rows than it was fitted to
+            deciding[:] = True
+        # Without the last row of its category; that of the one dropped has no column.
+        for k in np.flatnonzero(own == 1):
+            if is_other(feature, own - (np.arange(len(own)) == k), n - 1):
+                alone.append(part.start + k)
+        if n - own.sum() == 1 and is_other(feature, own, n - 1):
+            deciding |= ~rows_with(columns, np.arange(part.start, part.stop))
+    deciding |= rows_with(columns, np.array(alone, dtype=int))
 
     def changed(X: Any) -> np.ndarray:
         rest, flags = (
@@ -73,7 +77,10 @@ def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstrac
             flags[part] = is_other(feature, rest[part], n - X.shape[0])
         return flags
 
-    return GuardedState(changed)
+    reason = (
+        f"drop={encoder.drop!r} drops another category when the only row of one leaves"
+    )
+    return GuardedState(changed, Deciding(deciding, reason))
 
 
 def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
@@ -102,9 +109,15 @@ def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstract
             flags[part] = np.any(fallen[part]) or (has_merged and rises)
         return flags
 
-    if np.any(other(1, 1)):
-        raise NotFollowed("min_frequency merges other categories when a row leaves")
-    return GuardedState(lambda X: other(to_numpy(X).sum(axis=0), X.shape[0]))
+    # A share of fewer rows is less: what was merged may then be frequent enough.
+    rises = may_rise(minimum, n, 1) and any(merged)
+    least = np.flatnonzero(own & falls(counts, 1, minimum, n, 1))
+    deciding = np.full(n, True) if rises else rows_with(step.columns, least)
+    reason = "min_frequency merges other categories when a row leaves"
+    return GuardedState(
+        lambda X: other(to_numpy(X).sum(axis=0), X.shape[0]),
+        Deciding(deciding, reason),
+    )
 
 
 def _rule_of_ordinal(encoder: OrdinalEncoder) -> Rule | str:
@@ -119,10 +132,9 @@ def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> Abstract
     # Missing values come last and have a code of their own; nothing is above the last.
     n_below = [_n_observed(encoder.categories_[feature]) - 1 for feature in step.own]
     counts = [_code_counts(X[:, k], n) for k, n in enumerate(n_below)]
-    if any(np.any(each == 1) for each in counts):
-        raise NotFollowed(
-            "other categories get other codes when the only row of one leaves"
-        )
+    deciding = np.zeros(len(X), dtype=bool)
+    for k, each in enumerate(counts):
+        deciding |= np.isin(X[:, k], np.flatnonzero(each == 1))
 
     def changed(X: Any) -> np.ndarray:
         X = to_numpy(X)
@@ -133,7 +145,8 @@ def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> Abstract
             ]
         )
 
-    return GuardedState(changed)
+    reason = "other categories get other codes when the only row of one leaves"
+    return GuardedState(changed, Deciding(deciding, reason))
 
 
 def _code_counts(codes: np.ndarray, n_codes: int) -> np.ndarray:

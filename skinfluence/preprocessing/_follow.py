@@ -15,6 +15,14 @@ from skinfluence.preprocessing._columns import columns_of
 from skinfluence.preprocessing._trace import Origins, Trace
 
 _WEIGHT = "__sample_weight"
+# Most rows that are answered by refits of the whole estimator, of all n, because they
+# decide what columns a step makes: a number of refits that a user waits for.
+_MOST_REFITS, _MOST_SHARE = 20, 0.05
+
+
+def most_refits(n: int) -> int:
+    """Of n deletions, how many may be answered by refits where they decide columns."""
+    return max(_MOST_REFITS, int(_MOST_SHARE * n))
 
 
 class Followed(NamedTuple):
@@ -53,6 +61,7 @@ NOTHING_FOLLOWED = Followed(None, [], [], {})
 class _Part(NamedTuple):
     """The state of one step, and where its columns are in the output."""
 
+    name: str
     state: AbstractState
     columns: np.ndarray  # (q,)
     factor: np.ndarray | None  # (q,)
@@ -94,6 +103,10 @@ class Following(AbstractFollowing):
             part.state.derivative(self._of(X, part), indices) for part in self.parts
         ]
         return self._together(answers, 0.0)
+
+    def decides(self) -> np.ndarray | None:
+        known = [each.rows for part in self.parts if (each := part.state.decides())]
+        return np.any(known, axis=0) if known else None
 
     def _read(self, rows: Rows) -> tuple[Any, Any]:
         """Indices beside the training rows, and those rows (b, p)."""
@@ -146,6 +159,7 @@ def follow(
     *,
     absorbs_shifts: bool,
     mode: str = "auto",
+    refits: bool = False,
 ) -> Followed:
     """Follow what the steps of a fitted transformer learn as rows leave.
 
@@ -162,6 +176,9 @@ def follow(
     mode : {"auto", "held", "refitted"}
         "held" follows nothing. "refitted" follows what "auto" does: whoever asks for it
         refuses the steps that are held.
+    refits : bool
+        Whether deletions of few rows may be answered by refits: then a step is followed
+        that changes other columns only without ``most_refits(n)`` rows at most.
 
     Returns
     -------
@@ -182,6 +199,9 @@ def follow(
         parts: list[_Part] = []
         if not conflicts and out is not None:
             parts, conflicts = _parts(trace, out, source, weights, states)
+        if not conflicts:
+            most = most_refits(source.shape[0]) if refits else 0
+            conflicts = _deciding_more(most, parts)
         if not conflicts:
             break
         held.update(conflicts)
@@ -235,5 +255,22 @@ def _parts(
             except NotFollowed as reason:
                 reasons[name] = str(reason)
                 continue
-        parts.append(_Part(states[key], columns, multiplied))
+        parts.append(_Part(name, states[key], columns, multiplied))
     return parts, reasons
+
+
+def _deciding_more(most: int, parts: list[_Part]) -> dict[str, str]:
+    """Steps that more rows decide, with those of the steps before them, and the reason."""
+    rows: Any = False
+    for part in parts:
+        deciding = part.state.decides()
+        if deciding is None:
+            continue
+        rows = rows | deciding.rows
+        n_rows = np.count_nonzero(rows)
+        if n_rows > most:
+            reason = deciding.reason
+            if most:
+                reason += f" ({n_rows} rows decide that, and {most} may be refitted)"
+            return {part.name: reason}
+    return {}

@@ -1,4 +1,4 @@
-"""Steps whose columns stay as they are, unless a group takes all rows that decide it."""
+"""Steps whose columns stay as they are, unless the few rows leave that decide it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,21 +7,24 @@ from typing import Any, final
 
 import numpy as np
 
-from skinfluence._array import Array, array_namespace, moved
+from skinfluence._array import Array, array_namespace, moved, to_numpy
 from skinfluence._following import Affine
-from skinfluence.preprocessing._base import AbstractState
+from skinfluence.preprocessing._base import AbstractState, Deciding
+from skinfluence.preprocessing._columns import AbstractColumns
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class GuardedState(AbstractState):
-    """Columns that no single row changes; a group may, and then gets NaN.
+    """Columns that change only where rows leave that decide them; NaN for such a group.
 
     ``changed`` tells for the entries (b, q) of a group which columns are others without
-    it, (q,) bool on the host.
+    it, (q,) bool on the host. Without one of the rows that decide alone, ``without`` is
+    what it is of others: who asks has to know them.
     """
 
     changed: Callable[[Any], np.ndarray]
+    deciding: Deciding
     inner: AbstractState | None = None  # how they are scaled; None: they are not
 
     def without(self, X: Array, rows: Array) -> Affine:
@@ -44,6 +47,19 @@ class GuardedState(AbstractState):
         if self.inner is not None:
             return self.inner.derivative(X, rows)
         return super().derivative(X, rows)
+
+    def decides(self) -> Deciding:
+        return self.deciding
+
+
+def rows_with(columns: AbstractColumns, which: np.ndarray) -> np.ndarray:
+    """Rows that are not zero in one of some columns, (n,) bool, on the host."""
+    rows = np.zeros(columns.shape[0], dtype=bool)
+    if len(which):
+        some = columns.some(which)
+        for piece in some.pieces():
+            rows |= np.any(to_numpy(some.some(piece).block(slice(None))) != 0, axis=1)
+    return rows
 
 
 def falls(

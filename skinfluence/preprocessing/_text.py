@@ -16,12 +16,12 @@ from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._following import Affine
 from skinfluence.preprocessing._base import (
     AbstractState,
-    NotFollowed,
+    Deciding,
     Rule,
     StepColumns,
 )
 from skinfluence.preprocessing._fitted import refuse_other_rows
-from skinfluence.preprocessing._guards import GuardedState, falls, may_rise
+from skinfluence.preprocessing._guards import GuardedState, falls, may_rise, rows_with
 from skinfluence.preprocessing._registry import register_transformer
 
 
@@ -120,15 +120,18 @@ def _guarded(
     counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
     inner = TfidfState.of(vectorizer, step, weight) if scaled else None
     minimum = 1 if _keeps_all(vectorizer) else vectorizer.min_df
-    if may_rise(minimum, n, 1) or np.any(falls(counts, 1, minimum, n, 1)):
-        raise NotFollowed("min_df drops a term, or takes one in, when a row leaves")
+    deciding = np.full(n, True)  # where what was too rare may be frequent enough
+    if not may_rise(minimum, n, 1):
+        least = np.flatnonzero(falls(counts, 1, minimum, n, 1))
+        deciding = rows_with(step.columns, least)
+    reason = "min_df drops a term, or takes one in, when a row leaves"
 
     def changed(X: Any) -> np.ndarray:
         leaving = np.count_nonzero(to_numpy(X), axis=0)
         risen = may_rise(minimum, n, X.shape[0])
         return falls(counts, leaving, minimum, n, X.shape[0]) | risen
 
-    return GuardedState(changed, inner)
+    return GuardedState(changed, Deciding(deciding, reason), inner)
 
 
 def _rule_of_counts(vectorizer: CountVectorizer) -> Rule | str:

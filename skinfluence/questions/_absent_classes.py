@@ -59,6 +59,8 @@ def _columns_without(study: Study, rows: np.ndarray) -> Any:
     if following is None:
         return X
     ratio, shift = (to_numpy(part) for part in following.without_group(rows))
+    held = np.isnan(ratio)  # columns that these rows decide
+    ratio, shift = np.where(held, 1.0, ratio), np.where(held, 0.0, shift)
     return X.multiply(1 / ratio).tocsr() if issparse(X) else (X - shift) / ratio
 
 

@@ -22,8 +22,7 @@ from skinfluence.influence import (
 )
 from skinfluence.influence import feature_influence as feature_influence_of
 from skinfluence.influence._effects import Blocks
-from skinfluence.questions._refits import changes as refitted_changes
-from skinfluence.questions._refits import one_by_one, refuse_derivative
+from skinfluence.questions._refits import Changes, refuse_derivative
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks, fewer_rows, room_on_device
 
@@ -58,12 +57,11 @@ def loo_delta(study: Study, X: Any, y: Any, on: str, aggregate: str | None) -> A
 
 def loo_delta_on(study: Study, asked: Asked, aggregate: str | None) -> Any:
     """The same on points that are at hand."""
-    if study.refits is not None:
-        return refitted_changes(
-            study, asked, aggregate, one_by_one(np.arange(study.n_train))
-        )
+    refitted = Changes.of_rows(study, asked, aggregate)
+    if study.refits_all:
+        return refitted.values
     blocks_of, every = partial(_deltas, study, aggregate), slice(0, asked.design.n_rows)
-    return _effects(study, asked, aggregate, blocks_of, [every])
+    return _effects(study, asked, aggregate, blocks_of, [every], refitted)
 
 
 def top_influences(
@@ -83,16 +81,18 @@ def top_influences(
     blocks_of, sign = partial(_influences, study, aggregate, relative), 1.0
     if quantity == "influence":
         refuse_derivative(study)
-    elif study.refits is not None:
+    elif study.refits_all:
         return _top_of_refits(study, study.asked(X, y, on), aggregate, k, order)
-    else:
-        blocks_of, sign = partial(_deltas, study, aggregate), -1.0
     xp, asked, tops = array_namespace(study.point.theta), study.asked(X, y, on), []
+    refitted = None
+    if quantity != "influence":
+        blocks_of, sign = partial(_deltas, study, aggregate), -1.0
+        refitted = Changes.of_rows(study, asked, aggregate)
     for part in _parts(study, asked, aggregate):
         design, quantities, _ = asked.part(part)
         by_quantity = []
-        for each in quantities:
-            blocks = blocks_of(design, each)
+        for i, each in enumerate(quantities):
+            blocks = _merged(blocks_of(design, each), refitted, i, part)
             tables = ((rows, v[None, :] if aggregate else v) for rows, v in blocks)
             by_quantity.append(top_blocks(tables, k, order, sign))
         tops.append([xp.concat(c, axis=1) for c in zip(*by_quantity, strict=True)])
@@ -174,6 +174,16 @@ def _deltas(
     )
 
 
+def _merged(
+    blocks: Blocks, refitted: Changes | None, quantity: int, points: slice
+) -> Blocks:
+    """Blocks of a quantity at some points, what is known by refits put in."""
+    for rows, values in blocks:
+        if refitted is not None:
+            refitted.put(values, rows, quantity, points)
+        yield rows, values
+
+
 def _parts(study: Study, asked: Asked, aggregate: str | None) -> list[slice]:
     """Slices of points whose blocks of effects fit the working memory."""
     n_points = asked.design.n_rows
@@ -189,6 +199,7 @@ def _effects(
     aggregate: str | None,
     blocks_of: Callable[[Design, AbstractQuantity], Blocks],
     parts: list[slice],
+    refitted: Changes | None = None,
 ) -> Any:
     """Effects of all training rows, (m, n) or (n,), one quantity beside the other."""
     place, n_train, n_points = study.point.theta, study.n_train, asked.design.n_rows
@@ -199,7 +210,8 @@ def _effects(
         for part in parts:
             design, quantities, _ = asked.part(part)
             for i, quantity in enumerate(quantities):
-                for rows, block in blocks_of(design, quantity):
+                blocks = blocks_of(design, quantity)
+                for rows, block in _merged(blocks, refitted, i, part):
                     first = i * n_train + rows.start
                     columns = slice(first, first + block.shape[-1])
                     values[columns if aggregate else (part, columns)] = block

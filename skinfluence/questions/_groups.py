@@ -7,21 +7,22 @@ import numpy as np
 
 from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._rows import row_blocks
-from skinfluence._warn import listed, warn
 from skinfluence.exceptions import (
     InvalidParameterError,
-    PreprocessingDeletionWarning,
 )
 from skinfluence.influence import changes, group_gradients, linear_changes
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.questions._effects import AGGREGATES
 from skinfluence.questions._left_out import reader_of, without_lost
-from skinfluence.questions._refits import changes as refitted_changes
-from skinfluence.questions._refits import own_outputs_without, refuse_derivative
+from skinfluence.questions._refits import (
+    Answers,
+    Changes,
+    groups_by_refits,
+    own_outputs,
+    refuse_derivative,
+)
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks
-
-Folds = Sequence[tuple[np.ndarray, np.ndarray]]  # training and test rows
 
 
 class Groups(NamedTuple):
@@ -34,6 +35,10 @@ class Groups(NamedTuple):
     def names(self) -> list[str]:
         """How messages call them."""
         return [f"group {label!s}" for label in self.labels]
+
+    def at(self, places: np.ndarray) -> "Groups":
+        """Some of the groups."""
+        return Groups([self.members[place] for place in places], self.labels[places])
 
 
 def group_influence(
@@ -71,9 +76,11 @@ def group_delta_on(
 ) -> Any:
     """The same on points that are at hand."""
     refuse_all(groups.members, groups.names, to_numpy(study.objective.weight))
-    if study.refits is not None:
-        return refitted_changes(study, asked, aggregate, groups.members)
-    _warn_of_held(study, groups.names, groups.members)
+    places = groups_by_refits(study, groups.names, groups.members)
+    some = groups.at(places)
+    refitted = Changes.of(study, asked, aggregate, places, some.members, some.names)
+    if len(refitted.places) == len(groups.members):
+        return refitted.values
     deletion = study.deletion(len(groups.members))
     change = linear_changes if deletion.linear else changes
 
@@ -84,35 +91,14 @@ def group_delta_on(
             change(study.point, deltas.theta, asked.design, quantity, aggregate)
             for quantity in asked.quantities
         ]
-        if not aggregate:
-            return values
-        # Shares of the mean or sum, block of points by block.
-        xp = array_namespace(deltas.theta)
-        return [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
+        if aggregate:  # shares of the mean or sum, block of points by block
+            xp = array_namespace(deltas.theta)
+            values = [xp.sum(v, axis=0) if v.ndim == 2 else v for v in values]
+        for i, each in enumerate(values):
+            refitted.put(each, block, i)
+        return values
 
     return _blockwise(study, groups.members, effects)
-
-
-def _warn_of_held(
-    study: Study, names: Sequence[str], members: Sequence[np.ndarray]
-) -> None:
-    """Warn of groups without which columns change by more than a shift and a unit."""
-    following = study.objective.following
-    if following is None:
-        return
-    held = [
-        name
-        for name, rows in zip(names, members, strict=True)
-        if np.isnan(to_numpy(following.without_group(study.here(rows)).ratio)).any()
-    ]
-    if held:
-        warn(
-            f"Without {listed(held)}, some columns that the steps before the model make "
-            "would change by more than a shift and a scale, as where all rows of a "
-            "category leave: these columns are held as they were fitted. "
-            "check_leave_one_out and clone(estimator).fit learn them again.",
-            PreprocessingDeletionWarning,
-        )
 
 
 def _blockwise(
@@ -139,10 +125,18 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     held_out = [others(train, n) for train, _ in tests]
     names = [f"fold {i}" for i in range(len(tests))]
     refuse_all(held_out, names, to_numpy(study.objective.weight))
-    if study.refits is not None:
-        u = _refitted_outputs(study, tests, held_out)
-    else:
-        u = _deleted_outputs(study, tests, held_out, names)
+    u = np.full_like(study.outputs, np.nan)
+    places = groups_by_refits(study, names, held_out)
+    some = [held_out[k] for k in places], [names[k] for k in places]
+    refitted = Answers.of(study, own_outputs(study), places, *some)
+    for k, answer in zip(refitted.places, refitted.answers, strict=True):
+        if answer is not None:
+            test = tests[k][1]
+            u[test] = answer[np.searchsorted(held_out[k], test), : u.shape[1]]
+    left = others(refitted.places, len(tests))
+    if len(left):
+        folds = [(names[k], held_out[k], tests[k][1]) for k in left]
+        _deleted_outputs(study, folds, u)
     lost = np.isnan(u).any(axis=1)
     u[lost] = study.outputs[lost]
     with np.errstate(divide="ignore"):  # the logarithm of the probability 0
@@ -152,29 +146,12 @@ def cv_predict(study: Study, cv: Any, groups: Any, method: str) -> Any:
     return without_lost(study, predictions, method, lost)
 
 
-def _refitted_outputs(
-    study: Study, tests: Folds, held_out: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Outputs (n, K) of the test rows of each fold by refits; NaN where there is none."""
-    u = np.full_like(study.outputs, np.nan)
-    answers = own_outputs_without(study, held_out)
-    for rows, answer, (_, test) in zip(held_out, answers, tests, strict=True):
-        if answer is not None:
-            u[test] = answer[np.searchsorted(rows, test), : u.shape[1]]
-    return u
-
-
 def _deleted_outputs(
-    study: Study,
-    tests: Folds,
-    held_out: Sequence[np.ndarray],
-    names: Sequence[str],
-) -> np.ndarray:
-    """The same by deleting the rows that each fold holds out."""
-    _warn_of_held(study, names, held_out)
-    deletion, objective = study.deletion(len(tests)), study.objective
-    u = np.array(study.outputs)
-    for name, rows, (_, test) in zip(names, held_out, tests, strict=True):
+    study: Study, folds: Sequence[tuple[str, np.ndarray, np.ndarray]], u: np.ndarray
+) -> None:
+    """Fill in outputs (n, K) of the test rows of folds: names, rows out, and test rows."""
+    deletion, objective = study.deletion(len(folds)), study.objective
+    for name, rows, test in folds:
         deltas = deletion.group_deltas([study.here(rows)])
         verdicts().note_groups([name], deltas)
         limit = None
@@ -185,8 +162,7 @@ def _deleted_outputs(
             continue
         B = objective.layout.unpack(deltas.theta[0, ...])  # (K, q)
         moves = to_numpy(objective.design.block(study.here(test)) @ B.T)
-        u[test] += moves[:, : u.shape[1]]
-    return u
+        u[test] = study.outputs[test] + moves[:, : u.shape[1]]
 
 
 def groups_of(groups: Any, n_train: int, index: Any = None) -> Groups:

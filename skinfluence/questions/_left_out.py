@@ -12,7 +12,7 @@ from skinfluence._warn import listed, warn
 from skinfluence.deletion import Deltas
 from skinfluence.exceptions import SeparableDeletionWarning, UnidentifiedDeletionError
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
-from skinfluence.questions._refits import one_by_one, own_outputs_without
+from skinfluence.questions._refits import Answers, own_outputs
 from skinfluence.study import Study, verdicts
 from skinfluence.support import checks
 
@@ -58,12 +58,29 @@ class LeftOut:
 
 def left_out(study: Study) -> LeftOut:
     """Outputs of each row by the model without it; no (n, d) array is made."""
-    if study.refits is not None:
-        return _refitted(study)
+    refitted = Answers.of_rows(study, own_outputs(study))
+    without = _untouched(study) if study.refits_all else _deleted(study)
+    for row, answer in zip(refitted.places, refitted.answers, strict=True):
+        without.lost[row], without.undetermined[row] = answer is None, False
+        kept = study.outputs[row]
+        if answer is not None:
+            kept = answer[0, : kept.shape[0]]
+        without.outputs[row] = kept
+    return without
+
+
+def _untouched(study: Study) -> LeftOut:
+    """As if no row did anything."""
+    no = np.zeros((2, study.n_train), dtype=bool)
+    return LeftOut(study, np.array(study.outputs), *no)
+
+
+def _deleted(study: Study) -> LeftOut:
+    """The same by deletion."""
     deletion, objective = study.deletion(study.n_train), study.objective
     design, layout = objective.design, objective.layout
-    outputs = np.array(study.outputs)
-    lost, undetermined = np.zeros((2, study.n_train), dtype=bool)
+    without = _untouched(study)
+    outputs, lost, undetermined = without.outputs, without.lost, without.undetermined
 
     def asked(rows: slice) -> tuple[slice, Any, Deltas]:
         u, flags = deletion.left_out(rows)
@@ -81,23 +98,11 @@ def left_out(study: Study) -> LeftOut:
         kept = to_numpy(u)[:, : outputs.shape[1]]
         lost[rows] = np.isnan(kept).any(axis=1)
         outputs[rows] = np.where(lost[rows, None], outputs[rows], kept)
-    for row in _last_of_their_class(study, lost):
+    for row in _last_of_their_class(study, lost & ~study.refitted_rows):
         limit = outputs_without_classes(study, np.array([row]), np.array([row]))
         if limit is not None:
             outputs[row], lost[row] = limit[0], False
-    return LeftOut(study, outputs, lost, undetermined)
-
-
-def _refitted(study: Study) -> LeftOut:
-    """The same by refits of the whole estimator without each row."""
-    every = one_by_one(np.arange(study.n_train))
-    answers = own_outputs_without(study, every)
-    outputs, lost = np.array(study.outputs), np.zeros(study.n_train, dtype=bool)
-    for row, answer in enumerate(answers):
-        lost[row] = answer is None
-        if answer is not None:
-            outputs[row] = answer[0, : outputs.shape[1]]
-    return LeftOut(study, outputs, lost, np.zeros_like(lost))
+    return without
 
 
 def _last_of_their_class(study: Study, lost: np.ndarray) -> list[int]:

@@ -16,7 +16,9 @@ from skinfluence.questions._refits import (
     one_by_one,
     refits_without,
     refuse_derivative,
+    rows_by_refits,
 )
+from skinfluence.refit import host_point
 from skinfluence.solvers import on_active_set
 from skinfluence.study import Study, learned_deltas, learned_influence, verdicts
 from skinfluence.support import checks
@@ -46,8 +48,22 @@ def param_influence(study: Study, rows: Any = None) -> Bunch:
 def loo_params(study: Study, rows: Any = None) -> Bunch:
     """See ``InfluenceExplainer.loo_params``."""
     chosen = _indices(study, rows)
-    if study.refits is not None:
-        return _refitted_params(study, chosen)
+    every = np.arange(study.n_train) if chosen is None else chosen
+    if study.refits_all:
+        return _refitted_params(study, every)
+    places = rows_by_refits(study, chosen)
+    verdicts().answered(every[places].tolist())
+    result = _deleted_params(study, chosen)
+    if len(places):
+        few = _refitted_params(study, every[places])
+        for name, values in few.items():
+            for i, place in enumerate(places.tolist()):
+                result[name][place, ...] = values[i, ...]
+    return result
+
+
+def _deleted_params(study: Study, chosen: np.ndarray | None) -> Bunch:
+    """The same of chosen rows (all) by deletion."""
     deletion = study.deletion(study.n_train if chosen is None else len(chosen))
     xp = array_namespace(study.point.theta)
 
@@ -58,7 +74,7 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
     theta, blocks = _blockwise(study, chosen, deleted)
     for some, flags, _ in blocks:
         verdicts().note_rows(some, flags)
-    if rows is not None:
+    if chosen is not None:
         verdicts().refuse()
     _, flags, bounds = zip(*blocks, strict=True)
     learned = learned_deltas(study.point, _all(study, chosen), deletion.linear)
@@ -73,15 +89,23 @@ def loo_params(study: Study, rows: Any = None) -> Bunch:
     return result
 
 
-def _refitted_params(study: Study, chosen: np.ndarray | None) -> Bunch:
+def _refitted_params(study: Study, rows: np.ndarray) -> Bunch:
     """The same by refits of the whole estimator, of which no bound is known."""
-    rows = np.arange(study.n_train) if chosen is None else chosen
-    theta = study.here(refits_without(study, one_by_one(rows)).theta)
-    return Bunch(
-        **study.parameters(theta),
+    point, theta = (
+        host_point(study.point),
+        refits_without(study, one_by_one(rows)).theta,
+    )
+    objective = point.objective
+    parameters = study.model.shaped(*objective.as_changes(theta))
+    result = Bunch(
+        **{name: study.here(values) for name, values in parameters.items()},
         n_steps=study.here(np.zeros(len(rows), dtype=np.int64)),
         error_bound=study.here(np.full(len(rows), np.inf)),
     )
+    if objective.penalty.corners is not None:
+        moved = (point.theta + theta != 0) != (point.theta != 0)
+        result.active_set_changes = study.here(np.any(moved, axis=(1, 2)))
+    return result
 
 
 def _determined(

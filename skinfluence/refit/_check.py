@@ -156,8 +156,9 @@ def check_study(
         truth = test.changes(refitted, linear=False)
     seconds_refit = time.perf_counter() - start
     refitted_parameters = _refitted_parameters(study, point, refitted)
-    if study.refits is not None:  # the answers are these refits
-        parameters, estimate = refitted_parameters, truth
+    answered = study.refitted_rows[chosen]  # by these refits
+    parameters[answered] = refitted_parameters[answered]
+    estimate = np.where(answered, truth, estimate)
     kept = np.isfinite(estimate) & np.isfinite(truth)
     return Bunch(
         **_agreement(estimate[kept], truth[kept]),
@@ -174,7 +175,7 @@ def check_study(
 
 def _whole_fit(study: Study, X: Any) -> tuple[WholeFit, bool]:
     """What a refit starts from, and whether it learns more than the last step."""
-    held = () if study.refits else tuple(study.followed.held_steps)
+    held = () if study.refits_all else tuple(study.followed.held_steps)
     whole = replace(study.whole(X), held=held)
     if study.options.preprocessing == "held":
         return replace(whole, held=(*held, *whole.refitted_steps)), False

@@ -36,6 +36,7 @@ class Judged(NamedTuple):
         np.ndarray
     )  # (b, G, D) without the row minus with it; NaN where there is none
     answers: list[Any]  # to what was asked; None where there is none
+    unread: np.ndarray  # (b,) bool: the refit cannot read the rows asked about
 
 
 @final
@@ -83,6 +84,7 @@ class WholeJudge:
     polish: bool
     n_jobs: int | None
     verbose: int
+    quiet: bool = False  # the asker says what no refit reads, and wants no coefficients
 
     def deltas(self, theta: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """``theta(without i) - theta`` for each row, (b, G, D); NaN if there is none.
@@ -108,8 +110,9 @@ class WholeJudge:
                     design.to_working(outcome.coef, outcome.intercept)
                 )
                 deltas[i] = seen_part(self.objective, refitted - theta)
-        _warn_of_troubles(groups, outcomes)
-        return Judged(deltas, [outcome.answer for outcome in outcomes])
+        _warn_of_troubles(groups, outcomes, self.quiet)
+        unread = np.array([bool(outcome.unread) for outcome in outcomes])
+        return Judged(deltas, [outcome.answer for outcome in outcomes], unread)
 
     def _outcomes(
         self, groups: Sequence[np.ndarray], asked: AbstractAsked | None
@@ -158,7 +161,7 @@ def _outcome(
 
 
 def _warn_of_troubles(
-    groups: Sequence[np.ndarray], outcomes: Sequence[_Outcome]
+    groups: Sequence[np.ndarray], outcomes: Sequence[_Outcome], quiet: bool
 ) -> None:
     """Warn once of each kind of refit that is missing something."""
 
@@ -180,6 +183,8 @@ def _warn_of_troubles(
             f"{first(outcome.unfitted for outcome in outcomes)} Their deltas are NaN.",
             PreprocessingDeletionWarning,
         )
+    if quiet:
+        return
     if rows := those(lambda outcome: _is_unplaced(outcome)):
         warn(
             f"Without rows {listed(rows)}, the steps before the model make columns that "

@@ -116,13 +116,39 @@ class Study:
     labels: np.ndarray  # (n,) of the training rows
     features: TrainingFeatures
     followed: Followed = NOTHING_FOLLOWED
-    X: Any = None  # the rows as the user gave them, where steps are refitted
+    X: Any = None  # the rows as the user gave them, where refits may be asked
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
 
     @property
+    def refits_all(self) -> bool:
+        """Whether a refit answers for each deletion: a step has no rule."""
+        asked = self.options.preprocessing == "refitted"
+        return asked and bool(self.followed.held_steps)
+
+    @property
     def refits(self) -> WholeFit | None:
-        """What is refitted for each deletion, where a step has no rule; else None."""
-        return None if self.X is None else self.whole(self.X)
+        """What is refitted where refits answer for deletions; None where none does."""
+        if self.X is None:
+            return None
+        held = () if self.refits_all else tuple(self.followed.held_steps)
+        return replace(self.whole(self.X), held=held)
+
+    @cached_property
+    def refitted_rows(self) -> np.ndarray:
+        """Rows whose deletion is answered by a refit, (n,) bool, on the host."""
+        following = self.objective.following
+        deciding = None if following is None else following.decides()
+        if deciding is None or not self.refits_some:
+            return np.full(self.n_train, self.refits_all)
+        return deciding
+
+    @property
+    def refits_some(self) -> bool:
+        """Whether refits answer for deletions at least where they decide columns.
+
+        What a derivative sees does not change with a small change of a weight.
+        """
+        return self.X is not None and self.options.deletion != "jackknife"
 
     def whole(self, X: Any) -> WholeFit:
         """The whole estimator on its training rows, X as the user gives them."""

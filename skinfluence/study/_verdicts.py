@@ -6,7 +6,7 @@ Questions note the flags of what they delete; ``listening`` says it once, at the
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -75,6 +75,11 @@ class Verdicts:
     def __init__(self) -> None:
         self._rows: dict[str, list[int]] = {kind: [] for kind in _VERDICTS}
         self._groups: dict[str, list[str]] = {kind: [] for kind in _VERDICTS}
+        self._answered: list[Any] = []
+
+    def answered(self, labels: Sequence[Any]) -> None:
+        """Take no note of these rows, or groups, for which something else answers."""
+        self._answered = list(labels)
 
     def note_rows(self, rows: Rows, deltas: Deltas) -> None:
         """Take note of deletions of single rows, by a slice or indices."""
@@ -87,7 +92,8 @@ class Verdicts:
     def _note(self, labels: np.ndarray, deltas: Deltas, noted: dict[str, list]) -> None:
         for kind, mask in _flags(deltas).items():
             if mask is not None:
-                noted[kind] += labels[mask].tolist()
+                labelled = labels[mask].tolist()
+                noted[kind] += [each for each in labelled if each not in self._answered]
 
     def refuse(self) -> None:
         """Raise for the first kind of row that has no delta."""

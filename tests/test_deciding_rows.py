@@ -1,0 +1,224 @@
+"""Steps that few rows decide: refits answer for those rows, and for no others."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from skinfluence import (
+    InfluenceCleaner,
+    InfluenceExplainer,
+    check_leave_one_out,
+    refit_leave_one_out,
+)
+from skinfluence.exceptions import (
+    PreprocessingDeletionWarning,
+    UnsupportedEstimatorError,
+)
+from skinfluence.refit import left_out_outputs
+
+N = 36
+MODELS = {
+    "ridge": Ridge(2.0),
+    "logistic": LogisticRegression(
+        C=0.7, solver="newton-cholesky", tol=1e-12, max_iter=1000
+    ),
+}
+CODES = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+
+
+def table():
+    """A column of codes, of which rows 4 and 9 have one each, and two of numbers."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(N, 3)) * [1.0, 2.0, 5.0]
+    X[:, 0] = rng.integers(1, 4, size=N)
+    X[:3, 0] = 1.0, 2.0, 3.0
+    X[4, 0], X[9, 0] = 0.0, 2.5
+    return X
+
+
+def texts():
+    rng = np.random.default_rng(4)
+    words = rng.choice(["red", "green", "blue", "one", "two"], size=(N, 4))
+    words[[2, 7, 8], 0] = "rare"
+    return np.array([" ".join(each) for each in words], dtype=object)
+
+
+def targets_of(name, X):
+    rng = np.random.default_rng(5)
+    signal = np.arange(N) % 3 - 1.0
+    if X.ndim == 2:
+        signal = np.asarray(X[:, 0] + X[:, 1] / 2 - 2.0, dtype=float)
+    signal = signal + rng.normal(size=N)
+    return signal if name == "ridge" else np.where(signal > 0, "yes", "no")
+
+
+def beside_scaled(step):
+    return make_column_transformer((step, [0]), (StandardScaler(), [1, 2]))
+
+
+# The steps, their rows, and those rows that decide.
+STEPS = {
+    "codes": (beside_scaled(CODES), table, [4, 9]),
+    "drops the first": (
+        beside_scaled(OneHotEncoder(drop="first", handle_unknown="ignore")),
+        table,
+        [4],
+    ),
+    "min_df": (CountVectorizer(min_df=3), texts, [2, 7, 8]),
+    "min_df, weighted": (TfidfVectorizer(min_df=3, norm=None), texts, [2, 7, 8]),
+}
+
+
+def case_of(step, name):
+    steps, rows, deciding = STEPS[step]
+    X = rows()
+    return make_pipeline(steps, MODELS[name]), X, targets_of(name, X), deciding
+
+
+def error(result, truth):
+    return np.abs(result - truth).max() / np.abs(truth).max()
+
+
+def fitted_outputs(explainer, X):
+    reads = getattr(explainer.estimator_, "decision_function", None)
+    return (reads or explainer.estimator_.predict)(X)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("step", STEPS)
+def test_rows_that_decide_are_refits_and_the_others_are_deleted(step, name):
+    pipe, X, y, deciding = case_of(step, name)
+    points, some = X[10:16], np.array([*deciding, 0, 3])
+    groups = [deciding[:2], [deciding[0], 5, 6], [0, 3, 20]]
+    truth = left_out_outputs(pipe, X, y, [*some, *groups], X_test=points)[..., 0]
+    for deletion in ("exact", "newton"):
+        explainer = InfluenceExplainer(pipe, deletion=deletion, tol=1e-11).fit(X, y)
+        assert not explainer.held_steps_
+        assert list(np.flatnonzero(explainer._study.refitted_rows)) == deciding
+        rows = explainer.loo_delta(points, on="decision")[:, some]
+        together = explainer.group_delta(points, groups=groups, on="decision")
+        delta = np.concatenate([rows, together], axis=1).T
+        wanted = truth - fitted_outputs(explainer, points)
+        known = [*np.isin(some, deciding), True, True, False]
+        known = slice(None) if deletion == "exact" else known
+        assert error(delta[known], wanted[known]) < 1e-8
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("step", ["codes", "min_df"])
+def test_all_questions_have_the_answers_of_refits(step, name):
+    pipe, X, y, deciding = case_of(step, name)
+    explainer = InfluenceExplainer(pipe, deletion="exact", tol=1e-11).fit(X, y)
+    some = np.array([*deciding, 0, 3])
+    truth = refit_leave_one_out(pipe, X, y, rows=some)
+    result = explainer.loo_params(some)
+    assert error(result.coef, truth.coef) < 1e-8
+    assert error(explainer.loo_params().intercept[some], truth.intercept) < 1e-8
+    bounded = np.isfinite(result.error_bound)
+    assert list(bounded) == [False] * len(deciding) + [True, True]
+    method = "predict" if name == "ridge" else "decision_function"
+    whole = cross_val_predict(pipe, X, y, cv=LeaveOneOut(), method=method)
+    np.testing.assert_allclose(explainer.loo_predict(method=method), whole, rtol=1e-7)
+    folds = np.arange(N) % 4
+    cv = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(4)]
+    whole = cross_val_predict(pipe, X, y, cv=cv, method=method)
+    np.testing.assert_allclose(
+        explainer.cv_predict(folds, method=method), whole, rtol=1e-7
+    )
+    delta = explainer.loo_delta(X[:4], y[:4])
+    values, rows = explainer.top_influences(X[:4], y[:4], k=N, quantity="loo_delta")
+    np.testing.assert_allclose(np.take_along_axis(delta, rows, 1), values)
+    mean = explainer.loo_delta(X[:4], y[:4], aggregate="mean")
+    np.testing.assert_allclose(mean, delta.mean(axis=0))
+    groups = [deciding, [0, 3, 20]]
+    group = explainer.group_delta(X[:4], y[:4], groups=groups)
+    mean = explainer.group_delta(X[:4], y[:4], groups=groups, aggregate="mean")
+    np.testing.assert_allclose(mean, group.mean(axis=0))
+    check = check_leave_one_out(explainer, X, y, rows=some)
+    assert check.param_error < 1e-8 and check.max_abs_error < 1e-9
+
+
+def test_a_derivative_knows_of_no_row_that_decides():
+    pipe, X, y, deciding = case_of("codes", "ridge")
+    explainer = InfluenceExplainer(pipe, deletion="jackknife").fit(X, y)
+    assert not explainer.held_steps_
+    assert not explainer._study.refitted_rows.any()
+    linear = explainer.loo_delta(X[:3])
+    influence = explainer.influence(X[:3])
+    np.testing.assert_allclose(linear, -influence / N, rtol=1e-6, atol=1e-9)
+    with pytest.warns(PreprocessingDeletionWarning, match="Without group 0, some"):
+        explainer.group_delta(X[:3], groups=[deciding])
+
+
+def test_more_rows_than_may_be_refitted_hold_the_step():
+    rng, n = np.random.default_rng(6), 60
+    X = rng.normal(size=(n, 3))
+    X[:, 0] = np.maximum(np.arange(n), n - 21)
+    pipe, y = make_pipeline(beside_scaled(CODES), Ridge()), X[:, 1] + rng.normal(size=n)
+    explainer = InfluenceExplainer(pipe).fit(X[:-1], y[:-1])
+    assert not explainer.held_steps_
+    assert np.count_nonzero(explainer._study.refitted_rows) == 18
+    X[:, 0] = np.maximum(np.arange(n), n - 23)
+    explainer = InfluenceExplainer(pipe, deletion="exact").fit(X, y)
+    name = "columntransformer__ordinalencoder"
+    assert explainer.held_steps_ == [name]
+    assert "21 rows decide that, and 20 may be" in explainer.held_reasons_[name]
+    whole = InfluenceExplainer(pipe, deletion="exact", preprocessing="refitted")
+    assert whole.fit(X, y).held_steps_ == [] and whole._study.refits_all
+    with pytest.raises(UnsupportedEstimatorError, match="21 rows decide"):
+        InfluenceExplainer(pipe, preprocessing="refitted").fit(X, y)
+
+
+def test_rows_that_no_refit_can_read_are_held_and_named():
+    X = table()
+    pipe, y = make_pipeline(beside_scaled(OrdinalEncoder()), Ridge()), X[:, 1] - 1
+    explainer = InfluenceExplainer(pipe).fit(X, y)
+    with pytest.warns(PreprocessingDeletionWarning, match="Without row 4, row 9, some"):
+        predictions = explainer.loo_predict()
+    assert np.all(np.isfinite(predictions))
+    truth = left_out_outputs(pipe, X, y, [4, 9], X_test=X[:3])[..., 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        delta = explainer.loo_delta(X[:3])[:, [4, 9]]
+    np.testing.assert_allclose(
+        delta, truth.T - fitted_outputs(explainer, X[:3])[:, None]
+    )
+
+
+def test_a_step_that_is_held_is_held_in_refits_too():
+    X = table()
+    X[:, 2] = np.abs(X[:, 2])
+    steps = make_column_transformer((CODES, [0]), (CODES, [1]), ("passthrough", [2]))
+    pipe, y = make_pipeline(steps, Ridge()), X[:, 1] + X[:, 0]
+    explainer = InfluenceExplainer(pipe, deletion="exact").fit(X, y)
+    assert explainer.held_steps_ == ["columntransformer__ordinalencoder-2"]
+    check = check_leave_one_out(explainer, X, y, rows=[4, 9, 0])
+    assert check.held_steps == explainer.held_steps_
+    assert check.param_error < 1e-8
+
+
+def test_a_penalty_with_corners_knows_whether_a_refit_changes_the_active_set():
+    X = table()
+    pipe = make_pipeline(beside_scaled(CODES), Lasso(0.3, tol=1e-12))
+    y = X[:, 0] + X[:, 1]
+    truth = refit_leave_one_out(pipe, X, y, rows=[4, 9, 0])
+    explainer = InfluenceExplainer(pipe, deletion="exact", tol=1e-11).fit(X, y)
+    result = explainer.loo_params([4, 9, 0])
+    np.testing.assert_allclose(result.coef, truth.coef, atol=1e-9)
+    fitted = explainer.estimator_[-1].coef_
+    changes = np.any((fitted + truth.coef == 0) != (fitted == 0), axis=1)
+    assert np.array_equal(result.active_set_changes, changes)
+
+
+def test_a_cleaner_scores_by_refits_where_rows_decide():
+    pipe, X, y, _ = case_of("codes", "ridge")
+    truth = cross_val_predict(pipe, X, y, cv=LeaveOneOut())
+    scores = InfluenceCleaner(pipe).fit(X, y).row_scores_
+    np.testing.assert_allclose(scores, (y - truth) ** 2 / 2)
