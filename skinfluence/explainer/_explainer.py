@@ -1,6 +1,6 @@
 """``InfluenceExplainer``: what did each training row do to this model?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -10,7 +10,6 @@ from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     TransformerMixin,
-    clone,
     is_classifier,
 )
 
@@ -23,7 +22,9 @@ from skinfluence.explainer._about_points import AboutPoints
 from skinfluence.explainer._about_rows import AboutRows
 from skinfluence.explainer._containers import in_container
 from skinfluence.explainer._parameters import check_parameters, near_enough
+from skinfluence.explainer._rows_of_fit import rows_of_fit
 from skinfluence.preprocessing import Followed, follow
+from skinfluence.refit import without_draws
 from skinfluence.solvers import on_all_features, solver_for
 from skinfluence.study import (
     Fitted,
@@ -35,6 +36,8 @@ from skinfluence.study import (
     study_of,
 )
 from skinfluence.support import checks
+
+_DRAWS = "it draws at random and has no random_state"
 
 
 class InfluenceExplainer(
@@ -311,14 +314,25 @@ class InfluenceExplainer(
         index = getattr(X, "index", None)
         checks.warn_of_other_order(index, offset=given.get("offset"))
         weight = checks.weights(given.get("sample_weight"), checked_y.shape[0], index)
-        estimator = inner if prefit else self._fitted_clone(X, y, params)
+        estimator, outputs = inner, None
+        if not prefit:
+            estimator, outputs = self._fitted_clone(X, y, params)
+        as_given = self.preprocessing == "held"
+        weight = support.as_drawn(weight, estimator, rows_as_given=as_given)
         model = support.read(estimator)
         offset = checks.offsets(
             given.get("offset"), checked_y.shape[0], model.n_outputs
         )
-        rows = checks.known_rows(self, estimator, model, X, checked_X)
+        whole = support.WholeFit(estimator, X, checked_y, weight, offset, params)
+        if self.preprocessing == "refitted":
+            whole.refuse_steps()
+        in_fit = rows_of_fit(whole, outputs)
+        rows = in_fit.X
+        if rows is None:
+            rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
         followed = self._followed(estimator, model, rows, params, X)
+        followed = in_fit.naming_unknown(followed)
         with checks.in_range():
             objective, theta = model.objective(
                 rows,
@@ -341,9 +355,11 @@ class InfluenceExplainer(
                 damping=self.damping,
                 near=near_enough(self.polish),
                 max_iter=self._max_iter,
+                same_rows=not in_fit.unknown,
             )
             if not solver.polishes:
                 minimum = minimum.prepared_by(solver)
+        in_fit.warn_of_unknown(minimum.stationarity)
         self.estimator_ = estimator
         self.n_train_ = objective.n_rows
         self.solver_ = solver.name
@@ -356,9 +372,13 @@ class InfluenceExplainer(
         decided = following is not None and following.decides() is not None
         self.followed_steps_ = followed.followed_steps
         self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
-        if refits:  # whatever has no rule is fitted again
-            self.followed_steps_ = [*self.followed_steps_, *self.held_steps_]
-            self.held_steps_, self.held_reasons_ = [], {}
+        drawing: tuple[str, ...] = ()
+        if refits:  # whatever has no rule is fitted again, unless it draws at random
+            drawing = without_draws(whole.recording(in_fit.outputs)).held
+            every = [*self.followed_steps_, *self.held_steps_]
+            self.followed_steps_ = [name for name in every if name not in drawing]
+            self.held_steps_ = list(drawing)
+            self.held_reasons_ = dict.fromkeys(drawing, _DRAWS)
         if classifier:
             self.classes_ = model.estimator.classes_
         if self.deletion == "exact":  # it may free what a penalty holds at zero
@@ -366,7 +386,7 @@ class InfluenceExplainer(
         self._study = Study(
             minimum,
             model,
-            Fitted(estimator, weight, params),
+            Fitted(estimator, weight, params, in_fit.outputs),
             solver,
             Options(
                 self.deletion,
@@ -383,6 +403,7 @@ class InfluenceExplainer(
             TrainingFeatures.of(self),
             followed,
             X if refits or decided else None,
+            drawing,
         )
 
     def _followed(
@@ -404,7 +425,7 @@ class InfluenceExplainer(
             refits=not is_foreign(X),
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
-        followed = followed.holding(support.learned_of_targets(estimator))
+        followed = followed.holding(support.learned_beside_columns(estimator))
         if mode == "refitted" and followed.held_steps and self.deletion != "exact":
             raise UnsupportedEstimatorError(
                 f"preprocessing='refitted' with deletion={self.deletion!r} needs to know "
@@ -439,14 +460,20 @@ class InfluenceExplainer(
             )
         return fitted and self.prefit is not False
 
-    def _fitted_clone(self, X: Any, y: Any, params: dict[str, Any]) -> BaseEstimator:
+    def _fitted_clone(
+        self, X: Any, y: Any, params: dict[str, Any]
+    ) -> tuple[BaseEstimator, Mapping[str, support.TrainingOutput] | None]:
+        """A fitted clone, and the outputs of its steps that cross-fit."""
         inner = support.unwrapped(self.estimator)
         with support.naming_bad_targets(self.estimator, y):
             given = {
                 name: support.readable(inner, value) for name, value in params.items()
             }
-            return clone(self.estimator).fit(
-                support.readable(inner, X), support.readable(inner, y), **given
+            return support.fitted_clone(
+                self.estimator,
+                support.readable(inner, X),
+                support.readable(inner, y),
+                **given,
             )
 
     # --- as a transformer ------------------------------------------------------------

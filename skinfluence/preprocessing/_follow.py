@@ -46,12 +46,12 @@ class Followed(NamedTuple):
         )
 
     def holding(self, reasons: Mapping[str, str]) -> "Followed":
-        """The same, with more that is held."""
-        new = {name: text for name, text in reasons.items() if name not in self.reasons}
+        """The same, with more that is held, or held for other reasons."""
+        new = [name for name in reasons if name not in self.reasons]
         return self._replace(
             followed_steps=[s for s in self.followed_steps if s not in new],
             held_steps=[*self.held_steps, *new],
-            reasons={**self.reasons, **new},
+            reasons={**self.reasons, **reasons},
         )
 
 

@@ -14,4 +14,4 @@ from skinfluence.refit._leave_one_out import (
     refit_leave_one_out,
 )
 from skinfluence.refit._minimum import host_point, refitted_point, refitted_theta
-from skinfluence.refit._whole import LeftOut
+from skinfluence.refit._whole import LeftOut, without_draws

@@ -175,10 +175,9 @@ def check_study(
 
 def _whole_fit(study: Study, X: Any) -> tuple[WholeFit, bool]:
     """What a refit starts from, and whether it learns more than the last step."""
-    held = () if study.refits_all else tuple(study.followed.held_steps)
-    whole = replace(study.whole(X), held=held)
+    whole = study.whole(X)
     if study.options.preprocessing == "held":
-        return replace(whole, held=(*held, *whole.refitted_steps)), False
+        return replace(whole, held=(*whole.held, *whole.refitted_steps)), False
     return whole, whole.learns
 
 
@@ -193,7 +192,7 @@ def _chosen(rows: Any, study: Study) -> np.ndarray:
 
 def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
     """Refuse rows that are not those of the study."""
-    given = support.host_rows(study.design_of(X).source)
+    given = _rows_of(study, X)
     own = support.host_rows(study.objective.design.source)
     y = checks.targets(X, y, classifier=study.classifies)
     same = given.shape == own.shape and y.shape == study.y.shape
@@ -207,6 +206,13 @@ def refuse_other_rows(study: Study, X: Any, y: Any) -> None:
             f"({study.n_train} rows). Pass its training rows, and other rows as "
             "X_test and y_test."
         )
+
+
+def _rows_of(study: Study, X: Any) -> Any:
+    """Rows as the linear model reads them; training rows, as its fit did."""
+    if study.fitted.outputs and support.n_rows_of(X) == study.n_train:
+        return study.whole(X).as_fitted().X
+    return support.host_rows(study.design_of(X).source)
 
 
 class _AbstractTest(abc.ABC):

@@ -11,15 +11,14 @@ from sklearn.utils import Bunch
 
 from skinfluence import solvers, support
 from skinfluence._objective import Objective
-from skinfluence._warn import listed, warn
-from skinfluence.exceptions import DoubtfulInputWarning, InvalidDataError
+from skinfluence.exceptions import InvalidDataError
 from skinfluence.refit._judges import (
     AbstractAsked,
     LastStepJudge,
     WholeJudge,
 )
 from skinfluence.refit._minimum import polished
-from skinfluence.refit._whole import LeftOut, columns_of
+from skinfluence.refit._whole import LeftOut, columns_of, without_draws
 from skinfluence.support import Seen, WholeFit, checks
 
 
@@ -242,13 +241,15 @@ def _full_fit(
             )
     n_outputs = support.read(estimator).n_outputs
     offset = checks.offsets(given.get("offset"), n, n_outputs)
+    if preprocessing == "held":
+        weight = support.as_drawn(weight, estimator, rows_as_given=True)
     whole = WholeFit(estimator, X, checked_y, weight, offset, to_fit)
     if preprocessing == "held":
         whole = replace(whole, held=tuple(whole.refitted_steps))
     follows = preprocessing == "refitted" and whole.learns
     if follows:
         whole.refuse_steps()
-        whole = _without_draws(whole)
+        whole = without_draws(whole)
     seen = whole.learned() if follows else whole.as_fitted()
     _refuse_other_columns(seen)
     narrow, theta = seen.model.objective(seen.X, seen.y, seen.weight, seen.offset)
@@ -256,19 +257,6 @@ def _full_fit(
     if polish:
         theta = polished(objective, theta).point.theta
     return _FullFit(whole, seen, objective, theta, follows)
-
-
-def _without_draws(whole: WholeFit) -> WholeFit:
-    """The same with steps held that draw at random without a seed; says so."""
-    other = whole.holding_draws()
-    if drawing := other.held[len(whole.held) :]:
-        warn(
-            f"The steps {listed(drawing)} draw at random and have no random_state: two "
-            "fits to the same rows differ. They are held as they were fitted. Give them "
-            "a random_state to have them refitted.",
-            DoubtfulInputWarning,
-        )
-    return other
 
 
 def _refuse_other_columns(seen: Seen) -> None:
@@ -298,10 +286,11 @@ class OwnOutputs(AbstractAsked):
 @final
 @dataclass(frozen=True, eq=False)
 class TestOutputs(AbstractAsked):
-    """Outputs of test rows."""
+    """Outputs of test rows, or of training rows."""
 
     X: Any
+    rows: np.ndarray | None = None  # which training rows they are
 
     def of(self, refit: LeftOut, rows: np.ndarray) -> np.ndarray:
         """Outputs, (m, K)."""
-        return refit.outputs(self.X)
+        return refit.outputs(self.X, self.rows)

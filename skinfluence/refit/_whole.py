@@ -1,5 +1,6 @@
 """The whole estimator without some rows: steps learned again, the model polished."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -9,6 +10,8 @@ from sklearn.base import is_classifier
 from skinfluence import support
 from skinfluence._array import is_foreign, to_numpy
 from skinfluence._objective import Objective
+from skinfluence._warn import listed, warn
+from skinfluence.exceptions import DoubtfulInputWarning
 from skinfluence.refit._columns import Columns, with_columns
 from skinfluence.refit._minimum import refitted_theta
 from skinfluence.support import AbstractModel, Seen, WholeFit, checks
@@ -24,6 +27,7 @@ class LeftOut:
     objective: Objective  # of the other rows, on all their columns
     theta: np.ndarray  # (G, D)
     places: np.ndarray | None  # (p,) of the full fit's columns here, -1: vanished
+    held: tuple[support.AsSeen, ...] = ()  # its steps that cross-fit, and are held
 
     @property
     def parameters(self) -> tuple[np.ndarray, np.ndarray]:
@@ -43,15 +47,17 @@ class LeftOut:
         padded = np.pad(coef, ((0, 0), (0, 1)))  # the last one, -1, is zero
         return padded[:, self.places], intercept
 
-    def outputs(self, X: Any) -> np.ndarray:
+    def outputs(self, X: Any, rows: np.ndarray | None = None) -> np.ndarray:
         """Linear outputs of rows X, as they are given to the estimator, (m, K).
 
-        Without offset, and on the scale that the full fit has for its targets.
+        Without offset, and on the scale that the full fit has for its targets. Held
+        steps that cross-fit give training ``rows`` what they gave them in the fit.
         """
         X = to_numpy(X) if is_foreign(X) else X
-        with checks.data_errors():
-            rows = support.host_rows(checks.transformed(self.model.transformed(X)))
-        design = self.objective.design.of(rows)
+        in_fit = nullcontext() if rows is None else support.in_fit(self.held, rows)
+        with checks.data_errors(), in_fit:
+            read = support.host_rows(checks.transformed(self.model.transformed(X)))
+        design = self.objective.design.of(read)
         objective = replace(self.objective, design=design, offset=None)
         return self._on_full_scale(objective.outputs(self.theta))
 
@@ -60,7 +66,7 @@ class LeftOut:
     ) -> np.ndarray:
         """Those of some training rows of all, X, with their offset (n, K), (g, K)."""
         X = to_numpy(X) if is_foreign(X) else X
-        outputs = self.outputs(support.take_rows(X, rows))
+        outputs = self.outputs(support.take_rows(X, rows), rows)
         if offset is not None:
             outputs[:, : offset.shape[1]] += offset[rows]
         return outputs
@@ -101,7 +107,20 @@ def left_out(
     )
     if theta is None:
         return None
-    return LeftOut(whole.model, model, objective, theta, places)
+    return LeftOut(whole.model, model, objective, theta, places, seen.held)
+
+
+def without_draws(whole: WholeFit) -> WholeFit:
+    """The same with steps held that draw at random without a seed; says so."""
+    other = whole.holding_draws()
+    if drawing := other.held[len(whole.held) :]:
+        warn(
+            f"The steps {listed(drawing)} draw at random and have no random_state: two "
+            "fits to the same rows differ. They are held as they were fitted. Give them "
+            "a random_state to have them refitted.",
+            DoubtfulInputWarning,
+        )
+    return other
 
 
 def columns_of(seen: Seen) -> Columns:

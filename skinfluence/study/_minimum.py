@@ -44,10 +44,12 @@ def at_minimum(
     damping: float,
     near: float,
     max_iter: int,
+    same_rows: bool = True,
 ) -> Minimum:
     """Measure the remaining Newton step, and take steps until it is near enough.
 
-    ``near`` counts typical deletion effects; infinite: no step is taken.
+    ``near`` counts typical deletion effects; infinite: no step is taken. Unless the
+    estimator was fitted to the ``same_rows``, it is no surprise if it is far away.
 
     Lengths are measured by the curvature: the length of one standard error is that of
     ``sqrt(n)`` times the root mean square of the deletion effects.
@@ -82,7 +84,8 @@ def at_minimum(
     distance = point.distance if gap is None else gap
     stationarity = distance / typical if typical > 0 else 0.0
     noise = np.sqrt(objective.n_rows * np.mean(lengths**2))
-    _warn_if_far(distance, stationarity, max(noise, rounding), moves)
+    if same_rows:
+        _warn_if_far(distance, stationarity, max(noise, rounding), moves)
     if moves:
         goal = max(near * typical, 0.1 * rounding)
         end = solvers.polish(

@@ -1,7 +1,7 @@
 """A fitted model and its training rows, ready to be asked."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import (
@@ -36,7 +36,13 @@ from skinfluence.solvers import AbstractSolver, Point
 from skinfluence.study._learned import Learned
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
-from skinfluence.support import AbstractModel, WholeFit, checks, take_rows
+from skinfluence.support import (
+    AbstractModel,
+    TrainingOutput,
+    WholeFit,
+    checks,
+    take_rows,
+)
 
 # Rows that an error names.
 _NAMED = 10
@@ -81,6 +87,7 @@ class Fitted(NamedTuple):
     estimator: BaseEstimator
     weight: np.ndarray  # (n,) of the linear model, its class weights apart
     metadata: dict[str, Any]  # of the estimator's own ``fit``, by its names
+    outputs: Mapping[str, TrainingOutput]  # of steps that cross-fit, by name
 
 
 class Asked(NamedTuple):
@@ -89,6 +96,7 @@ class Asked(NamedTuple):
     design: Design
     quantities: list[AbstractQuantity]
     X: Any = None  # the points as the user gave them, where refits read them
+    rows: np.ndarray | None = None  # which training rows they are, if they are
 
     def part(self, points: slice) -> "Asked":
         """The same about a slice of the points."""
@@ -96,7 +104,8 @@ class Asked(NamedTuple):
             return self
         quantities = [quantity.at(points) for quantity in self.quantities]
         X = None if self.X is None else take_rows(self.X, _range(points))
-        return Asked(self.design.take(points), quantities, X)
+        rows = None if self.rows is None else self.rows[points]
+        return Asked(self.design.take(points), quantities, X, rows)
 
 
 @final
@@ -117,6 +126,7 @@ class Study:
     features: TrainingFeatures
     followed: Followed = NOTHING_FOLLOWED
     X: Any = None  # the rows as the user gave them, where refits may be asked
+    drawing: tuple[str, ...] = ()  # steps never refitted, as they draw at random
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
 
     @property
@@ -128,10 +138,7 @@ class Study:
     @property
     def refits(self) -> WholeFit | None:
         """What is refitted where refits answer for deletions; None where none does."""
-        if self.X is None:
-            return None
-        held = () if self.refits_all else tuple(self.followed.held_steps)
-        return replace(self.whole(self.X), held=held)
+        return None if self.X is None else self.whole(self.X)
 
     @cached_property
     def refitted_rows(self) -> np.ndarray:
@@ -151,12 +158,17 @@ class Study:
         return self.X is not None and self.options.deletion != "jackknife"
 
     def whole(self, X: Any) -> WholeFit:
-        """The whole estimator on its training rows, X as the user gives them."""
-        estimator, weight, metadata = self.fitted
+        """The whole estimator on its training rows, X as the user gives them.
+
+        Steps are held as in refits.
+        """
+        held = self.drawing if self.refits_all else tuple(self.followed.held_steps)
+        estimator, weight, metadata, outputs = self.fitted
         offset = self.objective.offset
         if offset is not None:
             offset = to_numpy(offset)[:, : self.model.n_outputs]
-        return WholeFit(estimator, X, self.y, weight, offset, metadata)
+        given = estimator, X, self.y, weight, offset, metadata
+        return WholeFit(*given, held=held, outputs=outputs)
 
     @property
     def point(self) -> Point:
@@ -246,7 +258,7 @@ class Study:
         if objective.offset is not None:
             quantity = HeldOut(quantity, take(objective.offset, indices, axis=0))
         X = None if self.X is None else take_rows(self.X, rows)
-        return Asked(objective.design.take(indices), [quantity], X)
+        return Asked(objective.design.take(indices), [quantity], X, rows)
 
     def design_of(self, X: Any) -> Design:
         """Points X in the coordinates of the training rows."""

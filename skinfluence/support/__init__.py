@@ -21,6 +21,7 @@ from skinfluence.support._backends import (
     smaller_model,
 )
 from skinfluence.support._by_row import by_row, n_rows_of, take_rows
+from skinfluence.support._cross_fits import AsSeen, TrainingOutput, in_fit
 from skinfluence.support._metadata import (
     consumed_by_fit,
     given_to_fit,
@@ -41,9 +42,11 @@ from skinfluence.support._read import (
 from skinfluence.support._register import register_estimator
 from skinfluence.support._steps import (
     CLASS_WEIGHT,
-    learned_of_targets,
+    as_drawn,
+    learned_beside_columns,
     learns_targets,
     path_of_step,
+    recorders,
 )
 from skinfluence.support._table import register, supported_estimators
-from skinfluence.support._whole import Seen, WholeFit
+from skinfluence.support._whole import Seen, WholeFit, fitted_clone

@@ -156,10 +156,27 @@ def read(estimator: BaseEstimator) -> AbstractModel:
     model = every[-1]
     required_row(model)
     check_is_fitted(model)
-    before = [pipeline[:-1] for pipeline in pipelines(estimator)]
+    before = [_transformers(pipeline) for pipeline in pipelines(estimator)]
     transformer = one_after_another([steps for steps in before if len(steps)])
     targets = [part for part in every if isinstance(part, TransformedTargetRegressor)]
     return (Stacked if is_wrapper(model) else Model)(model, transformer, tuple(targets))
+
+
+def _transformers(pipeline: Pipeline) -> Pipeline:
+    """The steps before the last one, as they read rows that are not fitted to."""
+    if not any(resamples(step) for _, step in pipeline.steps):
+        return pipeline[:-1]
+    return Pipeline(
+        [
+            (name, "passthrough" if resamples(step) else step)
+            for name, step in pipeline.steps[:-1]
+        ]
+    )
+
+
+def resamples(step: Any) -> bool:
+    """Whether a step changes rows in a fit, as a sampler does, and never later."""
+    return hasattr(step, "fit_resample")
 
 
 def one_after_another(steps: list[Pipeline]) -> Pipeline | None:

@@ -8,15 +8,22 @@ weights of classes ``class_weight``.
 
 import copy
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from skinfluence.exceptions import InvalidParameterError, UnsupportedEstimatorError
-from skinfluence.support._read import held_in, layers, read, unwrapped
+from skinfluence.support._cross_fits import (
+    AsSeen,
+    Recorder,
+    TrainingOutput,
+    may_cross_fit,
+)
+from skinfluence.support._read import held_in, layers, read, resamples, unwrapped
 
 TARGETS = "transformer"
 # Balanced weights of classes are no step, but learned as well.
@@ -28,8 +35,8 @@ def step_names(estimator: BaseEstimator, *, frozen: bool = False) -> list[str]:
     return [name for name, _, held in _steps(estimator) if held == frozen]
 
 
-def learned_of_targets(estimator: BaseEstimator) -> dict[str, str]:
-    """What is learned of targets and counts of classes, and why it is not followed."""
+def learned_beside_columns(estimator: BaseEstimator) -> dict[str, str]:
+    """What is learned, or drawn, that is not of columns, and why it is not followed."""
     learned = {}
     of_targets = [
         each.transformer for each in layers(estimator) if learns_targets(each)
@@ -37,6 +44,8 @@ def learned_of_targets(estimator: BaseEstimator) -> dict[str, str]:
     for name, step, frozen in _steps(estimator):
         if not frozen and any(step is each for each in of_targets):
             learned[name] = "what it learns moves the targets of all rows"
+        if resamples(step):
+            learned[name] = "which rows it draws may change when a row leaves"
     if balances(unwrapped(estimator)):
         learned[CLASS_WEIGHT] = "balanced weights of all rows change with a class"
     return learned
@@ -115,8 +124,74 @@ def learns_targets(layer: BaseEstimator) -> bool:
     return is_holder and layer.transformer is not None
 
 
-def held_parts(estimator: BaseEstimator, names: Iterable[str]) -> dict[str, Any]:
-    """What stands for each of some fitted steps where it is held: a frozen copy."""
+def recording(estimator: BaseEstimator) -> BaseEstimator:
+    """A clone of an estimator with recorders in place of steps that may cross-fit."""
+    recording = clone(estimator)
+    for layer in layers(recording):
+        if isinstance(layer, FrozenEstimator):  # which is no clone
+            break
+        if isinstance(layer, Pipeline):
+            layer.set_params(**_recorders(layer))
+    return recording
+
+
+def _recorders(pipeline: Pipeline) -> dict[str, Recorder]:
+    """Recorders for the steps of a pipeline that may cross-fit, by name."""
+    return {
+        name: Recorder(clone(step))
+        for own, part in pipeline.steps[:-1]
+        for name, step, frozen in _parts(own, part, False)
+        if not frozen and may_cross_fit(step)
+    }
+
+
+def recorders(estimator: BaseEstimator) -> dict[str, Recorder]:
+    """Those for the steps of a fitted estimator, all of its pipelines."""
+    return {
+        name: Recorder(clone(step))
+        for name, step, frozen in _steps(estimator)
+        if not frozen and name != TARGETS and may_cross_fit(step)
+    }
+
+
+def recorded_by(estimator: BaseEstimator) -> dict[str, TrainingOutput] | None:
+    """Outputs of the steps that cross-fit, of an estimator fitted with recorders.
+
+    None if a search has put other steps in their place.
+    """
+    if recorders(estimator):
+        return None
+    own = [pipeline for _, pipeline in _pipelines(estimator) if len(pipeline) > 1]
+    return recorded(estimator, own)
+
+
+def recorded(
+    estimator: BaseEstimator, transformers: Iterable[Pipeline]
+) -> dict[str, TrainingOutput]:
+    """Outputs of steps that cross-fit, from recorders in fitted pipelines.
+
+    These are those of the estimator, outer first, or others of its form.
+    """
+    places = [place for place, pipeline in _pipelines(estimator) if len(pipeline) > 1]
+    outputs = {}
+    for place, pipeline in zip(places, transformers, strict=True):
+        for own, part in pipeline.steps:
+            for name, _, _ in _parts(own, part, False):
+                step = _fitted_part(pipeline, name)
+                if isinstance(step, Recorder) and step.output is not None:
+                    outputs[place + name] = step.output
+    return outputs
+
+
+def held_parts(
+    estimator: BaseEstimator,
+    names: Iterable[str],
+    outputs: Mapping[str, TrainingOutput],
+) -> dict[str, Any]:
+    """What stands for each of some fitted steps where it is held: a frozen copy.
+
+    ``outputs`` are those of steps that cross-fit, for the training rows.
+    """
     parts: dict[str, Any] = {}
     for name in sorted(names, key=len):
         if any(name.startswith(f"{outer}__") for outer in parts):
@@ -129,9 +204,12 @@ def held_parts(estimator: BaseEstimator, names: Iterable[str]) -> dict[str, Any]
             )
         if isinstance(part, str):  # "passthrough", "drop"
             continue
-        changes_rows = hasattr(part, "fit_resample")  # in a fit, and never later
-        held = "passthrough" if changes_rows else FrozenEstimator(copy.deepcopy(part))
-        parts[name] = held
+        if resamples(part):
+            parts[name] = "passthrough"
+        elif name in outputs:
+            parts[name] = AsSeen(copy.deepcopy(part), outputs[name])
+        else:
+            parts[name] = FrozenEstimator(copy.deepcopy(part))
     return parts
 
 
@@ -184,10 +262,34 @@ def unfitted_steps(pipeline: Pipeline, held: Mapping[str, Any]) -> Pipeline:
 def refuse_resampling(estimator: BaseEstimator, held: Container[str]) -> None:
     """Refuse steps that change the number of rows, unless they are held."""
     for name, step, _ in _steps(estimator):
-        if hasattr(step, "fit_resample") and name not in held:
-            raise UnsupportedEstimatorError(
-                f"The step {name!r} ({type(step).__name__}) changes the rows that the "
-                "model is fitted to: no row of the model is one of the data. Use "
-                "preprocessing='held', which explains the model on the rows as given, or "
-                "resample before the fit."
-            )
+        if resamples(step) and name not in held:
+            _refuse_changed_rows(name, step)
+
+
+def _refuse_changed_rows(name: str, step: Any) -> NoReturn:
+    raise UnsupportedEstimatorError(
+        f"The step {name!r} ({type(step).__name__}) changes the rows that the model is "
+        "fitted to: no row of the model is one of the data. Use preprocessing='held', "
+        "which explains the model on the rows as given, or resample before the fit."
+    )
+
+
+def as_drawn(
+    weight: np.ndarray, estimator: BaseEstimator, *, rows_as_given: bool
+) -> np.ndarray:
+    """Weights (n,) of rows, times how often samplers have drawn each of them.
+
+    A sampler that makes rows of its own is refused, unless the model is to be read on
+    the ``rows_as_given``.
+    """
+    drawn = np.arange(len(weight))
+    for name, step, _ in _steps(estimator):
+        if not resamples(step):
+            continue
+        indices = getattr(step, "sample_indices_", None)
+        if indices is None or getattr(step, "shrinkage", None) is not None:
+            if rows_as_given:
+                return weight
+            _refuse_changed_rows(name, step)
+        drawn = drawn[indices]
+    return weight * np.bincount(drawn, minlength=len(weight))

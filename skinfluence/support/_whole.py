@@ -19,6 +19,7 @@ from skinfluence.exceptions import InvalidDataError
 from skinfluence.support import checks
 from skinfluence.support._backends import host_rows, transformed_by
 from skinfluence.support._by_row import by_row, take_rows
+from skinfluence.support._cross_fits import AsSeen, TrainingOutput, alike
 from skinfluence.support._metadata import of_steps, passed_on
 from skinfluence.support._model import AbstractModel, transformed_targets
 from skinfluence.support._read import held_in, one_after_another, read, unwrapped
@@ -28,14 +29,26 @@ from skinfluence.support._steps import (
     balances,
     held_parts,
     learns_targets,
+    recorded,
+    recorded_by,
+    recorders,
+    recording,
     refuse_resampling,
     step_names,
     unfitted_steps,
 )
 
-# Two fits of a step to the same rows differ by less, relative to its largest output,
-# unless it draws at random: sums over threads need not have one order.
-_SAME = 1e-9
+
+def fitted_clone(
+    estimator: BaseEstimator, X: Any, y: Any, **given: Any
+) -> tuple[BaseEstimator, dict[str, TrainingOutput] | None]:
+    """A fitted clone of an estimator, and the outputs of its steps that cross-fit.
+
+    These are None where a search has chosen other steps.
+    """
+    fitted = recording(estimator).fit(X, y, **given)
+    outputs = recorded_by(fitted)
+    return copy.deepcopy(fitted) if recorders(estimator) else fitted, outputs
 
 
 class Seen(NamedTuple):
@@ -46,6 +59,7 @@ class Seen(NamedTuple):
     y: np.ndarray  # as the user gave them
     weight: np.ndarray  # (m,)
     offset: np.ndarray | None  # (m, K)
+    held: tuple[AsSeen, ...] = ()  # steps that cross-fit, and are held
 
 
 @final
@@ -60,6 +74,8 @@ class WholeFit:
     offset: np.ndarray | None = None  # (n, K)
     metadata: Mapping[str, Any] = field(default_factory=dict)  # of the estimator's fit
     held: tuple[str, ...] = ()  # names of steps that stay as they were fitted
+    # Of steps that cross-fit, by name: for the training rows, in their order.
+    outputs: Mapping[str, TrainingOutput] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -81,7 +97,7 @@ class WholeFit:
     @cached_property
     def _held_parts(self) -> dict[str, Any]:
         names = [name for name in self.held if name != CLASS_WEIGHT]
-        return held_parts(self.estimator, names)
+        return held_parts(self.estimator, names, self.outputs)
 
     @property
     def refitted_steps(self) -> list[str]:
@@ -129,18 +145,34 @@ class WholeFit:
     def _is_steady(self) -> bool:
         """Whether two fits of the steps to all rows come out alike."""
         one, other = self.learned(), self.learned()
-        if not _alike(one.X, other.X):
+        if not alike(one.X, other.X):
             return False
         if not one.model.target_transformers:
             return True
-        return _alike(one.model.own_targets(one.y), other.model.own_targets(other.y))
+        return alike(one.model.own_targets(one.y), other.model.own_targets(other.y))
 
     def as_fitted(self) -> Seen:
-        """The training rows by the steps as they were fitted."""
+        """The training rows by the steps as they were fitted, as the model saw them."""
         model = read(self.estimator)
-        with checks.data_errors():
-            X = host_rows(checks.transformed(model.transformed(self.X)))
+        if self.outputs:
+            X = self._holding(*self.refitted_steps).learned().X
+        else:
+            with checks.data_errors():
+                X = host_rows(checks.transformed(model.transformed(self.X)))
         return Seen(model, X, self.y, self.weight, self.offset)
+
+    def recording(self, outputs: Mapping[str, TrainingOutput]) -> "WholeFit":
+        """The same, with the outputs of steps that cross-fit known."""
+        return replace(self, outputs=outputs)
+
+    def recorded(self) -> tuple[Seen, dict[str, TrainingOutput]]:
+        """What a fit of the same steps to all rows shows the model, steps held or not.
+
+        And the outputs of those that cross-fit.
+        """
+        parts = recorders(self.estimator)
+        seen, transformers = self._learned(np.arange(self.n_rows), parts)
+        return seen, recorded(self.estimator, transformers)
 
     def rows(self, rows: np.ndarray) -> Any:
         """Rows of X, in its own type."""
@@ -152,12 +184,22 @@ class WholeFit:
         Steps that cross-fit give the model other rows in a fit than later: those.
         """
         kept = np.arange(self.n_rows) if kept is None else kept
+        return self._learned(kept, self._held_parts)[0]
+
+    def _learned(
+        self, kept: np.ndarray, parts: Mapping[str, Any]
+    ) -> tuple[Seen, list[Pipeline]]:
+        """The same with other parts in place of steps, by name, and the fitted steps."""
         y, offset = self.y[kept], self.offset
+        parts = {
+            name: part.at(kept) if isinstance(part, AsSeen) else part
+            for name, part in parts.items()
+        }
         given = _Given(self.rows(kept), y, self._metadata_of(kept))
         with checks.data_errors(), warnings.catch_warnings():
             # That of the fit to all rows has been shown.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            steps = _learned(self.estimator, given, self._held_parts)
+            steps = _learned(self.estimator, given, parts)
             X = host_rows(checks.transformed(steps.X))
         if X.shape[0] != len(kept):
             raise InvalidDataError(
@@ -170,7 +212,9 @@ class WholeFit:
             target_transformers=tuple(steps.targets),
         )
         offset = None if offset is None else offset[kept]
-        return Seen(model, X, y, self.weight[kept], offset)
+        held = tuple(part for part in parts.values() if isinstance(part, AsSeen))
+        seen = Seen(model, X, y, self.weight[kept], offset, held)
+        return seen, steps.transformers
 
     def _metadata_of(self, kept: np.ndarray) -> dict[str, Any]:
         return {
@@ -249,14 +293,6 @@ def _with_learned_targets(
         y[:, None] if y.ndim == 1 else y
     )
     return other
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two tables hold the same up to the rounding of sums."""
-    if one.shape != other.shape:
-        return False
-    largest = abs(one).max() if np.prod(one.shape) else 0.0
-    return bool(abs(one - other).max() <= _SAME * largest)
 
 
 def _on_host(data: Any) -> Any:
