@@ -255,7 +255,8 @@ class InfluenceExplainer(
         Raises
         ------
         UnsupportedEstimatorError
-            If the model has no row in the support table.
+            If the model has no row in the support table, or a step changes the rows that
+            it is fitted to in a way that is not known.
         InvalidParameterError
             If a parameter is out of range, or weights are given twice and differ.
         UnfittedEstimatorError
@@ -268,14 +269,19 @@ class InfluenceExplainer(
         Warns
         -----
         NotStationaryWarning
-            If the estimator's coefficients are far from the minimum on these rows.
+            If the estimator's coefficients are far from the minimum on these rows; or if
+            a step gave it other rows in its fit, which are not known.
+        DoubtfulInputWarning
+            If ``preprocessing="refitted"`` and a step is held as it draws at random.
         RankDeficientWarning
             If unpenalised columns are linearly dependent.
 
         Notes
         -----
         Cost: ``n d**2 / 2 + d**3 / 3`` multiplications for the curvature and its factor,
-        more if the polish takes steps. X is referenced, not copied: do not change it in
+        more if the polish takes steps. Where a step has a ``fit_transform`` of its own,
+        which may give the model other rows than ``transform``, a fitted estimator's steps
+        are fitted again, twice if they do. X is referenced, not copied: do not change it in
         place while the explainer is in use.
 
         Examples
