@@ -89,7 +89,7 @@ def top_influences(
         blocks_of, sign = partial(_deltas, study, aggregate), -1.0
         refitted = Changes.of_rows(study, asked, aggregate)
     for part in _parts(study, asked, aggregate):
-        design, quantities, _ = asked.part(part)
+        design, quantities, *_ = asked.part(part)
         by_quantity = []
         for i, each in enumerate(quantities):
             blocks = _merged(blocks_of(design, each), refitted, i, part)
@@ -116,14 +116,14 @@ def _top_of_refits(
 def score_samples(study: Study, X: Any, y: Any) -> Any:
     """See ``InfluenceExplainer.score_samples``."""
     refuse_derivative(study)
-    design, quantities, _ = study.asked(X, y)
+    design, quantities, *_ = study.asked(X, y)
     return sum(self_influence_of(study.point, design, q) for q in quantities)
 
 
 def feature_influence(study: Study, X: Any, y: Any, rows: Any) -> Any:
     """See ``InfluenceExplainer.feature_influence``."""
     refuse_derivative(study)
-    design, (loss,), _ = study.asked(X, y, "loss")
+    design, (loss,), *_ = study.asked(X, y, "loss")
     n_train = study.n_train
     chosen = np.arange(n_train) if rows is None else checks.indices(rows, n_train)
     return feature_influence_of(study.point, design, loss, study.here(chosen))
@@ -208,7 +208,7 @@ def _effects(
     with room_on_device(place, fewer_rows, n_points, n):
         values = xp.empty(shape, dtype=xp.float64, device=device_of(place))
         for part in parts:
-            design, quantities, _ = asked.part(part)
+            design, quantities, *_ = asked.part(part)
             for i, quantity in enumerate(quantities):
                 blocks = blocks_of(design, quantity)
                 for rows, block in _merged(blocks, refitted, i, part):

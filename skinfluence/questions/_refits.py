@@ -171,7 +171,9 @@ class Changes:
     ) -> "Changes":
         """Those of groups, which have these names and places."""
         design, point = asked.design, study.point
-        answers = Answers.of(study, TestOutputs(asked.X, asked.rows), places, groups, names)
+        answers = Answers.of(
+            study, TestOutputs(asked.X, asked.rows), places, groups, names
+        )
         if not answers.answers:
             return cls(answers.places, None)
         rows = replace(study.objective, design=design, offset=None)
