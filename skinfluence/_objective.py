@@ -15,6 +15,7 @@ from skinfluence._array import (
     take_rows,
     to_numpy,
 )
+from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
 from skinfluence._following import AbstractFollowing
 from skinfluence._layout import Layout, Selection
@@ -86,6 +87,12 @@ class Objective:
     counts: Any = None  # (n,) what rows count in a mean loss; None for their weight
     offset: Any = None  # (n, K) added to the outputs; None for zero
     following: AbstractFollowing | None = None  # of what is learned again without rows
+    balanced: BalancedWeights | None = None  # class weights that are learned again
+
+    @property
+    def learns(self) -> bool:
+        """Whether more than the model is learned again without rows."""
+        return self.following is not None or self.balanced is not None
 
     @property
     def n_rows(self) -> int:
@@ -111,7 +118,7 @@ class Objective:
         """The objective without rows and their share of the penalty.
 
         In the coordinates of all rows; where columns are in other units without them, it
-        is the penalty that differs.
+        is the penalty that differs. Balanced class weights are those of the rows left.
         """
         xp, kept = array_namespace(self.weight), np.ones(self.n_rows, dtype=bool)
         kept[to_numpy(rows)] = False
@@ -121,13 +128,46 @@ class Objective:
         weight = xp.where(keep, self.weight, zero)
         staying = float(xp.sum(weight)) if self.counts is None else None
         penalty, units = self.penalty.without(leaving, staying), self.group_units(rows)
-        return replace(
+        rest = replace(
             self,
             weight=weight,
             penalty=penalty if units is None else penalty.in_units(units[0, ...]),
             wider=None if self.wider is None else self.wider.without(rows),
             following=None,
+            balanced=None,
         )
+        factors = self.group_factors(self._indices(rows))
+        if self.balanced is None or factors is None:
+            return rest
+        return rest.weighted(
+            self.balanced.of_pairs(factors, self.balanced.classes)[..., 0]
+        )
+
+    def weighted(self, factors: Array) -> "Objective":
+        """The same with weights times factors, of rows or of rows in groups, (n, G or 1).
+
+        Weights in groups are part of the targets, behind those of the loss.
+        """
+        if factors.shape[1] == 1:
+            return replace(self, weight=self.weight * factors[:, 0])
+        xp, G = array_namespace(self.targets), self.layout.n_groups
+        own, weights = self.targets[:, :-G], self.targets[:, -G:]
+        return replace(self, targets=xp.concat([own, weights * factors], axis=1))
+
+    def row_factors(self, rows: Array) -> Any:
+        """What weights of classes are multiplied by without each row, (b, C + 1, G or 1).
+
+        None where they are held.
+        """
+        return None if self.balanced is None else self.balanced.without(rows)
+
+    def group_factors(self, rows: Array) -> Any:
+        """The same without these rows together, (1, C + 1, G or 1)."""
+        return None if self.balanced is None else self.balanced.without_group(rows)
+
+    def _indices(self, rows: int | Array) -> Any:
+        xp, device = array_namespace(self.weight), device_of(self.weight)
+        return xp.reshape(xp.asarray(rows, device=device), (-1,))
 
     def row_units(self, rows: Rows) -> Any:
         """Units of the columns without each row, over those here, (b, 1, D).
@@ -145,9 +185,8 @@ class Objective:
         """
         if self.following is None:
             return None
-        xp, device = array_namespace(self.weight), device_of(self.weight)
-        indices = xp.reshape(xp.asarray(rows, device=device), (-1,))
-        ratio = self.following.without_group(indices).ratio
+        xp = array_namespace(self.weight)
+        ratio = self.following.without_group(self._indices(rows)).ratio
         ratio = xp.where(xp.isnan(ratio), xp.ones_like(ratio), ratio)
         return self._of_columns(ratio, 1.0)
 
@@ -183,6 +222,7 @@ class Objective:
             wider=None,
             counts=None,
             following=None,
+            balanced=None,
             offset=None if self.offset is None else take_rows(self.offset, rows),
         )
 

@@ -283,18 +283,6 @@ def test_refitting_without_a_rule_needs_exact_deletion_and_has_no_derivative():
             question()
 
 
-def test_balanced_class_weights_are_held_by_name_or_refitted():
-    X, y = rows_of("logistic")
-    model = LogisticRegression(C=0.7, class_weight="balanced", **NEWTON)
-    held = InfluenceExplainer(model, deletion="exact").fit(X, y)
-    assert held.held_steps_ == ["class_weight"]
-    assert check_leave_one_out(held, X, y, rows=5).param_error < 1e-8
-    refitted = InfluenceExplainer(model, preprocessing="refitted", deletion="exact")
-    outputs = refitted.fit(X, y).loo_predict(method="decision_function")
-    truth = left_out_outputs(model, X, y, np.arange(N))[:, 0]
-    np.testing.assert_allclose(outputs, truth, rtol=1e-9)
-
-
 def test_held_is_the_last_step_alone():
     X, y = rows_of("ridge")
     scaler = StandardScaler().fit(X)

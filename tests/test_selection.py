@@ -496,6 +496,7 @@ def test_what_cannot_start_warm_starts_cold():
 # --- one decomposition for ridge regressions of many strengths ---
 
 SCALED = make_pipeline(StandardScaler(), Ridge())
+WEIGHTS = {"ant": 2.0, "bee": 0.5, "cat": 1.0}
 RIDGES = {
     "plain": (Ridge(), "alpha", "one target"),
     "no intercept": (Ridge(fit_intercept=False), "alpha", "one target"),
@@ -506,7 +507,7 @@ RIDGES = {
         "ridge__alpha",
         "one target",
     ),
-    "classes": (RidgeClassifier(class_weight="balanced"), "alpha", "three words"),
+    "classes": (RidgeClassifier(class_weight=WEIGHTS), "alpha", "three words"),
 }
 
 

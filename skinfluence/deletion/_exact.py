@@ -128,13 +128,14 @@ class Exact(AbstractDeletion):
     @cached_property
     def _may_be_single(self) -> bool:
         """Whether passes that certify nothing may be in float32."""
-        objective = self.point.objective
+        objective, sums = self.point.objective, self.point.class_sums
         return (
             objective.loss.curves_in_single
             and not objective.design.is_sparse
             and objective.n_rows >= _LEAST_SINGLE_ROWS
             and objective.layout.size <= _MOST_SINGLE
             and self.point.factor.condition <= _MOST_SINGLE_CONDITION
+            and (sums is None or sums.hessians is not None)
         )
 
     @cached_property
@@ -267,12 +268,16 @@ class Exact(AbstractDeletion):
             return changes
 
         def change() -> Any:
-            rows = summed_over_rows(self.point, slopes, theta, single=single)
+            factors, sums = leaving.factors, self.point.class_sums
+            rows = summed_over_rows(
+                self.point, slopes, theta, factors=factors, single=single
+            )
             if not single:
                 return rows
             vectors = xp.permute_dims(theta, (1, 2, 0))
             linear = xp.matmul(self._rows_hessian, vectors)
-            return rows + xp.permute_dims(linear, (2, 0, 1))
+            rows = rows + xp.permute_dims(linear, (2, 0, 1))
+            return rows if sums is None else rows + sums.product(factors, theta)
 
         return leaving.gradient_without(theta, change)
 

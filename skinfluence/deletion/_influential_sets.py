@@ -132,7 +132,7 @@ class SetSearch:
         """Whether the value without a set follows from products of its rows."""
         objective = self.point.objective
         plain = objective.penalty.share == 0 and objective.wider is None
-        plain = plain and objective.following is None
+        plain = plain and not objective.learns
         return self.target.linear and objective.loss.quadratic and plain
 
     def of_size(self, k: int) -> FoundSet:

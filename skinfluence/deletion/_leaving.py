@@ -22,6 +22,7 @@ from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._tolerances import LEAST_REMAINDER
 from skinfluence.curvature import RowwiseCurvature
+from skinfluence.deletion._passes import summed_over_rows
 from skinfluence.solvers import (
     AbstractFactor,
     AbstractSolver,
@@ -104,6 +105,11 @@ class AbstractLeaving(abc.ABC):
     def _held_stretch(self) -> Any:
         """``stretch`` where units are held, ``1 / (1 - h)``, (b,)."""
 
+    @property
+    @abc.abstractmethod
+    def factors(self) -> Any:
+        """What weights of classes are multiplied by, (b, C + 1, G or 1), or None."""
+
     @abc.abstractmethod
     def nearby(self) -> Nearby | None:
         """The vicinity without each group; None where it is not known."""
@@ -119,16 +125,48 @@ class AbstractLeaving(abc.ABC):
     def solve(self, vectors: Array) -> Step:
         """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
         step = self._solved(vectors)
-        if self.units is None:
+        if self.units is None and self.factors is None:
             return step
-        # (H_-G + E) x = v by x = inv(H_-G) (v - E x), E what the penalty gains by other
-        # units: below the penalty in H_-G by units**2 - 1, by which each round contracts.
-        extra, value, xp = self._kept * self.gain, step.value, array_namespace(vectors)
+        # (H_-G + E) x = v by x = inv(H_-G) (v - E x), E what H_-G gains by other units
+        # and class weights: below it by the largest gain, by which each round contracts.
+        value, xp = step.value, array_namespace(vectors)
         contraction = float(xp.max(self.contraction)) if vectors.shape[0] else 0.0
         n_rounds = _rounds(contraction, self.unseen)
         for _ in range(n_rounds - 1):
-            value = self._value(vectors - extra * value)
-        return self._solved(vectors - extra * value) if n_rounds else step
+            value = self._value(vectors - self._added(value))
+        return self._solved(vectors - self._added(value)) if n_rounds else step
+
+    def _added(self, vectors: Array) -> Any:
+        """``E x``, what H_-G gains by other units and class weights, times vectors."""
+        added = 0.0
+        if self.units is not None:
+            added = self._kept * self.gain * vectors
+        if self.factors is not None:
+            added = added + self._reweighted(vectors)
+        return added
+
+    def _reweighted(self, vectors: Array) -> Any:
+        """What the losses of the rows left gain by other class weights."""
+        sums, loss = self.point.class_sums, self.point.objective.loss
+        bent = product(self.bend, self.moves(vectors))
+        own = self.lifted((self._own_factors - 1) * bent)
+        assert sums is not None
+        if sums.hessians is not None:
+            return sums.product(self.factors, vectors) - own
+
+        def slopes(y: Array, u: Array, s: Array, moves: Array) -> Any:
+            return s[:, None, None] * loss.hessian_product(y, u, moves)
+
+        gains = self.factors - 1
+        return summed_over_rows(self.point, slopes, vectors, factors=gains) - own
+
+    @cached_property
+    def _own_factors(self) -> Any:
+        """Factors of the rows, (m, G or 1, 1); 1 where class weights are held."""
+        balanced = self.point.objective.balanced
+        if balanced is None:
+            return 1.0
+        return balanced.of_rows(self.factors, self.rows)[..., None]
 
     def _value(self, vectors: Array) -> Any:
         """``inv(H_-G) v`` alone, columns in the units of all rows."""
@@ -146,7 +184,16 @@ class AbstractLeaving(abc.ABC):
 
     @cached_property
     def contraction(self) -> Any:
-        """Bound of the change of the penalty by other units in the norm of H_-G, (b,)."""
+        """Bound of E, by other units and class weights, in the norm of H_-G, (b,)."""
+        if self.factors is None:
+            return self._units_contraction
+        xp = array_namespace(self.factors)
+        change = xp.max(xp.abs(self.factors - 1), axis=(1, 2))
+        return change if self.units is None else change + self._units_contraction
+
+    @cached_property
+    def _units_contraction(self) -> Any:
+        """That of the change of the penalty by other units, (b,)."""
         xp, small = array_namespace(self.units), self._small_contraction
         if small is not None and bool(xp.all(small < _FAR_UNITS)):
             return small
@@ -186,7 +233,7 @@ class AbstractLeaving(abc.ABC):
     @cached_property
     def stretch(self) -> Any:
         """Bound of how much longer inv(H) is without each group, (b,)."""
-        stretch = self._held_stretch
+        stretch = self._spread * self._held_stretch
         if self.units is None:
             return stretch
         xp, small = array_namespace(stretch), self._small_contraction
@@ -194,6 +241,18 @@ class AbstractLeaving(abc.ABC):
             return stretch / (1 - small)
         least = xp.min(self.units**2, axis=(1, 2))  # smaller units weaken the penalty
         return stretch / xp.clip(least, max=1.0)
+
+    @property
+    def _spread(self) -> Any:
+        """The largest class weight over the least, by those of the fit, (b,) or 1.
+
+        Smaller weights lower H; larger ones raise the parts that rows have in it.
+        """
+        if self.factors is None:
+            return 1.0
+        xp = array_namespace(self.factors)
+        most, least = (f(self.factors, axis=(1, 2)) for f in (xp.max, xp.min))
+        return xp.clip(most, min=1.0) / xp.clip(least, max=1.0)
 
     @cached_property
     def pulled(self) -> Any:
@@ -233,7 +292,9 @@ class AbstractLeaving(abc.ABC):
     @cached_property
     def gradient(self) -> Any:
         """What leaves the gradient at the minimum of all rows, (b, G, D)."""
-        rows = self.loss_gradient()
+        rows, sums = self.loss_gradient(), self.point.class_sums
+        if sums is not None:
+            rows = rows - sums.pull(self.factors)
         if self.share is None and self.units is None:
             return rows
         return rows + self.pulled
@@ -245,12 +306,15 @@ class AbstractLeaving(abc.ABC):
         return self.point.objective.layout.grouped(self.weight[:, None] * gradient)
 
     def loss_gradient(self, theta: Array | None = None) -> Any:
-        """That of the rows' losses alone, at deltas theta (b, G, D) if given."""
+        """That of the rows' losses alone, at deltas theta (b, G, D) if given.
+
+        With the class weights that the other rows have.
+        """
         objective, u = self.point.objective, self.outputs
         if theta is not None:
             u = u + objective.layout.ungrouped(self.moves(theta))
         slopes = self.weight[:, None] * objective.loss.gradient(self.targets, u)
-        return self.lifted(objective.layout.grouped(slopes))
+        return self.lifted(self._own_factors * objective.layout.grouped(slopes))
 
     def third_product(self, left: Array, right: Array) -> Any:
         """Third derivatives of the rows' losses times vectors, all (b, G, D)."""
@@ -292,13 +356,14 @@ class OneByOne(AbstractLeaving):
         terms = row_terms(point, rows)
         terms = terms._replace(block=densified(terms.block))
         units, direction, A = point.objective.row_units(rows), None, None
-        if units is not None and point.objective.layout.group_size == 1:
+        if point.objective.learns and point.objective.layout.group_size == 1:
             direction = _own_steps(point, terms)
             A = own_outputs(terms.block, direction, point.objective.layout)[..., None]
         inverse, unidentified = downdated_inverse(point, terms, A)
         if units is not None:
             unidentified = unidentified | far_units(point.objective, units)
         indices = indices_of(rows, point)
+        unidentified = unidentified | far_factors(point.objective.row_factors(indices))
         parts = terms.share, units, unidentified, terms.block, inverse, direction
         return cls(point, indices, *parts)
 
@@ -322,10 +387,16 @@ class OneByOne(AbstractLeaving):
     def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
         point, penalty = self.point, self.point.objective.penalty
         rows = point.gradient - penalty.gradient(point.theta) + change()
+        if point.class_sums is not None:
+            rows = rows + point.class_sums.pull(self.factors)
         return rows - self.loss_gradient(theta) + self.pull(point.theta + theta)
 
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows[i : i + 1])
+
+    @cached_property
+    def factors(self) -> Any:
+        return self.point.objective.row_factors(self.rows)
 
     @cached_property
     def _held_stretch(self) -> Any:
@@ -365,6 +436,10 @@ class AbstractGroup(AbstractLeaving):
     def objective_without(self, i: int) -> Objective:
         return self.point.objective.without(self.rows)
 
+    @cached_property
+    def factors(self) -> Any:
+        return self.point.objective.group_factors(self.rows)
+
     def at(self, mask: Array) -> "AbstractGroup":
         return self
 
@@ -400,6 +475,7 @@ class SmallGroup(AbstractGroup):
         units, gone = point.objective.group_units(rows), point.objective.only(rows)
         if units is not None:
             lost = lost | far_units(point.objective, units)
+        lost = lost | far_factors(point.objective.group_factors(rows))
         return cls(point, rows, share, units, lost, gone, inverse)
 
     @cached_property
@@ -437,11 +513,12 @@ class LargeGroup(AbstractGroup):
             factor = solver.prepare(curvature)
             hidden, remainder = not determines(factor, point.factor), 0.0
         else:  # all folds together read the rows once
-            own, whole = RowwiseCurvature(gone, point.theta, damping), matrix()
-            left = whole - own.as_matrix()
-            if units is not None:
-                left = left + _diagonal(_gained(objective, gone, units))
-            curvature = curvature.with_matrix(left)
+            whole, sums = matrix(), point.class_sums
+            if sums is None or sums.hessians is not None:
+                left = whole - _leaving_matrix(point, rows, gone)
+                if units is not None:
+                    left = left + _diagonal(_gained(objective, gone, units))
+                curvature = curvature.with_matrix(left)
             factor = solver.prepare(curvature)
             hidden = not determines(factor, point.factor)
             remainder = _least_remainder(factor, whole)
@@ -461,7 +538,7 @@ class LargeGroup(AbstractGroup):
 
     @property
     def stretch(self) -> Any:
-        return self._held_stretch
+        return self._spread * self._held_stretch
 
     def solve(self, vectors: Array) -> Step:
         return self._solved(vectors)
@@ -471,6 +548,17 @@ class LargeGroup(AbstractGroup):
 
     def steps(self, pushed: Array) -> Any:
         return self.factor.loss_steps(pushed)
+
+
+def _leaving_matrix(point: Point, rows: Array, gone: Objective) -> Any:
+    """What leaves H with a group, what its absence changes of other rows included."""
+    sums, damping = point.class_sums, point.curvature.damping
+    if sums is None:
+        return RowwiseCurvature(gone, point.theta, damping).as_matrix()
+    factors = point.objective.group_factors(rows)
+    gone = gone.weighted(sums.weights.of_rows(factors, rows))
+    own = RowwiseCurvature(gone, point.theta, damping).as_matrix()
+    return own - sums.matrix(factors)
 
 
 def _gained(objective: Objective, gone: Objective, units: Array) -> Any:
@@ -501,6 +589,14 @@ def far_units(objective: Objective, units: Array) -> Any:
     penalised = (penalty.strength != 0) | (penalty.slope + 0 * penalty.strength != 0)
     far = (xp.abs(_changes(units)) > _FAR_UNITS) & penalised
     return xp.any(far, axis=(1, 2))
+
+
+def far_factors(factors: Array | None) -> Any:
+    """Where classes weigh so much more or less that steps would not contract, (b,)."""
+    if factors is None:
+        return False
+    xp = array_namespace(factors)
+    return xp.any(xp.abs(factors - 1) > _FAR_UNITS, axis=(1, 2))
 
 
 def _changes(units: Array) -> Any:

@@ -191,7 +191,7 @@ class Jackknife(AbstractOneStep):
         return steps if learned is None else steps + learned
 
     def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
-        if self.point.objective.following is None:
+        if not self.point.objective.learns:
             return super().left_out(rows)
         return AbstractDeletion.left_out(self, rows)
 
@@ -263,15 +263,16 @@ class Newton(AbstractOneStep):
         return vouched(self.point, deltas, nearby, length, 0.0, residuals)
 
     def deltas(self, rows: Rows) -> Deltas:
-        if self.point.objective.following is None:
+        if not self.point.objective.learns:
             return super().deltas(rows)
         return self._deltas(OneByOne.of(self.point, rows), self.unbounded(rows))
 
     def left_out(self, rows: Rows) -> tuple[Any, Deltas]:
-        if self.point.objective.following is None:
+        if not self.point.objective.learns:
             return super().left_out(rows)
         objective = self.point.objective
-        if objective.layout.group_size > 1 or objective.penalty.share:
+        coupled = objective.layout.group_size > 1 or objective.balanced is not None
+        if coupled or objective.penalty.share:
             return AbstractDeletion.left_out(self, rows)
         own = OwnMoves.of(self.point, rows)
         u = take_rows(self.point.outputs, rows) + objective.layout.ungrouped(own.moves)

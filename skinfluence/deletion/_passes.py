@@ -6,6 +6,7 @@ from typing import Any
 
 from skinfluence import _threads
 from skinfluence._array import Array, array_namespace
+from skinfluence._objective import Objective
 from skinfluence._rows import iterate, row_blocks
 from skinfluence.solvers import Point
 
@@ -32,14 +33,19 @@ def in_runs(point: Point, n_candidates: int) -> list[list[slice]]:
 
 
 def summed_over_rows(
-    point: Point, slopes: Callable[..., Any], *vectors: Array, single: bool = False
+    point: Point,
+    slopes: Callable[..., Any],
+    *vectors: Array,
+    factors: Array | None = None,
+    single: bool = False,
 ) -> Any:
     """``sum_j X~_j' slopes(y_j, u_j, s_j, X~_j v, ...)``, one for each candidate.
 
     ``vectors`` are (b, G, D), one or more for each of b candidates, and so is the sum.
     ``slopes`` gets targets, outputs, weights and moves (rows, K, b) of a block of rows,
-    which it may overwrite, and returns (rows, K, b). ``single``: rows and moves are
-    float32, and so are sums over a block. Cost: ``2 n D b`` flops for each of vectors
+    which it may overwrite, and returns (rows, K, b). ``factors`` (b, C + 1, G or 1) of the
+    classes of rows multiply these. ``single``: rows and moves are float32, and so are
+    sums over a block. Cost: ``2 n D b`` flops for each of vectors
     and sum.
     """
     objective, layout = point.objective, point.objective.layout
@@ -49,15 +55,31 @@ def summed_over_rows(
     total = xp.zeros_like(flat[0].T)  # (K b, q)
     flat = [xp.astype(columns, dtype, copy=False) for columns in flat]
     shape = (-1, layout.n_outputs, n_candidates)
-    aligned = objective.targets, point.outputs, objective.weight
+    aligned = [objective.targets, point.outputs, objective.weight]
+    if objective.balanced is not None:
+        aligned.append(objective.balanced.classes)
     place, n_pairs = objective.design.centre, layout.n_outputs * n_candidates
     # 1 MiB in either type; on a device as large as it has room for.
     width = max(n_pairs // (4 if single else 2), objective.design.width)
     blocks = row_blocks(objective.n_rows, width, _LEAST_ROWS, place)
     rows = iterate(objective.design, *aligned, most_rows=blocks[0].stop)
-    for _, (block, y, u, s) in rows:
+    for _, (block, y, u, s, *classes) in rows:
         block = block if not single else xp.astype(block, dtype)
         moves = [xp.reshape(block @ columns, shape) for columns in flat]
         changes = xp.astype(slopes(y, u, s, *moves), dtype, copy=False)
+        if factors is not None:
+            changes = _weighted(point.objective, changes, factors, *classes)
         total += xp.astype(xp.reshape(changes, (-1, n_pairs)).T @ block, xp.float64)
     return xp.permute_dims(layout.stacked(total), (2, 0, 1))
+
+
+def _weighted(
+    objective: Objective, changes: Array, factors: Array, classes: Array
+) -> Any:
+    """Changes (rows, K, b) times the factors of the rows' classes."""
+    xp, balanced = array_namespace(changes), objective.balanced
+    assert balanced is not None
+    own = balanced.of_pairs(xp.astype(factors, changes.dtype, copy=False), classes)
+    shape = (*own.shape[:2], -1, own.shape[2])
+    grouped = xp.reshape(changes, shape) * own[:, :, None, :]
+    return xp.reshape(grouped, changes.shape)

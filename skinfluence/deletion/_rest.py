@@ -153,7 +153,8 @@ class ByTheRest(AbstractDeletion):
         is_only_row = int(array_namespace(weight).count_nonzero(weight)) == 1
         for some in row_blocks(rows.shape[0], self.point.objective.design.n_rows):
             directions = None
-            if not is_only_row:
+            # Class weights of their own move the others where this row does not pull.
+            if not (is_only_row or self.point.objective.balanced):
                 directions = lone_directions(self.point, rows[some])
             for i in range(some.stop - some.start):
                 row = rows[some.start + i : some.start + i + 1]

@@ -188,6 +188,9 @@ def _projected_lengths(point: Point, rows: Array, theta: Array) -> Any:
         own = xp.arange(part.start, part.stop, device=device_of(rows))[:, None] == rows
         terms = xp.where(own, xp.zeros_like(terms), s[:, None] * terms)
         squared = squared + xp.sum(terms, axis=0)
+    factors = objective.row_factors(rows)
+    if factors is not None:  # of e_j and of w_j
+        squared = squared * xp.max(factors, axis=(1, 2))
     return xp.sqrt(squared)
 
 
@@ -210,11 +213,13 @@ def gradients_without(leaving: AbstractLeaving, theta: Array) -> Any:
         return changes
 
     def change() -> Any:
-        n = theta.shape[0]
-        parts = [
-            summed_over_rows(point, slopes, theta[a : min(a + _TOGETHER, n), ...])
-            for a in range(0, n, _TOGETHER)
-        ]
+        n, parts = theta.shape[0], []
+        for a in range(0, n, _TOGETHER):
+            some, factors = slice(a, min(a + _TOGETHER, n)), leaving.factors
+            factors = None if factors is None else factors[some, ...]
+            parts.append(
+                summed_over_rows(point, slopes, theta[some, ...], factors=factors)
+            )
         return xp.concat(parts, axis=0)
 
     return leaving.gradient_without(theta, change)

@@ -158,8 +158,8 @@ class AboutGroups(Answering):
         -----
         Cost of each group of m rows (times coupled outputs): ``m**2 d + m**3`` up to
         ``m = d``, else ``m d**2 + d**3``. "exact" adds some passes of ``4 n d``, or of
-        ``n d**2`` for groups so large that the curvature is formed again. Class weights
-        and transformers stay as they were fitted.
+        ``n d**2`` for groups so large that the curvature is formed again. What
+        ``held_steps_`` names stays as it was fitted.
 
         References
         ----------
@@ -187,8 +187,9 @@ class AboutGroups(Answering):
         """Cross-validated predictions of the training rows, without a refit.
 
         As ``cross_val_predict(estimator, X, y, groups=groups, cv=cv, method=method)``,
-        with the folds deleted as groups by the constructor's ``deletion``. Transformers,
-        class weights and hyper-parameters stay as they were fitted to all rows.
+        with the folds deleted as groups by the constructor's ``deletion``.
+        Hyper-parameters, and what ``held_steps_`` names, stay as they were fitted to all
+        rows.
 
         Parameters
         ----------
@@ -275,7 +276,7 @@ class AboutGroups(Answering):
             ``rows``, indices of training rows, ascending (fewer than ``k`` if no further
             row can be deleted); ``initial``, the quantity with all rows; ``predicted``,
             the quantity without ``rows`` by the constructor's ``deletion``;
-            ``achieved``, the same by a refit (with transformers and class weights fixed;
+            ``achieved``, the same by a refit (what ``held_steps_`` names stays;
             NaN if no finite refit exists); ``flipped``, whether the sign of ``achieved``
             differs from that of ``initial`` (None unless ``direction="flip"``);
             ``method``, how the rows were found; ``lower_bound``, what is proved: for

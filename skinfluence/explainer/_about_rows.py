@@ -248,7 +248,7 @@ class AboutRows(Answering):
         """Prediction of each training row by the model without it, without a refit.
 
         As ``cross_val_predict(estimator, X, y, cv=LeaveOneOut(), method=method)``, but
-        transformers and class weights stay as they were fitted.
+        what ``held_steps_`` names stays as it was fitted.
 
         Parameters
         ----------

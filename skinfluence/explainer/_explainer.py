@@ -23,7 +23,7 @@ from skinfluence.explainer._about_rows import AboutRows
 from skinfluence.explainer._containers import in_container
 from skinfluence.explainer._parameters import check_parameters, near_enough
 from skinfluence.explainer._rows_of_fit import rows_of_fit
-from skinfluence.preprocessing import Followed, follow
+from skinfluence.preprocessing import AS_ASKED, Followed, follow
 from skinfluence.refit import without_draws
 from skinfluence.solvers import on_all_features, solver_for
 from skinfluence.study import (
@@ -80,7 +80,8 @@ class InfluenceExplainer(
         times closer; hinge and Huber losses have none. "exact" takes steps until each
         row's certificate is below ``tol``.
     preprocessing : {"auto", "held", "refitted"}, default="auto"
-        What happens to the transformers of a pipeline when a row leaves. "auto": those
+        What happens to the transformers of a pipeline, and to balanced class weights,
+        when a row leaves. "auto": those
         whose change is known are learned again, as ``clone(estimator).fit`` without the
         row would, and the others are held as they were fitted; see ``followed_steps_``
         and ``held_steps_``. "held" holds all. "refitted" learns all again: where one has
@@ -160,8 +161,9 @@ class InfluenceExplainer(
 
     Notes
     -----
-    Class weights stay as they were at the fit when a row is deleted, also "balanced"
-    ones. Inside ``cross_validate`` and similar functions the clone is unfitted, so it is
+    Class weights of "balanced" are learned again when a row leaves, as scalers are; the
+    name ``class_weight`` in ``followed_steps_`` or ``held_steps_`` stands for them. Inside
+    ``cross_validate`` and similar functions the clone is unfitted, so it is
     refitted in each fold. All computations are in float64. X in float32 is converted
     block by block, and gives results within 1e-4 of those of the same X in float64 if
     its columns are not nearly dependent (``condition_`` below about 1e6).
@@ -337,7 +339,7 @@ class InfluenceExplainer(
         if rows is None:
             rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
-        followed = self._followed(estimator, model, rows, params, X)
+        followed = self._followed(estimator, model, rows, checked_y, params, X)
         followed = in_fit.naming_unknown(followed)
         with checks.in_range():
             objective, theta = model.objective(
@@ -347,6 +349,7 @@ class InfluenceExplainer(
                 offset,
                 centred=not self.damping,
                 following=followed.following,
+                balances=support.CLASS_WEIGHT in followed.followed_steps,
             )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
@@ -417,6 +420,7 @@ class InfluenceExplainer(
         estimator: BaseEstimator,
         model: Any,
         rows: Any,
+        y: Any,
         params: dict[str, Any],
         X: Any,
     ) -> Followed:
@@ -432,6 +436,12 @@ class InfluenceExplainer(
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
         followed = followed.holding(support.learned_beside_columns(estimator))
+        if support.balances(support.unwrapped(estimator)):
+            reason = model.reason_against_balancing(y)
+            if support.draws_rows(estimator):
+                reason = "they count the rows that a sampler has drawn"
+            reason = AS_ASKED if mode == "held" else reason
+            followed = followed.with_weights(support.CLASS_WEIGHT, reason)
         if mode == "refitted" and followed.held_steps and self.deletion != "exact":
             raise UnsupportedEstimatorError(
                 f"preprocessing='refitted' with deletion={self.deletion!r} needs to know "

@@ -23,6 +23,7 @@ from skinfluence.preprocessing._base import (
 )
 from skinfluence.preprocessing._check import check_transformer
 from skinfluence.preprocessing._follow import (
+    AS_ASKED,
     NOTHING_FOLLOWED,
     Followed,
     follow,

@@ -14,6 +14,8 @@ from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColu
 from skinfluence.preprocessing._columns import columns_of
 from skinfluence.preprocessing._trace import Origins, Trace
 
+# Why a step is held where all are.
+AS_ASKED = "all steps are held, as asked"
 _WEIGHT = "__sample_weight"
 # Most rows that are answered by refits of the whole estimator, of all n, because they
 # decide what columns a step makes: a number of refits that a user waits for.
@@ -44,6 +46,12 @@ class Followed(NamedTuple):
             held_steps=[name_of(name) for name in self.held_steps],
             reasons={name_of(name): text for name, text in self.reasons.items()},
         )
+
+    def with_weights(self, name: str, reason: str | None) -> "Followed":
+        """The same, with class weights that are followed, or held for a reason."""
+        if reason is not None:
+            return self.holding({name: reason})
+        return self._replace(followed_steps=[*self.followed_steps, name])
 
     def holding(self, reasons: Mapping[str, str]) -> "Followed":
         """The same, with more that is held, or held for other reasons."""
@@ -193,7 +201,7 @@ def follow(
         trace = Trace(held, absorbs_shifts)
         out = trace.through(transformer, "", None, source.shape[1])
         if mode == "held":
-            reasons = dict.fromkeys(trace.names, "all steps are held, as asked")
+            reasons = dict.fromkeys(trace.names, AS_ASKED)
             return Followed(None, [], list(reasons), reasons)
         conflicts = trace.conflicts or _unread(trace, out, source, weights)
         parts: list[_Part] = []

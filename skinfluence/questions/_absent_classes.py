@@ -46,7 +46,7 @@ def outputs_without_classes(
     if study.objective.offset is not None:  # which estimators do not take
         return None
     X = _columns_without(study, rows)
-    decisions = _refitted(study, X, np.flatnonzero(kept), left, asked)
+    decisions = _refitted(study, X, rows, np.flatnonzero(kept), left, asked)
     if decisions is None:
         return None
     u[:, left] = decisions
@@ -65,13 +65,21 @@ def _columns_without(study: Study, rows: np.ndarray) -> Any:
 
 
 def _refitted(
-    study: Study, X: Any, kept: np.ndarray, left: np.ndarray, asked: np.ndarray
+    study: Study,
+    X: Any,
+    rows: np.ndarray,
+    kept: np.ndarray,
+    left: np.ndarray,
+    asked: np.ndarray,
 ) -> np.ndarray | None:
     """Outputs for the classes left, by a refit to the rows kept, (m, len(left))."""
-    objective, columns = study.objective, []
-    of_classes = study.model.of_classes(study.y, to_numpy(objective.weight), left)
+    objective, columns, some = study.objective, [], np.arange(study.n_train)
+    if objective.balanced is not None:  # class weights are those of the rows kept
+        objective, some = objective.without(rows), kept
+    weight, at = to_numpy(objective.weight), np.searchsorted(some, kept)
+    of_classes = study.model.of_classes(study.y[some], weight[some], left)
     for model, y, weight in of_classes:
-        end = refitted_point(model, X[kept], y[kept], weight[kept])
+        end = refitted_point(model, X[kept], y[at], weight[at])
         if end is None:
             return None
         design = end.objective.design.of(X[asked])

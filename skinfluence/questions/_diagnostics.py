@@ -54,7 +54,7 @@ def _blocks(study: Study) -> Iterator[tuple[slice, Diagnostics]]:
     expected = at_expected_information(point, study.solver)
     textbook = Newton(expected, study.solver)
     deletion = study.deletion(study.n_train)
-    if kind == "newton" and expected is point and not point.objective.following:
+    if kind == "newton" and expected is point and not point.objective.learns:
         deletion = textbook  # one object, asked once
     distance: AbstractDeletion | None = None
     if kind in _CURVED:

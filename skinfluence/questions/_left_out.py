@@ -88,7 +88,7 @@ def _deleted(study: Study) -> LeftOut:
         return rows, u, flags
 
     # Where penalties differ by row, a dozen arrays of a block must stay in the cache.
-    n_arrays = 1 if objective.following is None else _ARRAYS
+    n_arrays = _ARRAYS if objective.learns else 1
     blocks = training_blocks(design, n_arrays * layout.n_outputs * layout.size)
     for rows, u, flags in stream_blocks(
         asked, blocks, design, width=design.width, in_order=study.in_order

@@ -110,7 +110,7 @@ def path_of(
         explainer = InfluenceExplainer(first, prefit=True, deletion=deletion)
         explainer.fit(X, y, sample_weight=sample_weight)
         study = study_of(explainer)
-        if study.objective.following is not None:  # each row has a penalty of its own
+        if study.objective.learns:  # each row has a Hessian of its own
             return None
         return StrengthPath.of(study, strengths)
     except (ValueError, TypeError):

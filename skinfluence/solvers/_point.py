@@ -11,6 +11,7 @@ from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
+from skinfluence.solvers._class_sums import ClassSums
 from skinfluence.solvers._no_minimum import needed_rows
 from skinfluence.solvers._rounding import rounding_of_theta
 from skinfluence.solvers._trusted import trusted_length
@@ -89,6 +90,12 @@ class Point:
         if root is None or self.curvature.shifts is not None:
             return None
         return array_namespace(root).sum(root**2, axis=-1)
+
+    @cached_property
+    def class_sums(self) -> ClassSums | None:
+        """Sums over the rows of each class; None where class weights are held."""
+        balanced = self.objective.balanced
+        return None if balanced is None else ClassSums(self.curvature, balanced)
 
     # --- bounds -----------------------------------------------------------------------
 

@@ -67,16 +67,23 @@ def row_gradients(point: Point, terms: RowTerms, slope: Array) -> Any:
 
 
 def learned_gradients(point: Point, rows: Rows) -> Any:
-    """What leaves the gradient with the units that are learned of each row, (b, G, D).
+    """What leaves the gradient with what is learned of each row, (b, G, D).
 
-    To first order, as a row's weight goes to zero; None where units are held.
+    To first order, as a row's weight goes to zero; None where all is held.
     """
-    objective = point.objective
-    if objective.following is None:
+    objective, sums = point.objective, point.class_sums
+    if not objective.learns:
         return None
-    changes = objective.unit_changes(indices_of(rows, point))  # (b, 1, D)
-    penalty, theta = objective.penalty, point.theta
-    return -changes * (penalty.gradient(theta) + penalty.strength * theta)
+    indices, gradients = indices_of(rows, point), 0.0
+    changes = objective.unit_changes(indices)  # (b, 1, D)
+    if changes is not None:
+        penalty, theta = objective.penalty, point.theta
+        ridge = penalty.strength * theta
+        gradients = gradients - changes * (penalty.gradient(theta) + ridge)
+    if sums is not None:
+        factors = 1 + sums.weights.derivative(indices)
+        gradients = gradients - sums.pull(factors)
+    return gradients
 
 
 def learned_steps(point: Point, rows: Rows) -> Any:

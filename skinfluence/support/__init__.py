@@ -43,6 +43,8 @@ from skinfluence.support._register import register_estimator
 from skinfluence.support._steps import (
     CLASS_WEIGHT,
     as_drawn,
+    balances,
+    draws_rows,
     learned_beside_columns,
     learns_targets,
     path_of_step,

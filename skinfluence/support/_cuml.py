@@ -51,6 +51,7 @@ register(
     strength=strength,
     l1=l1,
     weight=row_weight,
+    balanced="weight",
     held=_logistic,
     reader=_logistic,
 )

@@ -59,5 +59,6 @@ for _class, _attribute in ((RidgeClassifier, "alpha"), (RidgeClassifierCV, "alph
         strength=attrgetter(_attribute),
         positive=_positive,
         weight=_balanced_on_rows,
+        balanced="row",
         held=_held_ridge_classifier,
     )

@@ -98,6 +98,7 @@ for _class in (LogisticRegression, LogisticRegressionCV):
         intercept_strength=_intercept_strength,
         intercept_l1=_intercept_l1,
         weight=row_weight,
+        balanced="weight",
         held=_held,
         refusal=_refuse_many,
     )

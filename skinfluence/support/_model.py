@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import TransformedTargetRegressor
 
 from skinfluence._array import Array, array_namespace, like, moved, to_numpy
+from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
 from skinfluence._following import AbstractFollowing, OnHost
 from skinfluence._layout import Layout
@@ -78,6 +79,14 @@ class AbstractModel(abc.ABC):
         """The same with balanced class weights that stay as they are on these rows."""
 
     @abc.abstractmethod
+    def reason_against_balancing(self, y: Any) -> str | None:
+        """Why balanced class weights cannot be learned again; None if they can."""
+
+    @abc.abstractmethod
+    def balanced(self, y: Any, weight: np.ndarray) -> BalancedWeights:
+        """Balanced class weights of these rows, on the host, that can be learned again."""
+
+    @abc.abstractmethod
     def _reader(self) -> BaseEstimator:
         """The estimator reading linear outputs in place of X, targets as transformed."""
 
@@ -128,13 +137,18 @@ class AbstractModel(abc.ABC):
         *,
         centred: bool = True,
         following: AbstractFollowing | None = None,
+        balances: bool = False,
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted estimator.
 
-        It is that of the active set of the fit; hopeless fits are refused.
+        It is that of the active set of the fit; hopeless fits are refused. ``balances``:
+        balanced class weights are learned again without rows.
         """
         wide = self.wide_objective(X, y, sample_weight, offset, centred=centred)
-        wide = replace(wide, following=following)
+        balanced = None
+        if balances:
+            balanced = self.balanced(y, sample_weight).beside(wide.weight)
+        wide = replace(wide, following=following, balanced=balanced)
         theta = self.theta(wide)
         _refuse_nothing_active(wide, theta)
         _refuse_outside_domain(wide, theta)
@@ -225,6 +239,30 @@ class Model(AbstractModel):
         return replace(
             self, estimator=with_attributes(copy.copy(estimator), class_weight=held)
         )
+
+    def reason_against_balancing(self, y: Any) -> str | None:
+        """Why balanced class weights cannot be learned again; None if they can."""
+        estimator, row = self.estimator, self.row
+        if row.balanced(estimator) is None:
+            return f"how {type(estimator).__name__} counts its classes is not known"
+        if row.l1(estimator) or row.positive(estimator):
+            return (
+                "how they change where coefficients are held at zero is not worked out"
+            )
+        if np.ndim(y) > 1:
+            return "with several labels they are products over the labels"
+        return None
+
+    def balanced(self, y: Any, weight: np.ndarray) -> BalancedWeights:
+        """Balanced class weights of these rows, on the host, that can be learned again."""
+        estimator, row, labels = self.estimator, self.row, classes_of(self.estimator)
+        by_weight = row.balanced(estimator) == "weight"
+        counted = np.asarray(weight, dtype=float) if by_weight else np.ones(len(y))
+        classes = np.searchsorted(labels, y)[:, None]
+        if row.output_weight(estimator) is None:
+            return BalancedWeights(classes, counted, len(labels), by_weight)
+        rest = np.asarray(classes != np.arange(len(labels)), dtype=np.int64)
+        return BalancedWeights(rest, counted, 1, by_weight)
 
     def working(self, design: Design, fitted: Any = None) -> Any:
         """Parameters, or those of another fit, in the coordinates of a design, (q, K)."""
@@ -454,6 +492,9 @@ def _beside_rows(objective: Objective, design: Design) -> Objective:
         free=None if free is None else moved(free, here),
         counts=there(objective.counts),
         offset=there(objective.offset),
+        balanced=None
+        if objective.balanced is None
+        else objective.balanced.beside(here),
     )
 
 

@@ -98,6 +98,7 @@ register(
     _labels,
     weight=_weight,
     output_weight=_output_weight,
+    balanced="row",
     held=_held_classifier,
     **_SHARED,
 )

@@ -23,7 +23,7 @@ from skinfluence.support._cross_fits import (
     TrainingOutput,
     may_cross_fit,
 )
-from skinfluence.support._read import held_in, layers, read, resamples, unwrapped
+from skinfluence.support._read import held_in, layers, read, resamples
 
 TARGETS = "transformer"
 # Balanced weights of classes are no step, but learned as well.
@@ -46,9 +46,12 @@ def learned_beside_columns(estimator: BaseEstimator) -> dict[str, str]:
             learned[name] = "what it learns moves the targets of all rows"
         if resamples(step):
             learned[name] = "which rows it draws may change when a row leaves"
-    if balances(unwrapped(estimator)):
-        learned[CLASS_WEIGHT] = "balanced weights of all rows change with a class"
     return learned
+
+
+def draws_rows(estimator: BaseEstimator) -> bool:
+    """Whether a sampler before the model chooses the rows that it is fitted to."""
+    return any(resamples(step) for _, step, _ in _steps(estimator))
 
 
 def balances(model: BaseEstimator) -> bool:

@@ -65,6 +65,7 @@ register(
     intercept_strength=_intercept_strength,
     weight=_weight,
     output_weight=_output_weight,
+    balanced="weight",
     held=_held,
     refusal=_refuse_classifier,
 )

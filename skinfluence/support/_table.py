@@ -71,6 +71,9 @@ class SupportRow:
     output_weight : callable
         Fitted estimator to None, or to a function of ``(y, sample_weight)`` that gives
         further weights, one per output, (n, K): class weights of one-vs-rest models.
+    balanced : callable
+        Fitted estimator to what ``class_weight="balanced"`` counts of each row, "weight"
+        or "row"; None if that is not known.
     held : callable
         Fitted estimator to an unfitted one with every chosen hyper-parameter held and
         no class weights: what a leave-one-out refit fits.
@@ -98,6 +101,7 @@ class SupportRow:
     intercept_strength: Callable[[Any], float] = _zero
     weight: Callable[[Any, Any, Any], Any] = lambda estimator, y, weight: weight
     output_weight: Callable[[Any], Callable[[Any, Any], Any] | None] = _none
+    balanced: Callable[[Any], str | None] = _none
     held: Callable[[Any], Any] = clone
     reader: Callable[[Any], Any] = copy.copy
     refusal: Callable[[Any], str | None] = _none

@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
 from skinfluence._array import Array, array_namespace
+from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
@@ -120,6 +121,26 @@ class Stacked(AbstractModel):
         wrapper = copy.copy(self.estimator)
         wrapper.estimators_ = [member.estimator for member in held]
         return replace(self, estimator=wrapper)
+
+    def reason_against_balancing(self, y: Any) -> str | None:
+        """Why balanced class weights cannot be learned again; None if they can."""
+        pairs = list(zip(self.members, self._member_targets(y), strict=True))
+        reasons = [member.reason_against_balancing(own) for member, own in pairs]
+        if any(reasons):
+            return next(reason for reason in reasons if reason)
+        weighs_outputs = self.members[0].row.output_weight(self.members[0].estimator)
+        if weighs_outputs is not None and len(pairs) > 1:
+            return "each of several models weighs each of its classes against the rest"
+        return None
+
+    def balanced(self, y: Any, weight: np.ndarray) -> BalancedWeights:
+        """Balanced class weights of these rows, on the host, that can be learned again."""
+        pairs = zip(self.members, self._member_targets(y), strict=True)
+        parts = [member.balanced(own, weight) for member, own in pairs]
+        per_member = self._n_groups // len(parts)
+        shape = len(parts[0].counted), per_member
+        classes = [np.broadcast_to(part.classes, shape) for part in parts]
+        return replace(parts[0], classes=np.concatenate(classes, axis=1))
 
     def _member_targets(self, y: Any) -> list[np.ndarray]:
         parts = _TARGETS[type(self.estimator)](self.estimator, self.own_targets(y))
