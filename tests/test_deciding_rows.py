@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    SplineTransformer,
+    StandardScaler,
+)
 
 from skinfluence import (
     InfluenceCleaner,
@@ -56,7 +63,28 @@ def targets_of(name, X):
     if X.ndim == 2:
         signal = np.asarray(X[:, 0] + X[:, 1] / 2 - 2.0, dtype=float)
     signal = signal + rng.normal(size=N)
-    return signal if name == "ridge" else np.where(signal > 0, "yes", "no")
+    labels = np.where(signal > np.median(signal), "yes", "no")
+    return signal if name == "ridge" else labels
+
+
+def extremes(X, columns):
+    """Rows with the only least, or greatest, entry of a column."""
+    ends = [X == X.min(axis=0), X == X.max(axis=0)]
+    single = [end & (end.sum(axis=0) == 1) for end in ends]
+    return np.flatnonzero((single[0] | single[1])[:, columns].any(axis=1)).tolist()
+
+
+def one_entry():
+    """A column that is constant but for row 11, and one that two rows spread."""
+    X = table()[:, [1, 1, 2]]
+    X[:, 0] = np.arange(N) == 11
+    X[:, 2] = 0.1 * X[:, 2] / X[:, 2].std()
+    X[[11, 30], 2] = 3.9, -3.9
+    return X
+
+
+def few_codes():
+    return make_column_transformer((CODES, [0]), ("passthrough", [1, 2]))
 
 
 def beside_scaled(step):
@@ -70,6 +98,36 @@ STEPS = {
         beside_scaled(OneHotEncoder(drop="first", handle_unknown="ignore")),
         table,
         [4],
+    ),
+    "bins": (
+        make_column_transformer(
+            (KBinsDiscretizer(4, strategy="uniform"), [1, 2]), (StandardScaler(), [0])
+        ),
+        table,
+        extremes(table(), [1, 2]),
+    ),
+    "knots after a scaler": (
+        make_pipeline(StandardScaler(), SplineTransformer(4)),
+        table,
+        extremes(table(), [0, 1, 2]),
+    ),
+    "codes before a scaler": (
+        make_pipeline(few_codes(), StandardScaler()),
+        table,
+        [4, 9],
+    ),
+    "a column that only one row has": (
+        make_pipeline(VarianceThreshold(), StandardScaler()),
+        one_entry,
+        [11],
+    ),
+    "a small variance": (VarianceThreshold(0.5), one_entry, [11, 30]),
+    "min_df before a scaler": (
+        make_pipeline(
+            TfidfVectorizer(min_df=3, norm=None), StandardScaler(with_mean=False)
+        ),
+        texts,
+        [2, 7, 8],
     ),
     "min_df": (CountVectorizer(min_df=3), texts, [2, 7, 8]),
     "min_df, weighted": (TfidfVectorizer(min_df=3, norm=None), texts, [2, 7, 8]),

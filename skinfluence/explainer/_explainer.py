@@ -432,7 +432,7 @@ class InfluenceExplainer(
             params,
             absorbs_shifts=shifts,
             mode=mode,
-            refits=not is_foreign(X),
+            X=None if is_foreign(X) else X,
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
         followed = followed.holding(support.learned_beside_columns(estimator))

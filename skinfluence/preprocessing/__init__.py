@@ -8,12 +8,14 @@ as it was fitted, with a reason. ``__all__`` is what a rule of your own needs.
 from skinfluence._following import Affine
 from skinfluence.preprocessing import (
     _categories,
+    _edges,
     _held,
     _quantiles,
     _ranges,
     _standard,
     _stateless,
     _text,
+    _variances,
 )
 from skinfluence.preprocessing._base import (
     AbstractState,

@@ -13,6 +13,7 @@ import numpy as np
 from skinfluence._array import Array, array_namespace, like, to_numpy
 from skinfluence._following import Affine
 from skinfluence.preprocessing._columns import AbstractColumns
+from skinfluence.preprocessing._given import Given
 
 
 class Deciding(NamedTuple):
@@ -69,6 +70,7 @@ class StepColumns(NamedTuple):
 
     columns: AbstractColumns
     own: Any  # (q,) which of the step's output columns they are, on the host
+    given: Given | None = None  # rows that the step was given; None where not at hand
 
     def fitted(self, values: Any) -> Any:
         """What the step has fitted for each of its columns, for these, (q,)."""
@@ -101,6 +103,9 @@ class Rule:
         Whether columns come out as they come in.
     takes_weights : bool, default=False
         Whether ``state`` minds weights. If not, a step fitted with weights is held.
+    decides : bool, default=False
+        Whether some rows decide what the columns of others are, as those that
+        ``AbstractState.decides`` names.
     """
 
     state: Callable[[Any, StepColumns, Any], AbstractState] | None = None
@@ -110,3 +115,9 @@ class Rule:
     absorbs_scales: bool = False
     passes: bool = False
     takes_weights: bool = False
+    decides: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether columns are shifted or scaled."""
+        return self.shifts or self.scales

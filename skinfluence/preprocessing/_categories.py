@@ -23,7 +23,7 @@ def _rule_of_one_hot(encoder: OneHotEncoder) -> Rule | str:
     if not merges and (encoder.drop is None or encoder.categories != "auto"):
         return Rule()
     if not merges:
-        return Rule(_dropping)
+        return Rule(_dropping, decides=True)
     if encoder.drop is not None:
         return (
             "drop together with infrequent categories changes columns when a row leaves"
@@ -31,7 +31,7 @@ def _rule_of_one_hot(encoder: OneHotEncoder) -> Rule | str:
     most = encoder.max_categories
     if most is not None and any(len(each) > most for each in encoder.categories_):
         return "max_categories may merge other categories when a row leaves"
-    return Rule() if encoder.min_frequency is None else Rule(_merging)
+    return Rule() if encoder.min_frequency is None else Rule(_merging, decides=True)
 
 
 def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
@@ -68,7 +68,7 @@ def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstrac
             deciding |= ~rows_with(columns, np.arange(part.start, part.stop))
     deciding |= rows_with(columns, np.array(alone, dtype=int))
 
-    def changed(X: Any) -> np.ndarray:
+    def changed(X: Any, rows: Any) -> np.ndarray:
         rest, flags = (
             counts - to_numpy(X).sum(axis=0),
             np.zeros(len(counts), dtype=bool),
@@ -115,7 +115,7 @@ def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstract
     deciding = np.full(n, True) if rises else rows_with(step.columns, least)
     reason = "min_frequency merges other categories when a row leaves"
     return GuardedState(
-        lambda X: other(to_numpy(X).sum(axis=0), X.shape[0]),
+        lambda X, rows: other(to_numpy(X).sum(axis=0), X.shape[0]),
         Deciding(deciding, reason),
     )
 
@@ -123,7 +123,7 @@ def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstract
 def _rule_of_ordinal(encoder: OrdinalEncoder) -> Rule | str:
     if encoder.min_frequency is not None or encoder.max_categories is not None:
         return "infrequent categories may be merged otherwise when a row leaves"
-    return Rule(_coding) if encoder.categories == "auto" else Rule()
+    return Rule(_coding, decides=True) if encoder.categories == "auto" else Rule()
 
 
 def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> AbstractState:
@@ -136,7 +136,7 @@ def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> Abstract
     for k, each in enumerate(counts):
         deciding |= np.isin(X[:, k], np.flatnonzero(each == 1))
 
-    def changed(X: Any) -> np.ndarray:
+    def changed(X: Any, rows: Any) -> np.ndarray:
         X = to_numpy(X)
         return np.array(
             [

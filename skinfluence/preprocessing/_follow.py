@@ -1,18 +1,27 @@
 """From a fitted transformer to how its output moves when training rows leave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
+from scipy.sparse import issparse
 
-from skinfluence._array import Array, Rows, array_namespace, indices_in, like
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    indices_in,
+    like,
+    to_numpy,
+)
 from skinfluence._following import AbstractFollowing, Affine
 from skinfluence._kernels import densified
-from skinfluence._sources import AbstractSource
+from skinfluence._sources import AbstractSource, source_of
 from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColumns
-from skinfluence.preprocessing._columns import columns_of
-from skinfluence.preprocessing._trace import Origins, Trace
+from skinfluence.preprocessing._columns import AbstractColumns, columns_of
+from skinfluence.preprocessing._given import Given
+from skinfluence.preprocessing._trace import Origins, Step, Trace
 
 # Why a step is held where all are.
 AS_ASKED = "all steps are held, as asked"
@@ -75,6 +84,19 @@ class _Part(NamedTuple):
     factor: np.ndarray | None  # (q,)
 
 
+class _Unseen(NamedTuple):
+    """The state of a step that rows decide, and its own output."""
+
+    name: str
+    state: AbstractState
+    columns: AbstractColumns
+
+    def is_decided_by(self, rows: np.ndarray) -> bool:
+        """Whether a group decides more than a shift and a scale."""
+        ratio, _ = self.state.without_group(self.columns.block(rows), rows)
+        return bool(np.isnan(to_numpy(ratio)).any())
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Following(AbstractFollowing):
@@ -82,6 +104,7 @@ class Following(AbstractFollowing):
 
     source: AbstractSource
     parts: tuple[_Part, ...]
+    unseen: tuple[_Unseen, ...] = ()
 
     @property
     def moving(self) -> np.ndarray:
@@ -96,24 +119,28 @@ class Following(AbstractFollowing):
         answers = [
             part.state.without(self._of(X, part), indices) for part in self.parts
         ]
-        return self._together(answers, 1.0)
+        return self._together(answers, 1.0, X)
 
     def without_group(self, rows: Array) -> Affine:
         rows, X = self._read(rows)
         answers = [
             part.state.without_group(self._of(X, part), rows) for part in self.parts
         ]
-        return self._together(answers, 1.0)
+        affine, left = self._together(answers, 1.0, X[:1, :]), to_numpy(rows)
+        if any(step.is_decided_by(left) for step in self.unseen):
+            return Affine(*(np.nan * each for each in affine))
+        return affine
 
     def derivative(self, rows: Rows) -> Affine:
         indices, X = self._read(rows)
         answers = [
             part.state.derivative(self._of(X, part), indices) for part in self.parts
         ]
-        return self._together(answers, 0.0)
+        return self._together(answers, 0.0, X)
 
     def decides(self) -> np.ndarray | None:
-        known = [each.rows for part in self.parts if (each := part.state.decides())]
+        steps: list[_Part | _Unseen] = [*self.parts, *self.unseen]
+        known = [each.rows for step in steps if (each := step.state.decides())]
         return np.any(known, axis=0) if known else None
 
     def _read(self, rows: Rows) -> tuple[Any, Any]:
@@ -131,8 +158,11 @@ class Following(AbstractFollowing):
             X = xp.take(X, like(part.columns, X, xp.int64), axis=1)
         return X if part.factor is None else X / like(part.factor, X)
 
-    def _together(self, answers: list[Affine], ratio: float) -> Affine:
+    def _together(self, answers: list[Affine], ratio: float, X: Any) -> Affine:
         """Answers of all steps side by side; columns that stay have this ratio."""
+        if not answers:
+            zeros = array_namespace(X).zeros_like(X)
+            return Affine(zeros + ratio, zeros)
         xp, width = array_namespace(self.source.place), self.source.shape[1]
         shifts = [
             answer.shift if part.factor is None
@@ -167,7 +197,7 @@ def follow(
     *,
     absorbs_shifts: bool,
     mode: str = "auto",
-    refits: bool = False,
+    X: Any = None,
 ) -> Followed:
     """Follow what the steps of a fitted transformer learn as rows leave.
 
@@ -184,9 +214,10 @@ def follow(
     mode : {"auto", "held", "refitted"}
         "held" follows nothing. "refitted" follows what "auto" does: whoever asks for it
         refuses the steps that are held.
-    refits : bool
-        Whether deletions of few rows may be answered by refits: then a step is followed
-        that changes other columns only without ``most_refits(n)`` rows at most.
+    X : array, frame, sparse matrix, list of texts or None, default=None
+        The rows as the transformer is given them, n rows on the host, where deletions of
+        few of them may be answered by refits: then a step is followed that changes other
+        columns only without ``most_refits(n)`` rows at most.
 
     Returns
     -------
@@ -197,23 +228,29 @@ def follow(
         return NOTHING_FOLLOWED
     held: dict[str, str] = {}
     states: dict[tuple[str, bytes], AbstractState] = {}
+    given = None if X is None else Given(lambda: X)
     while True:
         trace = Trace(held, absorbs_shifts)
-        out = trace.through(transformer, "", None, source.shape[1])
+        out = trace.through(transformer, "", None, source.shape[1], given)
         if mode == "held":
             reasons = dict.fromkeys(trace.names, AS_ASKED)
             return Followed(None, [], list(reasons), reasons)
         conflicts = trace.conflicts or _unread(trace, out, source, weights)
         parts: list[_Part] = []
+        unseen: list[_Unseen] = []
         if not conflicts and out is not None:
             parts, conflicts = _parts(trace, out, source, weights, states)
         if not conflicts:
-            most = most_refits(source.shape[0]) if refits else 0
-            conflicts = _deciding_more(most, parts)
+            unseen, conflicts = _unseen(trace.unseen(out), weights, states)
+        if not conflicts:
+            most = 0 if X is None else most_refits(source.shape[0])
+            conflicts = _deciding_more(most, [*parts, *unseen])
         if not conflicts:
             break
         held.update(conflicts)
-    following = Following(source, tuple(parts)) if parts else None
+    following = None
+    if parts or unseen:
+        following = Following(source, tuple(parts), tuple(unseen))
     followed = [name for name in trace.names if name not in held]
     reasons = {name: held[name] for name in trace.names if name in held}
     return Followed(following, followed, list(reasons), reasons)
@@ -248,15 +285,14 @@ def _parts(
     """States of all steps that move columns, or reasons why some cannot."""
     parts, reasons = [], {}
     for k in out.moving:
-        name, fitted, rule = trace.moving[k]
+        name, fitted, rule, given = trace.moving[k]
         columns = np.flatnonzero(out.step == k)
         factor = out.factor[columns]
         multiplied = None if np.all(factor == 1) else factor
         key = name, columns.tobytes()
         if key not in states:
-            step = StepColumns(
-                columns_of(source, columns, multiplied), out.own[columns]
-            )
+            own = columns_of(source, columns, multiplied)
+            step = StepColumns(own, out.own[columns], given)
             weight = weights.get(name + _WEIGHT)
             try:
                 states[key] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
@@ -267,7 +303,33 @@ def _parts(
     return parts, reasons
 
 
-def _deciding_more(most: int, parts: list[_Part]) -> dict[str, str]:
+def _unseen(
+    steps: list[Step],
+    weights: Mapping[str, Any],
+    states: dict[tuple[str, bytes], AbstractState],
+) -> tuple[list[_Unseen], dict[str, str]]:
+    """States of steps that rows decide, by their own output, or reasons against it."""
+    unseen, reasons = [], {}
+    for name, fitted, rule, given in steps:
+        if given is None:
+            reasons[name] = "some rows may decide what it makes, which is out of sight"
+            continue
+        Z = given.after(fitted).rows
+        source = source_of(Z if issparse(Z) else np.asarray(Z, dtype=float))
+        columns = columns_of(source, np.arange(source.shape[1]))
+        try:
+            if (name, b"") not in states:
+                step = StepColumns(columns, np.arange(source.shape[1]), given)
+                weight = weights.get(name + _WEIGHT)
+                states[name, b""] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
+        except NotFollowed as reason:
+            reasons[name] = str(reason)
+            continue
+        unseen.append(_Unseen(name, states[name, b""], columns))
+    return unseen, reasons
+
+
+def _deciding_more(most: int, parts: Sequence[_Part | _Unseen]) -> dict[str, str]:
     """Steps that more rows decide, with those of the steps before them, and the reason."""
     rows: Any = False
     for part in parts:

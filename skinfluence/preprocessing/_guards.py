@@ -18,12 +18,12 @@ from skinfluence.preprocessing._columns import AbstractColumns
 class GuardedState(AbstractState):
     """Columns that change only where rows leave that decide them; NaN for such a group.
 
-    ``changed`` tells for the entries (b, q) of a group which columns are others without
-    it, (q,) bool on the host. Without one of the rows that decide alone, ``without`` is
-    what it is of others: who asks has to know them.
+    ``changed`` tells for the entries (b, q) of a group, and for its rows, which columns
+    are others without it, (q,) bool on the host. ``without`` gives a row that decides
+    alone what it gives to others: who asks has to know those rows.
     """
 
-    changed: Callable[[Any], np.ndarray]
+    changed: Callable[[Any, Any], np.ndarray]
     deciding: Deciding
     inner: AbstractState | None = None  # how they are scaled; None: they are not
 
@@ -39,7 +39,7 @@ class GuardedState(AbstractState):
             kept = Affine(xp.ones_like(X[:1, :]), xp.zeros_like(X[:1, :]))
         else:
             kept = self.inner.without_group(X, rows)
-        changed = moved(self.changed(X), kept.ratio)[None, :]
+        changed = moved(self.changed(X, rows), kept.ratio)[None, :]
         nan = xp.full_like(kept.ratio, np.nan)
         return Affine(*(xp.where(changed, nan, value) for value in kept))
 

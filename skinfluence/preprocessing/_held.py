@@ -25,16 +25,13 @@ from sklearn.feature_selection import (
     SelectKBest,
     SelectPercentile,
     SequentialFeatureSelector,
-    VarianceThreshold,
 )
 from sklearn.impute import KNNImputer, MissingIndicator
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.preprocessing import (
-    KBinsDiscretizer,
     KernelCenterer,
     PowerTransformer,
     QuantileTransformer,
-    SplineTransformer,
     TargetEncoder,
 )
 
@@ -50,7 +47,7 @@ _REASONS = {
     _CHOOSES: [
         GenericUnivariateSelect, MissingIndicator, RFE, RFECV, SelectFdr, SelectFpr,
         SelectFromModel, SelectFwe, SelectKBest, SelectPercentile,
-        SequentialFeatureSelector, VarianceThreshold,
+        SequentialFeatureSelector,
     ],
     _TURNS: [
         FactorAnalysis, FastICA, IncrementalPCA, KernelPCA, LatentDirichletAllocation,
@@ -59,8 +56,6 @@ _REASONS = {
     _BENDS: [PowerTransformer, QuantileTransformer],
     _FILLS: [KNNImputer],
     _DRAWS: [Nystroem, RBFSampler],
-    "the edges of its bins move when a row leaves": [KBinsDiscretizer],
-    "its knots move when a row leaves": [SplineTransformer],
     "the means of its categories change in other rows when a row leaves": [TargetEncoder],
     "a row is a column as well, and leaves with it": [KernelCenterer],
 }  # fmt: skip

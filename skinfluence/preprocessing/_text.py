@@ -126,7 +126,7 @@ def _guarded(
         deciding = rows_with(step.columns, least)
     reason = "min_df drops a term, or takes one in, when a row leaves"
 
-    def changed(X: Any) -> np.ndarray:
+    def changed(X: Any, rows: Any) -> np.ndarray:
         leaving = np.count_nonzero(to_numpy(X), axis=0)
         risen = may_rise(minimum, n, X.shape[0])
         return falls(counts, leaving, minimum, n, X.shape[0]) | risen
@@ -140,7 +140,7 @@ def _rule_of_counts(vectorizer: CountVectorizer) -> Rule | str:
     reason = _chosen(vectorizer)
     if reason is not None:
         return reason
-    return Rule() if _keeps_all(vectorizer) else Rule(_guarded)
+    return Rule() if _keeps_all(vectorizer) else Rule(_guarded, decides=True)
 
 
 def _rule_of_both(vectorizer: TfidfVectorizer) -> Rule | str:
@@ -149,7 +149,7 @@ def _rule_of_both(vectorizer: TfidfVectorizer) -> Rule | str:
         return counts
     unweighted = _unweighted(vectorizer)
     if unweighted is None:
-        return Rule(partial(_guarded, scaled=True), scales=True)
+        return Rule(partial(_guarded, scaled=True), scales=True, decides=True)
     return counts if isinstance(unweighted, Rule) else unweighted
 
 

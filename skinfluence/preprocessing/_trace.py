@@ -9,6 +9,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from skinfluence.preprocessing._base import Rule
+from skinfluence.preprocessing._given import Given
 from skinfluence.preprocessing._registry import rule_of
 
 # The step of columns that stay as they are when rows leave.
@@ -45,6 +46,13 @@ class Step(NamedTuple):
     name: str
     transformer: Any
     rule: Rule | str
+    given: Given | None  # the rows that it was given, where they are at hand
+
+    @property
+    def stays(self) -> bool:
+        """Whether its columns stay but for rows that decide, which its own rows tell."""
+        rule, knows = self.rule, self.given is not None
+        return knows and isinstance(rule, Rule) and rule.decides and not rule.moves
 
 
 @dataclass
@@ -62,30 +70,46 @@ class Trace:
     conflicts: dict[str, str] = field(default_factory=dict)
 
     def through(
-        self, transformer: Any, name: str, columns: Origins | None, n_out: int | None
+        self,
+        transformer: Any,
+        name: str,
+        columns: Origins | None,
+        n_out: int | None,
+        given: Given | None,
     ) -> Origins | None:
         """Where the output columns of a transformer come from."""
         if transformer is None or isinstance(transformer, str):  # "passthrough"
             return columns
         if isinstance(transformer, Pipeline):
-            return self._through_chain(transformer, name, columns, n_out)
+            return self._through_chain(transformer, name, columns, n_out, given)
         if isinstance(transformer, ColumnTransformer):
-            return self._through_parts(transformer, name, columns)
+            return self._through_parts(transformer, name, columns, given)
         if isinstance(transformer, FeatureUnion):
-            return self._through_union(transformer, name, columns, n_out)
-        return self._through_step(transformer, name, columns, n_out)
+            return self._through_union(transformer, name, columns, n_out, given)
+        return self._through_step(transformer, name, columns, n_out, given)
 
     def _through_chain(
-        self, chain: Pipeline, name: str, columns: Origins | None, n_out: int | None
+        self,
+        chain: Pipeline,
+        name: str,
+        columns: Origins | None,
+        n_out: int | None,
+        given: Given | None,
     ) -> Origins | None:
         last = len(chain.steps) - 1
         for k, (own, step) in enumerate(chain.steps):
             inner = n_out if k == last else None
-            columns = self.through(step, _joined(name, own), columns, inner)
+            columns = self.through(step, _joined(name, own), columns, inner, given)
+            if given is not None and step is not None and step != "passthrough":
+                given = given.after(step)
         return columns
 
     def _through_parts(
-        self, parts: ColumnTransformer, name: str, columns: Origins | None
+        self,
+        parts: ColumnTransformer,
+        name: str,
+        columns: Origins | None,
+        given: Given | None,
     ) -> Origins | None:
         places = parts.output_indices_
         out = _still(max(place.stop for place in places.values()))
@@ -95,10 +119,12 @@ class Trace:
             n_out = place.stop - place.start
             if step == "drop" or not n_out:
                 continue
-            taken = columns
+            which, taken, rows = _indices(parts, selected), columns, given
             if columns is not None:
-                taken = columns.take(_indices(parts, selected))
-            part = self.through(step, _joined(name, own), taken, n_out)
+                taken = columns.take(which)
+            if given is not None:
+                rows = given.columns(which, single=isinstance(selected, str | int))
+            part = self.through(step, _joined(name, own), taken, n_out, rows)
             if part is not None and len(part.step) != n_out:
                 self._hold(part, _UNKNOWN)
             elif part is not None:
@@ -108,7 +134,12 @@ class Trace:
         return out
 
     def _through_union(
-        self, union: FeatureUnion, name: str, columns: Origins | None, n_out: int | None
+        self,
+        union: FeatureUnion,
+        name: str,
+        columns: Origins | None,
+        n_out: int | None,
+        given: Given | None,
     ) -> Origins | None:
         members = [
             (own, step) for own, step in union.transformer_list if step != "drop"
@@ -116,7 +147,7 @@ class Trace:
         widths = _widths([step for _, step in members], columns, n_out)
         weights, outs = union.transformer_weights or {}, []
         for (own, step), width in zip(members, widths, strict=True):
-            part = self.through(step, _joined(name, own), columns, width)
+            part = self.through(step, _joined(name, own), columns, width, given)
             outs.append(None if part is None else _weighted(part, weights.get(own)))
         if all(part is None for part in outs):
             return None
@@ -129,13 +160,23 @@ class Trace:
         return Origins(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _through_step(
-        self, transformer: Any, name: str, columns: Origins | None, n_out: int | None
+        self,
+        transformer: Any,
+        name: str,
+        columns: Origins | None,
+        n_out: int | None,
+        given: Given | None,
     ) -> Origins | None:
         if _passes(transformer):
             return columns
         rule = self._rule(transformer, name)
-        if isinstance(rule, str) and isinstance(transformer, SelectorMixin):
-            # Its choice is held; the columns that it has chosen come through.
+        step = Step(name, transformer, rule, given)
+        if isinstance(transformer, SelectorMixin):
+            # The columns that it has chosen come through; it is held, or rows decide.
+            if isinstance(rule, Rule) and self._changes_before(columns, rule):
+                self.held[name] = "a step before it moves what it chooses by"
+            elif isinstance(rule, Rule):
+                self.moving.append(step)
             chosen = transformer.get_support(indices=True)
             return None if columns is None else columns.take(chosen)
         after = f"{type(transformer).__name__} after it"
@@ -146,19 +187,25 @@ class Trace:
         elif columns is not None:
             for k in columns.moving:
                 if not _absorbed(self.moving[k].rule, rule):
-                    step = columns.take(columns.step == k)
-                    self._hold(step, f"{after} keeps a part of how its columns move")
+                    part = columns.take(columns.step == k)
+                    self._hold(part, f"{after} keeps a part of how its columns move")
         if isinstance(rule, str) or rule.state is None:
             return None
-        width = transformer.n_features_in_ if _is_columnwise(rule) else n_out
+        bends = rule.decides or not _is_columnwise(rule)
+        width = n_out if bends else transformer.n_features_in_
         if width is None:
             width = _n_outputs(transformer)
         if width is None:
             self.conflicts[name] = "it does not tell how many columns it makes"
             return None
-        self.moving.append(Step(name, transformer, rule))
+        self.moving.append(step)
         own = np.arange(width)
         return Origins(np.full(width, len(self.moving) - 1), own, np.ones(width))
+
+    def _changes_before(self, columns: Origins | None, rule: Rule) -> bool:
+        """Whether columns move before a step, in a way that it minds."""
+        steps = [] if columns is None else [self.moving[k] for k in columns.moving]
+        return not all(each.stays or _absorbed(each.rule, rule) for each in steps)
 
     def _rule(self, transformer: Any, name: str) -> Rule | str:
         """The rule of a step, or why it is held, which is noted."""
@@ -173,8 +220,19 @@ class Trace:
         return rule
 
     def _hold(self, columns: Origins | None, reason: str) -> None:
+        """Hold steps whose columns move; those that few rows decide are seen elsewhere."""
         for k in [] if columns is None else columns.moving:
-            self.conflicts.setdefault(self.moving[k].name, reason)
+            if not self.moving[k].stays:
+                self.conflicts.setdefault(self.moving[k].name, reason)
+
+    def unseen(self, out: Origins | None) -> list[Step]:
+        """Steps that rows decide, of which no column comes out as the step makes it."""
+        seen = [] if out is None else out.moving
+        return [
+            step
+            for k, step in enumerate(self.moving)
+            if k not in seen and step.rule.decides  # type: ignore[union-attr]
+        ]
 
 
 def _joined(*names: str) -> str:
