@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import VarianceThreshold
@@ -24,10 +26,12 @@ from skinfluence import (
     check_leave_one_out,
     refit_leave_one_out,
 )
+from skinfluence._sources import source_of
 from skinfluence.exceptions import (
     PreprocessingDeletionWarning,
     UnsupportedEstimatorError,
 )
+from skinfluence.preprocessing import follow
 from skinfluence.refit import left_out_outputs
 
 N = 36
@@ -201,6 +205,85 @@ def test_all_questions_have_the_answers_of_refits(step, name):
     np.testing.assert_allclose(mean, group.mean(axis=0))
     check = check_leave_one_out(explainer, X, y, rows=some)
     assert check.param_error < 1e-8 and check.max_abs_error < 1e-9
+
+
+# --- which rows decide ---
+
+
+def letters():
+    """Two columns, of categories with one row, two, and more."""
+    X = np.array([list("abc" * 6 + "aabbdde"), list("x" * 12 + "y" * 12 + "z")], object)
+    return X.T
+
+
+def words():
+    """Texts in which some terms are as common as the limits."""
+    rng = np.random.default_rng(0)
+    names = np.array(["red", "green", "blue", "one", "two", "three", "four"])
+    chance = np.array([8, 5, 3, 2, 2, 1, 1]) / 22
+    X = rng.choice(names, size=(25, 5), p=chance).astype(object)
+    X[3:5, 0], X[4:6, 1] = "rare", "odd"
+    return np.array([" ".join(each) for each in X], dtype=object)
+
+
+def numbers():
+    """Ties at the extremes, a column of one entry, one that is nearly constant."""
+    X = np.random.default_rng(1).normal(size=(25, 4)).round(1)
+    X[:, 1] = np.arange(25) == 7
+    X[:, 2] = 3.0 + 0.1 * X[:, 2]
+    X[[5, 6], 3] = 9.0
+    return X
+
+
+CHOICES = [
+    *((letters, OneHotEncoder(max_categories=k)) for k in (2, 3, 4)),
+    *((letters, OneHotEncoder(min_frequency=k)) for k in (2, 3, 0.08, 0.1)),
+    (letters, OneHotEncoder(max_categories=4, min_frequency=2)),
+    (letters, OneHotEncoder(drop="if_binary")),
+    (letters, OneHotEncoder(drop="first")),
+    (letters, OrdinalEncoder()),
+    (letters, OrdinalEncoder(max_categories=3)),
+    (letters, OrdinalEncoder(min_frequency=2)),
+    *((words, CountVectorizer(max_df=k)) for k in (0.5, 8, 13)),
+    *((words, CountVectorizer(min_df=k)) for k in (0.08, 0.16, 2)),
+    *((words, CountVectorizer(max_features=k)) for k in (4, 6, 7)),
+    (words, CountVectorizer(max_features=3, min_df=3, max_df=0.8)),
+    (numbers, KBinsDiscretizer(3, strategy="uniform", encode="ordinal")),
+    (numbers, SplineTransformer(4, extrapolation="periodic")),
+    (numbers, VarianceThreshold()),
+    (numbers, VarianceThreshold(0.0102)),
+]
+
+
+def stays_without(transformer, X, Z, rows):
+    """Whether other rows have the same columns by a refit, but for those of zeros."""
+    rest = np.delete(np.arange(len(X)), rows)
+    wanted = clone(transformer).fit(X[rest]).transform(X[rest])
+    wanted = wanted.toarray() if sparse.issparse(wanted) else wanted
+    kept, wanted = Z[rest][:, Z[rest].any(axis=0)], wanted[:, wanted.any(axis=0)]
+    return kept.shape == wanted.shape and np.allclose(kept, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:Feature .* is constant")
+@pytest.mark.parametrize("rows, step", CHOICES, ids=lambda each: str(each)[:40])
+def test_no_row_and_no_group_that_decides_is_missed(rows, step):
+    X, rng = rows(), np.random.default_rng(2)
+    fitted = make_pipeline(clone(step)).fit(X)
+    Z = fitted.transform(X)
+    source, Z = source_of(Z), Z.toarray() if sparse.issparse(Z) else Z
+    result = follow(fitted, source, {}, absorbs_shifts=True, X=X)
+    deciding = np.array([not stays_without(step, X, Z, [i]) for i in range(len(X))])
+    if result.held_steps:  # many rows do, or a tie leaves it open which
+        assert "rows decide that" in next(iter(result.reasons.values()))
+        assert deciding.sum() > 10
+        return
+    said = result.following.decides()
+    assert not np.any(deciding & ~said)
+    assert said.sum() <= deciding.sum() + 6
+    for size in (2, 4, 8):
+        group = rng.choice(len(X), size, replace=False)
+        if not stays_without(step, X, Z, group):
+            assert np.isnan(result.following.without_group(group).ratio).any()
 
 
 def test_a_derivative_knows_of_no_row_that_decides():

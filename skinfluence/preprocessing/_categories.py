@@ -1,8 +1,10 @@
 """OneHotEncoder and OrdinalEncoder: which categories there are without rows."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from skinfluence._array import to_numpy
@@ -28,10 +30,15 @@ def _rule_of_one_hot(encoder: OneHotEncoder) -> Rule | str:
         return (
             "drop together with infrequent categories changes columns when a row leaves"
         )
+    if encoder.min_frequency is None and not _merges_most(encoder):
+        return Rule()
+    return Rule(_merging, decides=True)
+
+
+def _merges_most(encoder: Any) -> bool:
+    """Whether there are more categories than ``max_categories``."""
     most = encoder.max_categories
-    if most is not None and any(len(each) > most for each in encoder.categories_):
-        return "max_categories may merge other categories when a row leaves"
-    return Rule() if encoder.min_frequency is None else Rule(_merging, decides=True)
+    return most is not None and any(len(each) > most for each in encoder.categories_)
 
 
 def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
@@ -84,7 +91,11 @@ def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstrac
 
 
 def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:
-    """``min_frequency``: categories with a column of their own have to stay frequent."""
+    """Categories with a column of their own, which have to stay frequent."""
+    if step.given is not None:
+        return _counting(encoder, step, weight)
+    if _merges_most(encoder):
+        raise NotFollowed("max_categories may merge other categories when a row leaves")
     merged = [each is not None for each in encoder.infrequent_categories_]
     widths = [
         len(each) if rare is None else len(each) - len(rare) + 1
@@ -122,7 +133,7 @@ def _merging(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> Abstract
 
 def _rule_of_ordinal(encoder: OrdinalEncoder) -> Rule | str:
     if encoder.min_frequency is not None or encoder.max_categories is not None:
-        return "infrequent categories may be merged otherwise when a row leaves"
+        return Rule(_counting, decides=True)
     return Rule(_coding, decides=True) if encoder.categories == "auto" else Rule()
 
 
@@ -147,6 +158,53 @@ def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> Abstract
 
     reason = "other categories get other codes when the only row of one leaves"
     return GuardedState(changed, Deciding(deciding, reason))
+
+
+def _counting(encoder: Any, step: StepColumns, weight: Any) -> AbstractState:
+    """Which categories are merged for being rare, by the counts of all of them."""
+    reason = "infrequent categories may be merged otherwise when a row leaves"
+    if step.given is None:
+        raise NotFollowed(reason)
+    each_own = OneHotEncoder(categories=encoder.categories_, handle_unknown="ignore")
+    has = csr_array(each_own.fit_transform(step.given.rows))  # (n, all categories)
+    (n, _), counts = has.shape, has.sum(axis=0)
+    parts = _parts([len(each) for each in encoder.categories_])
+    merged = [_is_merged(encoder, counts[part], n) for part in parts]
+    codes = isinstance(encoder, OrdinalEncoder)  # lower ones where one below vanishes
+
+    def is_other(feature: int, rest: np.ndarray, n_rest: int) -> bool:
+        there, before = rest > 0, merged[feature]
+        if codes and not np.all(there | before | (counts[parts[feature]] == 0)):
+            return True
+        after = _is_merged(encoder, rest[there], n_rest)
+        return not np.array_equal(after, before[there])
+
+    alone = np.zeros(has.shape[1], dtype=bool)  # categories that lose one row
+    for feature, part in enumerate(parts):
+        own, one = counts[part], np.eye(part.stop - part.start)
+        for k in np.flatnonzero(own):
+            alone[part.start + k] = is_other(feature, own - one[k], n - 1)
+
+    def changed(X: Any, rows: Any) -> np.ndarray:
+        rest = counts - has[to_numpy(rows)].sum(axis=0)
+        features = enumerate(parts)
+        other = any(is_other(k, rest[part], n - len(rows)) for k, part in features)
+        return np.full(len(step.own), other)
+
+    return GuardedState(changed, Deciding(has[:, alone].sum(axis=1) > 0, reason))
+
+
+def _is_merged(encoder: Any, counts: np.ndarray, n_rows: int) -> np.ndarray:
+    """Categories that an encoder merges for their counts, (m,), as scikit-learn does."""
+    minimum, most = encoder.min_frequency, encoder.max_categories
+    merged = np.zeros(len(counts), dtype=bool)
+    if minimum is not None:
+        least = minimum if isinstance(minimum, Integral) else minimum * n_rows
+        merged = counts < least
+    if most is not None and most < len(counts) - np.sum(merged) + 1:
+        order = np.argsort(counts, kind="stable")
+        merged[order[: len(counts) - (most - 1)]] = True
+    return merged
 
 
 def _code_counts(codes: np.ndarray, n_codes: int) -> np.ndarray:

@@ -17,12 +17,14 @@ from skinfluence._following import Affine
 from skinfluence.preprocessing._base import (
     AbstractState,
     Deciding,
+    NotFollowed,
     Rule,
     StepColumns,
 )
 from skinfluence.preprocessing._fitted import refuse_other_rows
 from skinfluence.preprocessing._guards import GuardedState, falls, may_rise, rows_with
 from skinfluence.preprocessing._registry import register_transformer
+from skinfluence.preprocessing._terms import Terms
 
 
 @final
@@ -96,14 +98,17 @@ def _rule_of_tfidf(tfidf: TfidfTransformer) -> Rule | str:
     return _unweighted(tfidf) or Rule(TfidfState.of, scales=True)
 
 
-def _chosen(vectorizer: Any) -> str | None:
-    """The reason against a choice of terms that cannot be followed, if it has one."""
+def _limits(vectorizer: Any) -> str | None:
+    """What a limit does that the terms left do not tell, if it has one."""
     limit, most = vectorizer.max_features, vectorizer.max_df
     if limit is not None and len(vectorizer.vocabulary_) >= limit:
         return "max_features may choose other terms when a row leaves"
     if isinstance(most, Integral) or most < 1.0:
         return "max_df may drop a term, or take one back, when a row leaves"
     return None
+
+
+_MIN_DF = "min_df drops a term, or takes one in, when a row leaves"
 
 
 def _keeps_all(vectorizer: Any) -> bool:
@@ -116,37 +121,51 @@ def _keeps_all(vectorizer: Any) -> bool:
 def _guarded(
     vectorizer: Any, step: StepColumns, weight: Any, scaled: bool = False
 ) -> AbstractState:
-    """Terms of enough rows that none becomes too rare without one row."""
-    counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
+    """Terms that become too rare, or frequent enough, without rows."""
     inner = TfidfState.of(vectorizer, step, weight) if scaled else None
+    limits = _limits(vectorizer)
+    if limits is not None or not isinstance(vectorizer.min_df, Integral):
+        if step.given is not None:
+            terms = Terms.of(vectorizer, step.given.rows)
+            return _counted(terms, step, limits or _MIN_DF, inner)
+    if limits is not None:
+        raise NotFollowed(limits)
+    counts, n = to_numpy(step.columns.nonzeros()), step.columns.shape[0]
     minimum = 1 if _keeps_all(vectorizer) else vectorizer.min_df
     deciding = np.full(n, True)  # where what was too rare may be frequent enough
     if not may_rise(minimum, n, 1):
         least = np.flatnonzero(falls(counts, 1, minimum, n, 1))
         deciding = rows_with(step.columns, least)
-    reason = "min_df drops a term, or takes one in, when a row leaves"
 
     def changed(X: Any, rows: Any) -> np.ndarray:
         leaving = np.count_nonzero(to_numpy(X), axis=0)
         risen = may_rise(minimum, n, X.shape[0])
         return falls(counts, leaving, minimum, n, X.shape[0]) | risen
 
-    return GuardedState(changed, Deciding(deciding, reason), inner)
+    return GuardedState(changed, Deciding(deciding, _MIN_DF), inner)
 
 
-def _rule_of_counts(vectorizer: CountVectorizer) -> Rule | str:
+def _counted(
+    terms: Terms, step: StepColumns, reason: str, inner: AbstractState | None
+) -> AbstractState:
+    """The same by all terms of the texts, also those that are left out."""
+
+    def changed(X: Any, rows: Any) -> np.ndarray:
+        return np.full(len(step.own), terms.changes_without(rows))
+
+    return GuardedState(changed, Deciding(terms.deciding(), reason), inner)
+
+
+def _rule_of_counts(vectorizer: CountVectorizer) -> Rule:
     if vectorizer.fixed_vocabulary_:
         return Rule()
-    reason = _chosen(vectorizer)
-    if reason is not None:
-        return reason
-    return Rule() if _keeps_all(vectorizer) else Rule(_guarded, decides=True)
+    if _limits(vectorizer) is None and _keeps_all(vectorizer):
+        return Rule()
+    return Rule(_guarded, decides=True)
 
 
 def _rule_of_both(vectorizer: TfidfVectorizer) -> Rule | str:
     counts = _rule_of_counts(vectorizer)
-    if isinstance(counts, str):
-        return counts
     unweighted = _unweighted(vectorizer)
     if unweighted is None:
         return Rule(partial(_guarded, scaled=True), scales=True, decides=True)
