@@ -363,3 +363,19 @@ def test_a_cleaner_scores_by_refits_where_rows_decide():
     truth = cross_val_predict(pipe, X, y, cv=LeaveOneOut())
     scores = InfluenceCleaner(pipe).fit(X, y).row_scores_
     np.testing.assert_allclose(scores, (y - truth) ** 2 / 2)
+
+
+def test_a_chosen_set_that_decides_is_refitted():
+    pipe, X, y, deciding = case_of("codes", "ridge")
+    y[deciding] += 30.0
+    explainer = InfluenceExplainer(pipe).fit(X, y)
+    points = X[10:14], y[10:14]
+    for target in (points, points[0][0]):
+        chosen = explainer.influential_set(target, k=2, direction="decrease")
+        assert set(chosen.rows) == set(deciding)
+        table = points[0] if target is points else points[0][:1]
+        truth = left_out_outputs(pipe, X, y, [chosen.rows], X_test=table)[0, :, 0]
+        wanted = np.mean((truth - points[1]) ** 2 / 2) if target is points else truth[0]
+        np.testing.assert_allclose([chosen.achieved, chosen.predicted], wanted)
+    with pytest.warns(PreprocessingDeletionWarning, match="Without the chosen rows"):
+        explainer.influential_set(0, k=2, direction="decrease")

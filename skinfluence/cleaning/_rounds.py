@@ -6,12 +6,13 @@ from typing import Any, final
 
 import numpy as np
 
+from skinfluence._array import to_numpy
 from skinfluence.cleaning._actions import Rows
 from skinfluence.cleaning._choice import worst
 from skinfluence.exceptions import SeparableDataError
 from skinfluence.explainer import InfluenceExplainer
-from skinfluence.influence import HeldOut, delta_blocks
-from skinfluence.questions import left_out
+from skinfluence.influence import HeldOut
+from skinfluence.questions import left_out, loo_delta_on
 from skinfluence.study import answer, study_of
 
 # Share of the rows that is dropped between two models, and of all that may be.
@@ -71,8 +72,6 @@ class TrustedRounds:
         moves[:, : study.outputs.shape[1]] = (without.outputs - study.outputs)[asked]
         quantity = HeldOut(points.quantities[0], moves)
         harm = np.full(self.rows.n, -np.inf)
-        for part, change in delta_blocks(
-            study.point, study.deletion(len(kept)), points.design, quantity, "mean"
-        ):
-            harm[kept[part]] = -np.asarray(change)
+        points = points._replace(quantities=[quantity])
+        harm[kept] = -to_numpy(answer(study, loo_delta_on, points, "mean"))
         return float(np.nanmean(without.losses()[asked])), harm

@@ -81,12 +81,13 @@ class InfluenceExplainer(
         row's certificate is below ``tol``.
     preprocessing : {"auto", "held", "refitted"}, default="auto"
         What happens to the transformers of a pipeline, and to balanced class weights,
-        when a row leaves. "auto": those
-        whose change is known are learned again, as ``clone(estimator).fit`` without the
-        row would, and the others are held as they were fitted; see ``followed_steps_``
-        and ``held_steps_``. "held" holds all. "refitted" learns all again: where one has
-        no rule, each deletion is a refit of the estimator with ``deletion="exact"``, and
-        an error that names the transformer and the reason with any other.
+        when a row leaves. "auto": those whose change is known are learned again, as
+        ``clone(estimator).fit`` without the row would, and the others are held as they
+        were fitted; see ``followed_steps_`` and ``held_steps_``. Deletions of the few
+        rows that decide which columns a transformer makes are refits. "held" holds all.
+        "refitted" learns all again: where one has no rule, each deletion is a refit of
+        the estimator with ``deletion="exact"``, and an error that names the transformer
+        and the reason with any other.
     solver : {"auto", "direct", "dual", "cg", "lissa"}, default="auto"
         "direct" factors the Hessian by Cholesky, or by QR of the rows if columns are
         nearly dependent. "dual" factors a matrix of rows instead, for penalised models

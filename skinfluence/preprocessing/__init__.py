@@ -19,6 +19,7 @@ from skinfluence.preprocessing import (
 )
 from skinfluence.preprocessing._base import (
     AbstractState,
+    Deciding,
     NotFollowed,
     Rule,
     StepColumns,
@@ -36,6 +37,7 @@ from skinfluence.preprocessing._registry import register_transformer
 __all__ = [
     "Rule",
     "AbstractState",
+    "Deciding",
     "StepColumns",
     "Affine",
     "NotFollowed",

@@ -81,11 +81,11 @@ def groups_by_refits(
     few = len(places) <= most or study.options.preprocessing == "refitted"
     if study.refits_some and few:
         return places
-    _warn_of_held([names[place] for place in places.tolist()])
+    warn_of_held([names[place] for place in places.tolist()])
     return places[:0]
 
 
-def _warn_of_held(names: Sequence[Any]) -> None:
+def warn_of_held(names: Sequence[Any]) -> None:
     """Warn of groups, by name, and rows that decide columns, which are held."""
     called = [name if isinstance(name, str) else f"row {name}" for name in names]
     if called:
@@ -126,7 +126,7 @@ class Answers:
         judged = refits_without(study, groups, asked)
         known = ~judged.unread | study.refits_all
         kept = np.flatnonzero(known).tolist()
-        _warn_of_held([names[k] for k in np.flatnonzero(~known).tolist()])
+        warn_of_held([names[k] for k in np.flatnonzero(~known).tolist()])
         verdicts().answered([names[k] for k in kept])
         return cls(places[kept], [judged.answers[k] for k in kept])
 

@@ -20,8 +20,14 @@ from skinfluence.deletion._influential_sets import (
     SetSearch,
 )
 from skinfluence.exceptions import InvalidParameterError, UnreachedFlipWarning
-from skinfluence.questions._refits import refuse_derivative
-from skinfluence.refit import host_point, refitted_theta
+from skinfluence.losses import AbstractLoss
+from skinfluence.questions._refits import (
+    Answers,
+    groups_by_refits,
+    refuse_derivative,
+    warn_of_held,
+)
+from skinfluence.refit import TestOutputs, host_point, refitted_theta
 from skinfluence.solvers import on_active_set, on_all_features
 from skinfluence.study import Study
 from skinfluence.support import checks, host_rows
@@ -46,7 +52,10 @@ def influential_set(
     flips = direction == "flip"
     chosen = search.flipping(size) if flips else search.of_size(size)
     predicted, achieved = initial, initial
-    if len(chosen.rows):
+    by_refit = _by_refit(study, chosen.rows, asked) if len(chosen.rows) else None
+    if by_refit is not None:
+        predicted = achieved = by_refit
+    elif len(chosen.rows):
         delta = study.deletion(1).group_deltas([study.here(chosen.rows)]).theta[0, ...]
         predicted = asked.of(study.objective).value(study.point.theta + delta)
         achieved = _refitted(study, chosen.rows, asked)
@@ -73,6 +82,11 @@ class _LinearQuantity:
     features: np.ndarray  # (p,)
     constant: float
     factors: dict[int, float]  # by output
+    X: Any = None  # the row of these features as the user gave it; None: a coefficient
+
+    def of_outputs(self, outputs: np.ndarray) -> float:
+        """The quantity from the linear outputs of the row, (1, K)."""
+        return float(sum(f * outputs[0, k] for k, f in self.factors.items()))
 
     def of(self, objective: Objective) -> AbstractTarget:
         """The quantity as a function of the parameters of an objective."""
@@ -94,6 +108,14 @@ class _MeanLoss:
 
     design: Design
     targets: Array
+    loss: AbstractLoss
+    X: Any  # as the user gave them
+
+    def of_outputs(self, outputs: np.ndarray) -> float:
+        """The quantity from their linear outputs, (m, K)."""
+        return float(
+            np.mean(to_numpy(self.loss.value(to_numpy(self.targets), outputs)))
+        )
 
     def of(self, objective: Objective) -> AbstractTarget:
         """An objective of the test rows, without a penalty."""
@@ -115,13 +137,15 @@ def _quantity_of(study: Study, target: Any) -> _LinearQuantity | _MeanLoss:
     if isinstance(target, tuple) and len(target) == 2:
         if not _is_number(target[0]):
             X, y = target
-            return _MeanLoss(study.design_of(X), study.targets_of(X, y))
+            loss = study.objective.loss
+            return _MeanLoss(study.design_of(X), study.targets_of(X, y), loss, X)
         output, target = target
         checks.at_least("The output of target", output, 0, Integral)
         if output >= n_outputs:
             raise InvalidParameterError(
                 f"target names output {output}, but the model has {n_outputs}."
             )
+    row = None
     if isinstance(target, str) or _is_number(target):
         features, constant = _coefficient(study, target)
     elif np.ndim(target) == 0:
@@ -130,14 +154,15 @@ def _quantity_of(study: Study, target: Any) -> _LinearQuantity | _MeanLoss:
             f"X to move its prediction, or (X, y) for a mean loss; got {target!r}."
         )
     else:
-        features, constant = _features_of(study, target), 1.0
+        row = _as_table(target)
+        features, constant = _features_of(study, row), 1.0
         if study.classifies and output is None:
-            return _LinearQuantity(features, constant, _margin(study, features))
+            return _LinearQuantity(features, constant, _margin(study, features), row)
     if output is None and n_outputs > 1:
         raise InvalidParameterError(
             f"The model has {n_outputs} outputs: say which one, as (output, target)."
         )
-    return _LinearQuantity(features, constant, {int(output or 0): 1.0})
+    return _LinearQuantity(features, constant, {int(output or 0): 1.0}, row)
 
 
 def _coefficient(study: Study, target: str | int) -> tuple[np.ndarray, float]:
@@ -164,12 +189,15 @@ def _coefficient(study: Study, target: str | int) -> tuple[np.ndarray, float]:
     return features, 0.0
 
 
-def _features_of(study: Study, row: Any) -> np.ndarray:
-    """The features of one row of X, (p,), as the linear model reads them."""
+def _as_table(row: Any) -> Any:
+    """A row of X as a table of one row."""
     if hasattr(row, "to_frame"):  # a row of a DataFrame
-        row = row.to_frame().T
-    elif np.ndim(row) == 1:
-        row = np.asarray(row)[None, :]
+        return row.to_frame().T
+    return np.asarray(row)[None, :] if np.ndim(row) == 1 else row
+
+
+def _features_of(study: Study, row: Any) -> np.ndarray:
+    """The features of a table of one row, (p,), as the linear model reads them."""
     rows = host_rows(study.design_of(row).source)
     if rows.shape[0] != 1:
         raise InvalidParameterError(
@@ -254,6 +282,26 @@ def _refitted(
         return float("nan")
     # The target reads no rows of the training set: where the others are is enough.
     return asked.of(on_all_features(study.point).objective).value(study.here(theta))
+
+
+def _by_refit(
+    study: Study, rows: np.ndarray, asked: _LinearQuantity | _MeanLoss
+) -> float | None:
+    """The target by a refit of the whole estimator, where the rows decide columns.
+
+    None where they do not; and for a coefficient, which a refit has in other units.
+    """
+    name = ["the chosen rows"]
+    places = groups_by_refits(study, name, [rows])
+    if not len(places):
+        return None
+    if asked.X is None:
+        warn_of_held(name)
+        return None
+    outputs = Answers.of(study, TestOutputs(asked.X), places, [rows], name).answers
+    if not outputs:  # the refit cannot read the target
+        return None
+    return float("nan") if outputs[0] is None else asked.of_outputs(outputs[0])
 
 
 def _warn_of_unreached(chosen: Any, size: int, initial: float, achieved: float) -> None:
