@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pkgutil
+import re
 import runpy
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from xml.etree import ElementTree
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-EXTENSIONS = Path(__file__).parents[1] / "docs" / "_ext"
+DOCS = Path(__file__).parents[1] / "docs"
+EXTENSIONS = DOCS / "_ext"
 sys.path.insert(0, str(BENCHMARKS))
 
 import contests  # noqa: E402
 import peers  # noqa: E402
+import pipelines  # noqa: E402
 import suite  # noqa: E402
 from contests import _attempt  # noqa: E402
 
@@ -168,6 +171,24 @@ def test_small_runs_end(name, monkeypatch, capsys):
         "selection": "GridSearchCV",
     }
     assert ends[name] in last
+
+
+def test_pipelines_are_compared_with_refits(monkeypatch):
+    monkeypatch.setattr(pipelines, "CASES", [("wine", 1.0)])
+    _, _, _, row, _ = pipelines.rows_of_the_table(6)
+    name, held, newton, exact = re.split(r"\s{2,}", row)
+    assert name == "wine, 1"
+    assert float(held.partition(" %")[0]) > 5 > 1 > float(newton.partition(" %")[0])
+    assert float(exact.partition(",")[0]) < 1e-8
+
+
+def test_the_tables_of_pipelines_show_the_same_numbers():
+    stored = (DOCS / "tables" / "pipelines.rst").read_text(encoding="utf-8")
+    rows = [re.split(r"\s{2,}", line.strip()) for line in stored.splitlines()[3:-1]]
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(rows) == 4
+    for row in rows:
+        assert f"| {' | '.join(row)} |" in readme
 
 
 # --- the suite of asv ---
