@@ -1,11 +1,11 @@
 """How far is a pipeline without a row from one that is fitted to the other rows?
 
-``python benchmarks/pipelines.py`` takes ``make_pipeline(StandardScaler(),
-LogisticRegression(C=C))`` on the breast-cancer and wine data and deletes 150 rows one by one.
-It compares the change of each row's own decision value with that by ``clone(pipeline).fit`` on
-the other rows. Of three classes, it is the decision value of the row's own class. A quarter of
-a minute; ``--quick``: seconds. ``--write`` stores the table of ``docs/numbers.rst``; the one in
-README.md shows the same numbers.
+``python benchmarks/pipelines.py`` deletes 150 rows one by one from
+``make_pipeline(StandardScaler(), LogisticRegression(C=C))`` on the breast-cancer and wine
+data. It compares the change of each row's own decision value with that by
+``clone(pipeline).fit`` on the other rows. Of three classes, it is the decision value of the
+row's own class. A quarter of a minute; ``--quick``: seconds. ``--write`` stores the table
+of ``docs/numbers.rst``; the one in README.md shows the same numbers.
 """
 
 import argparse
