@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import (
     HuberRegressor,
+    Lasso,
     LinearRegression,
     LogisticRegression,
     PoissonRegressor,
@@ -158,6 +159,32 @@ def test_health_holds_the_explainers_numbers_with_verdicts():
     gap = scores["training"] - scores["leave_one_out"]
     assert health["score_gap"]["value"] == pytest.approx(gap)
     assert all(item["meaning"] and item["threshold"] for item in health.values())
+
+
+@pytest.mark.parametrize(
+    "model, deletion",
+    [(LogisticRegression(), "newton"), (Lasso(0.1), "newton"), (Lasso(0.1), "exact")],
+)
+def test_health_says_what_steps_that_learn_again_make_of_a_delta(model, deletion):
+    X, u, *_ = problem()
+    y = u if isinstance(model, Lasso) else u > 0
+    deltas, items = [], []
+    for preprocessing in ("auto", "held"):
+        pipe, options = make_pipeline(StandardScaler(), model), {"deletion": deletion}
+        explainer = InfluenceExplainer(pipe, preprocessing=preprocessing, **options)
+        content = InfluenceReport(explainer.fit(X, y), figures=False).to_dict()
+        columns = {k: np.array(v) for k, v in content["rows"]["columns"].items()}
+        order = np.argsort(columns["row"])
+        deltas.append((columns["loo_loss"] - columns["loss"])[order])
+        items.append({item["name"]: item for item in content["health"]})
+    delta, held = deltas
+    assert len(delta) == len(X) and "learned_share" not in items[1]
+    share = np.abs(held / delta - 1) * (np.abs(delta) >= np.median(np.abs(delta)))
+    item = items[0]["learned_share"]
+    assert item["value"] == pytest.approx(share.max(), rel=1e-6)
+    assert f"(row {share.argmax()};" in item["meaning"]
+    turned = np.sum(np.sign(held) != np.sign(delta))
+    assert f"turn the sign of {turned} of 60." in item["meaning"]
 
 
 def test_verdicts_turn_with_the_number():

@@ -47,6 +47,9 @@ class Audit:
         What leaving out each group does, most harmful first.
     agreement : Agreement or None
         With refits; None if none were made.
+    learned_share : float or None
+        Largest error of a row's own delta if no step of the pipeline learned again
+        without it, as a part of the delta; None if none does.
     """
 
     explainer: InfluenceExplainer
@@ -57,6 +60,7 @@ class Audit:
     effect: dict[str, Any]
     groups: list[dict[str, Any]]
     agreement: Agreement | None
+    learned_share: float | None
 
     @property
     def order(self) -> np.ndarray:
@@ -142,7 +146,7 @@ def audit(
         names_rows = any(word in note.lower() for word in ROWS_BY_POSITION)
         if told in IN_OWN_WORDS.values() or not names_rows:
             console.note(told)
-    rows = _rows(report.rows, data.rows)
+    rows, health = _rows(report.rows, data.rows), content["health"]
     lost = rows["loo_loss"].isna().to_numpy()
     _note_lost(subject, lost, console)
     _note_open(subject, _leaves_open(rows) & ~lost, console)
@@ -155,6 +159,9 @@ def audit(
         content["effect"],
         content["groups"],
         None if result is None else Agreement.of(result),
+        next(
+            (each["value"] for each in health if each["name"] == "learned_share"), None
+        ),
     )
 
 

@@ -41,7 +41,8 @@ def show(
     width : int
         Width of the terminal.
     """
-    sections = [subject_lines(audit.explainer, subject, width), _scores(audit)]
+    about = subject_lines(audit.explainer, subject, width, audit.learned_share)
+    sections = [about, _scores(audit)]
     if top:
         ends = {HARMFUL: audit.most_harmful(top), HELPFUL: audit.most_helpful(top)}
         for title, positions in ends.items():
@@ -57,9 +58,12 @@ def show(
 
 
 def subject_lines(
-    explainer: InfluenceExplainer, subject: Subject, width: int
+    explainer: InfluenceExplainer,
+    subject: Subject,
+    width: int,
+    learned_share: float | None = None,
 ) -> list[str]:
-    """Lay out the data, the target and the model."""
+    """Lay out the data, the target, the model, and what its steps learn again."""
     data, test, features = subject.data, subject.test, subject.features
     kinds = {"numeric": features.numeric, "categorical": features.categorical}
     columns = " and ".join(
@@ -71,6 +75,13 @@ def subject_lines(
         "target": f"{subject.target}: {subject.task.describe(data.y)}",
         "model": subject.describe_model(explainer.estimator_),
     }
+    if explainer.followed_steps_:
+        entries["again"] = f"{', '.join(explainer.followed_steps_)}, without each row"
+        if learned_share is not None:
+            entries["again"] += (
+                ": held as fitted, they would put the change of a row's own loss off by "
+                f"up to {number(100 * learned_share, 3)} %"
+            )
     if explainer.held_steps_:
         entries["held"] = f"{', '.join(explainer.held_steps_)}, as fitted to all rows"
     if test is not None:

@@ -13,7 +13,10 @@ from skinfluence.cli._data import Data
 from skinfluence.cli._subject import Subject
 
 PACKAGES = ("skinfluence", "numpy", "scipy", "sklearn", "pandas")
-FITTED = ("solver_", "stationarity_", "condition_", "effective_dof_")
+FITTED = (
+    "solver_", "stationarity_", "condition_", "effective_dof_", "followed_steps_",
+    "held_steps_",
+)  # fmt: skip
 
 
 def summary(
@@ -79,6 +82,7 @@ def _model(audit: Audit, subject: Subject) -> dict[str, Any]:
             if name in vars(fitted)
         },
         **{name: getattr(audit.explainer, name) for name in FITTED},
+        "learned_share": audit.learned_share,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
+from skinfluence._array import take_rows, to_numpy
 from skinfluence.exceptions import UnidentifiedDeletionError
 from skinfluence.questions import LeftOut, score_of
 from skinfluence.study import Study
@@ -12,6 +13,8 @@ from skinfluence.study import Study
 GOOD, LOOK, BAD = "good", "look", "bad"
 # Agreement with refits: the least correlation, and how far the slope may be from 1.
 GOOD_PEARSON, GOOD_SLOPE = 0.99, 0.05
+# Rows that are left out once more with all steps held, to see what these make.
+_LEARNED_ROWS = 200
 _SCORE_GAP = (
     "How much of the score on the training rows the model owes to having seen them."
 )
@@ -40,6 +43,8 @@ def health(
     ]
     if "leverage" in columns:
         items.append(_leverage(columns["leverage"]))
+    if (learned := _learned(study, columns)) is not None:
+        items.append(learned)
     label, n_lost = "rows that cannot be left out", int(np.sum(lost))
     graded = LOOK if n_lost else GOOD, "good if none, else look"
     items.append(_item("lost_rows", label, n_lost, *graded, _LOST))
@@ -89,6 +94,40 @@ def _leverage(leverage: np.ndarray) -> dict[str, Any]:
         "target decides. Near 1 the model passes through the row."
     )
     return _up_to((0.5, 0.99), "largest_leverage", "largest leverage", largest, meaning)
+
+
+def _learned(study: Study, columns: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """How much of the change of rows' own losses comes from steps that learn again."""
+    if study.objective.following is None and study.refits is None:
+        return None
+    n, rows = study.n_train, np.arange(study.n_train)
+    if n > _LEARNED_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(n, _LEARNED_ROWS, replace=False))
+    held, loss = study.held, columns["loss"][rows]
+    objective, there = held.objective, held.here(rows)
+    outputs, _ = held.deletion(len(rows)).left_out(there)
+    targets = take_rows(objective.targets, there)
+    with_held = to_numpy(objective.loss.value(targets, outputs)) - loss
+    delta = columns["loo_loss"][rows] - loss
+    known = np.isfinite(delta) & np.isfinite(with_held) & (delta != 0)
+    if not known.any():
+        return None
+    rows, delta, with_held = rows[known], delta[known], with_held[known]
+    share = np.abs(delta - with_held) / np.abs(delta)
+    share = np.where(np.abs(delta) >= np.median(np.abs(delta)), share, 0.0)
+    most, turned = int(np.argmax(share)), int(np.sum(delta * with_held < 0))
+    off = 100 * share[most]
+    meaning = (
+        "The steps of the pipeline learn again without a row. Held as fitted, they would "
+        f"put the change of its own loss off by up to {off:.{0 if off > 10 else 1}f} % "
+        f"(row {rows[most]}; of rows that change by the median or more), and turn the "
+        f"sign of {turned:,} of {len(rows):,}."
+    )
+    label, graded = (
+        "largest share of a delta from preprocessing",
+        "good: it is followed",
+    )
+    return _item("learned_share", label, float(share[most]), GOOD, graded, meaning)
 
 
 def scores(without: LeftOut) -> tuple[float, float]:

@@ -32,7 +32,12 @@ from skinfluence.exceptions import (
 )
 from skinfluence.influence import AbstractQuantity, HeldOut, Loss, Output, Response
 from skinfluence.preprocessing import NOTHING_FOLLOWED, Followed
-from skinfluence.solvers import AbstractSolver, Point
+from skinfluence.solvers import (
+    AbstractSolver,
+    Point,
+    on_active_set,
+    on_all_features,
+)
 from skinfluence.study._learned import Learned
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
@@ -179,6 +184,21 @@ class Study:
     def objective(self) -> Objective:
         """The objective on the training rows."""
         return self.minimum.point.objective
+
+    @property
+    def held(self) -> "Study":
+        """The same model with all steps held as they were fitted."""
+        narrow = on_active_set(self.point)
+        objective = replace(narrow.objective, following=None)
+        if objective.wider is not None:
+            objective = replace(
+                objective, wider=replace(objective.wider, following=None)
+            )
+        point = Point(replace(narrow.curvature, objective=objective), narrow.factor)
+        if narrow is not self.point:
+            point = on_all_features(point)
+        minimum = self.minimum._replace(point=point)
+        return replace(self, minimum=minimum, followed=NOTHING_FOLLOWED, X=None)
 
     @property
     def n_train(self) -> int:

@@ -14,8 +14,9 @@ harm and help
   is over the other rows of DATA, except the tenth with the largest
   leave-one-out loss: with these, a wrong row would seem to help others like it.
   The loss is what the model minimises: half the squared error, the log loss,
-  half the deviance, and so on. What was learned before the model (medians,
-  scales, categories, alpha) is held fixed.
+  half the deviance, and so on. What is learned before the model (scales,
+  categories) is learned again without the row, but for what is printed as
+  held; hyper-parameters (alpha) stay fixed.
 
 files in DIR
   report.html: the report to open in a browser (needs jinja2; figures:

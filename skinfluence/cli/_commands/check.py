@@ -10,8 +10,9 @@ of the loss with what was predicted without refitting.
 what is compared
   The change of each row's own loss when it is left out or, with --test, of the
   mean loss of TEST; and the parameters. Both are without the row minus with it.
-  What was learned before the model (medians, scales, categories, alpha) is
-  held fixed in both.
+  What is learned before the model (scales, categories) is learned again without
+  the row in both, but for what is printed as held; hyper-parameters (alpha) stay
+  fixed.
 
 file OUT
   row, predicted, refit, error: one line per row that was left out, the largest
