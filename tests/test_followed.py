@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_wine
@@ -34,6 +35,9 @@ from skinfluence import (
     check_leave_one_out,
     refit_leave_one_out,
 )
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.deletion._leaving import OneByOne
+from skinfluence.deletion._one_step import Newton
 from skinfluence.exceptions import (
     PreprocessingDeletionWarning,
     UnsupportedEstimatorError,
@@ -328,3 +332,37 @@ def test_a_group_of_all_rows_of_a_category_is_said_to_hold_its_columns():
     with pytest.warns(PreprocessingDeletionWarning, match="Without group 0, some"):
         delta = explainer.group_delta(X, groups=groups, on="decision")
     assert np.all(np.isfinite(delta))
+
+
+# --- bounds ---
+
+
+def growth(point, rows):
+    """How much longer the inverse curvature is at most without rows, by its matrices."""
+    whole = point.curvature.as_matrix()
+    rest = RowwiseCurvature(point.objective.without(rows), point.theta).as_matrix()
+    pairs = zip(whole, rest, strict=True)
+    return max(eigh(H, H_rest, eigvals_only=True)[-1] for H, H_rest in pairs)
+
+
+@pytest.mark.parametrize("name", ["ridge", "logistic", "Poisson"])
+@pytest.mark.parametrize("strength", [1e-3, 1.0, 1e3])
+def test_the_inverse_curvature_without_rows_is_within_its_stretch(name, strength):
+    """A strong penalty in smaller units is most of what rows take from the curvature."""
+    X, y = rows_of(name)
+    X[2, 1] = 3.3e3  # a third of the spread of its column
+    models = {
+        "ridge": Ridge(strength),
+        "logistic": LogisticRegression(C=1 / strength, **NEWTON),
+        "Poisson": PoissonRegressor(alpha=strength / N, **NEWTON),
+    }
+    pipe = make_pipeline(StandardScaler(), models[name])
+    study = InfluenceExplainer(pipe).fit(X, y)._study
+    point, newton = study.point, Newton(study.point, study.solver)
+    single = OneByOne.of(point, np.arange(N))
+    assert 0.5 < single.units.min() ** 2 < 0.7
+    leaving = [(single.stretch[row], row) for row in range(N)]
+    for rows in ([2], [2, 3]):  # the growth without large groups is an estimate
+        leaving.append((newton.group(np.array(rows)).stretch[0], np.array(rows)))
+    for stretch, rows in leaving:
+        assert growth(point, rows) <= stretch * (1 + 1e-9)
