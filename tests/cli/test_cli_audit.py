@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -449,6 +450,15 @@ def test_top_and_check_may_be_none(pd, diabetes, capsys):
     summary = summary_of()
     assert summary["most_harmful"] == summary["most_helpful"] == []
     assert summary["agreement"] is None
+
+
+def test_steps_that_learn_again_are_named(pd, diabetes, capsys):
+    audit("diabetes.csv", "--target", "progression", "--top", 1, "--check", 0)
+    out, model = " ".join(capsys.readouterr().out.split()), summary_of()["model"]
+    assert "again encode__numbers__standardscaler, without each row: held as" in out
+    assert "encode__numbers__standardscaler" in model["followed_steps_"]
+    share = float(re.search(r"own loss off by up to ([\d.]+) %", out)[1])
+    assert share == pytest.approx(100 * model["learned_share"], rel=0.01)
 
 
 def test_an_audit_can_be_repeated(pd, diabetes):
