@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, final
 
 from skinfluence._array import Array, Rows, array_namespace, device_of, spread, to_numpy
+from skinfluence._following import Gaps
 from skinfluence._sources import AbstractSource, source_of
 
 # Rows up to which a Gram matrix is kept, of 512 MiB: Newton steps share it.
@@ -27,6 +28,7 @@ class Design:
     source: AbstractSource  # (n, p), and which of the p columns are in use
     centre: Any  # (columns in use,) zero where the intercept is not free
     has_intercept: bool
+    gaps: Gaps | None = None  # entries that steps have filled in, if those are followed
 
     @property
     def n_rows(self) -> int:
@@ -62,20 +64,24 @@ class Design:
         """Working rows ``x~`` of a slice or index array, (b, q): see the source."""
         return self.source.block(rows, self.centre, self.has_intercept, scratch)
 
-    def of(self, X: Any) -> "Design":
+    def of(self, X: Any, gaps: Gaps | None = None) -> "Design":
         """Other rows, an array of any kind or a source, in the same coordinates."""
         source = source_of(X, self.centre).with_columns(self.source.columns)
-        return replace(self, source=source)
+        return replace(self, source=source, gaps=gaps)
 
     def on_host(self) -> "Design":
         """The same design in NumPy."""
         columns = None if self.columns is None else to_numpy(self.columns)
         source = source_of(self.source.on_host()).with_columns(columns)
-        return replace(self, source=source, centre=to_numpy(self.centre))
+        gaps = self.gaps
+        if gaps is not None:
+            gaps = gaps._replace(mask=to_numpy(gaps.mask))
+        return replace(self, source=source, centre=to_numpy(self.centre), gaps=gaps)
 
     def take(self, rows: Rows) -> "Design":
         """Some of the rows, by a slice or by indices."""
-        return replace(self, source=self.source.take(rows))
+        gaps = None if self.gaps is None else self.gaps.take(rows)
+        return replace(self, source=self.source.take(rows), gaps=gaps)
 
     def with_columns(self, columns: Array) -> "Design":
         """Some of the features, by their indices among those in use: all of them here."""

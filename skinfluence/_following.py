@@ -6,7 +6,13 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from skinfluence._array import Array, Rows, to_numpy
+from skinfluence._array import (
+    Array,
+    Rows,
+    array_namespace,
+    take_rows,
+    to_numpy,
+)
 
 
 class Affine(NamedTuple):
@@ -18,6 +24,49 @@ class Affine(NamedTuple):
 
     ratio: Any  # (b, p)
     shift: Any  # (b, p)
+
+
+class Gaps(NamedTuple):
+    """Entries of some rows that a step has filled in, where it fills any."""
+
+    mask: Any  # (n, w) bool, beside the rows
+    which: np.ndarray  # (w,) of the columns that steps fill, on the host
+    features: np.ndarray  # (w,) where these are among all columns
+
+    def take(self, rows: Rows) -> "Gaps":
+        """Those of some of the rows."""
+        return self._replace(mask=take_rows(self.mask, rows))
+
+    def block(self, rows: Rows, place: Array) -> Any:
+        """1 where an entry is filled in, else 0, (b, w)."""
+        xp = array_namespace(place)
+        return xp.astype(take_rows(self.mask, rows), place.dtype)
+
+
+class AbstractFills(abc.ABC):
+    """How far the values move that steps fill in when rows leave.
+
+    Of gaps in *all* rows: this is a change of other rows, not of units. Moves are in the
+    units of the columns of the fit: without the rows, a gap has the value ``(x + move -
+    shift) / ratio``.
+    """
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> np.ndarray:
+        """Output columns that have gaps, or may have, (q,), on the host."""
+
+    @abc.abstractmethod
+    def without(self, rows: Array, which: np.ndarray) -> Any:
+        """Without each row alone, for some of the columns by their places, (b, w)."""
+
+    @abc.abstractmethod
+    def without_group(self, rows: Array, which: np.ndarray) -> Any:
+        """Without all of some distinct rows at once, (1, w)."""
+
+    @abc.abstractmethod
+    def derivative(self, rows: Array, which: np.ndarray) -> Any:
+        """To first order as each row's weight goes to 0, (b, w)."""
 
 
 class AbstractFollowing(abc.ABC):
@@ -52,6 +101,11 @@ class AbstractFollowing(abc.ABC):
         """
         return None
 
+    @property
+    def fills(self) -> AbstractFills | None:
+        """What moves where entries are filled in; None where none ever is."""
+        return None
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -71,3 +125,29 @@ class OnHost(AbstractFollowing):
 
     def decides(self) -> np.ndarray | None:
         return self.there.decides()
+
+    @property
+    def fills(self) -> AbstractFills | None:
+        fills = self.there.fills
+        return None if fills is None else FillsOnHost(fills)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FillsOnHost(AbstractFills):
+    """The same in NumPy, of rows that are elsewhere."""
+
+    there: AbstractFills
+
+    @property
+    def columns(self) -> np.ndarray:
+        return self.there.columns
+
+    def without(self, rows: Array, which: np.ndarray) -> Any:
+        return to_numpy(self.there.without(rows, which))
+
+    def without_group(self, rows: Array, which: np.ndarray) -> Any:
+        return to_numpy(self.there.without_group(rows, which))
+
+    def derivative(self, rows: Array, which: np.ndarray) -> Any:
+        return to_numpy(self.there.derivative(rows, which))

@@ -17,7 +17,7 @@ from skinfluence._array import (
 )
 from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
-from skinfluence._following import AbstractFollowing
+from skinfluence._following import AbstractFollowing, Gaps
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
 from skinfluence._rows import map_over_rows, sum_over_rows
@@ -58,8 +58,9 @@ class FirstOrderSum:
     def finished(self, objective: "Objective", theta: Array) -> FirstOrder:
         """The gradient with its penalty, and all outputs in one array."""
         gradient = objective.layout.pack(self.gradient.T)
+        gradient = gradient + objective.penalty.gradient(theta)
         return FirstOrder(
-            gradient + objective.penalty.gradient(theta),
+            gradient if objective.tilt is None else gradient + objective.tilt,
             array_namespace(theta).concat(self.outputs, axis=0),
         )
 
@@ -88,6 +89,7 @@ class Objective:
     offset: Any = None  # (n, K) added to the outputs; None for zero
     following: AbstractFollowing | None = None  # of what is learned again without rows
     balanced: BalancedWeights | None = None  # class weights that are learned again
+    tilt: Any = None  # (G, D) gradient of a linear term; None for zero
 
     @property
     def learns(self) -> bool:
@@ -195,6 +197,50 @@ class Objective:
         if self.following is None:
             return None
         return self._of_columns(self.following.derivative(rows).ratio, 0.0)
+
+    @property
+    def gaps(self) -> Gaps:
+        """Entries of the rows that steps have filled in, where they have."""
+        assert self.design.gaps is not None
+        return self.design.gaps
+
+    def fills(self, rows: Array, of: str, gaps: Gaps | None = None) -> Any:
+        """Moves of what is filled in, without rows (indices), (b, w), of columns with gaps.
+
+        ``of`` is "without" each row, "without_group" (b is 1) or "derivative"; the gaps
+        are those of the training rows, unless others are given. None without any.
+        """
+        gaps = self.design.gaps if gaps is None else gaps
+        if gaps is None or self.following is None or not len(gaps.which):
+            return None
+        return getattr(self.following.fills, of)(rows, gaps.which)
+
+    def of_filled(self, table: Array, gaps: Gaps | None = None) -> Any:
+        """What a table (..., q) of working columns holds of those with gaps, (..., w).
+
+        0 of columns that are not in use.
+        """
+        xp, gaps = array_namespace(table), self.gaps if gaps is None else gaps
+        places, used = self._filled_places(gaps)
+        values = xp.take(table, like(places, table, xp.int64), axis=-1)
+        return values * like(used, table)
+
+    @property
+    def filled_columns(self) -> np.ndarray:
+        """1 at the working column of each with gaps, if it is in use, (w, q)."""
+        places, used = self._filled_places(self.gaps)
+        table = np.zeros((len(places), self.layout.width))
+        table[np.arange(len(places)), places] = used
+        return table
+
+    def _filled_places(self, gaps: Gaps) -> tuple[np.ndarray, np.ndarray]:
+        """Working columns of those with gaps, (w,), and whether they are in use."""
+        features = gaps.features
+        if self.design.columns is None:
+            return features, np.ones(len(features), dtype=bool)
+        columns = to_numpy(self.design.columns)
+        places = np.minimum(np.searchsorted(columns, features), len(columns) - 1)
+        return places, columns[places] == features
 
     def _of_columns(self, values: Array, of_intercept: float) -> Any:
         """Values of features (b, p) for the entries of theta, (b, 1, D)."""
@@ -313,7 +359,17 @@ class Objective:
         if wider is not None:
             wide = wider.design.centred_by(self.weight * bend)
             wider = replace(wider, design=wide)
-        return replace(self, design=design, wider=wider), moved
+        tilt = self._recentred_tilt(design.centre)
+        return replace(self, design=design, wider=wider, tilt=tilt), moved
+
+    def _recentred_tilt(self, centre: Array) -> Any:
+        """The gradient of the linear term where columns have another centre."""
+        if self.tilt is None:
+            return None
+        xp, table = array_namespace(self.tilt), self.layout.unpack(self.tilt)
+        of_intercept = table[:, -1:]
+        coef = table[:, :-1] - of_intercept * (centre - self.design.centre)
+        return self.layout.pack(xp.concat([coef, of_intercept], axis=1).T)
 
     def outputs(self, theta: Array) -> Any:
         """Linear outputs u of all rows, (n, K)."""
@@ -370,7 +426,8 @@ class Objective:
         """The objective at theta, where the outputs of the rows are known."""
         xp = array_namespace(outputs)
         losses = self.weight * self.loss.value(self.targets, outputs)
-        return float(xp.sum(losses)) + float(self.penalty.value(theta))
+        value = float(xp.sum(losses)) + float(self.penalty.value(theta))
+        return value if self.tilt is None else value + float(xp.sum(self.tilt * theta))
 
 
 def shifted(outputs: Array, offset: tuple[Array, ...]) -> Any:

@@ -265,7 +265,9 @@ def stays_without(transformer, X, Z, rows):
 
 
 @pytest.mark.filterwarnings("ignore:Feature .* is constant")
-@pytest.mark.parametrize("rows, step", CHOICES, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(
+    "rows, step", CHOICES, ids=lambda each: getattr(each, "__name__", str(each))[:40]
+)
 def test_no_row_and_no_group_that_decides_is_missed(rows, step):
     X, rng = rows(), np.random.default_rng(2)
     fitted = make_pipeline(clone(step)).fit(X)

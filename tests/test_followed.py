@@ -6,7 +6,7 @@ from scipy.linalg import eigh
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_wine
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer
 from sklearn.linear_model import (
     ElasticNet,
     HuberRegressor,
@@ -234,7 +234,7 @@ def mixed():
     """A table with gaps, and a pipeline with a step that has no rule."""
     X, y = rows_of("logistic")
     X[[1, 6], 0] = np.nan
-    steps = make_pipeline(SimpleImputer(), StandardScaler())
+    steps = make_pipeline(KNNImputer(n_neighbors=2), StandardScaler())
     return X, y, make_pipeline(steps, LogisticRegression(C=0.7, **NEWTON))
 
 
@@ -242,8 +242,8 @@ def test_a_step_without_a_rule_is_held_by_name_or_refitted():
     X, y, pipe = mixed()
     held = InfluenceExplainer(pipe, deletion="exact").fit(X, y)
     assert held.followed_steps_ == ["pipeline__standardscaler"]
-    assert held.held_steps_ == ["pipeline__simpleimputer"]
-    assert "fills in" in held.held_reasons_["pipeline__simpleimputer"]
+    assert held.held_steps_ == ["pipeline__knnimputer"]
+    assert "fills in" in held.held_reasons_["pipeline__knnimputer"]
     refitted = InfluenceExplainer(pipe, preprocessing="refitted", deletion="exact")
     refitted.fit(X, y)
     assert refitted.held_steps_ == []
@@ -271,7 +271,7 @@ def test_a_step_without_a_rule_is_held_by_name_or_refitted():
 
 def test_refitting_without_a_rule_needs_exact_deletion_and_has_no_derivative():
     X, y, pipe = mixed()
-    with pytest.raises(UnsupportedEstimatorError, match=r"simpleimputer .*fills in"):
+    with pytest.raises(UnsupportedEstimatorError, match=r"knnimputer .*fills in"):
         InfluenceExplainer(pipe, preprocessing="refitted").fit(X, y)
     refitted = InfluenceExplainer(pipe, preprocessing="refitted", deletion="exact")
     refitted.fit(X, y)
@@ -283,7 +283,7 @@ def test_refitting_without_a_rule_needs_exact_deletion_and_has_no_derivative():
         lambda: refitted.group_influence(X, groups=[[0]]),
         lambda: refitted.influential_set(0, k=1),
     ):
-        with pytest.raises(UnsupportedEstimatorError, match="simpleimputer"):
+        with pytest.raises(UnsupportedEstimatorError, match="knnimputer"):
             question()
 
 

@@ -547,7 +547,7 @@ def test_columns_come_through_a_choice_that_is_held():
 
 
 def test_nothing_is_followed_where_nothing_moves_or_held_is_asked():
-    assert followed(None, plain()) == (None, [], [], {})
+    assert followed(None, plain())[:4] == (None, [], [], {})
     fitted = make_pipeline(StandardScaler(), PolynomialFeatures()).fit(plain())
     result = followed(fitted, fitted.transform(plain()), mode="held")
     assert result.following is None and not result.followed_steps
@@ -608,7 +608,8 @@ def test_imputers_that_fill_in_nothing_new_are_followed():
         SimpleImputer(strategy="constant"),
     ):
         fitted = make_pipeline(imputer, StandardScaler()).fit(X)
-        assert not followed(fitted, fitted.transform(X)).held_steps
+        result = followed(fitted, fitted.transform(X), X=X)
+        assert not result.held_steps and result.gaps is None
 
 
 def test_a_step_whose_weights_no_rule_knows_is_held():

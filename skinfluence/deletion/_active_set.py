@@ -226,7 +226,7 @@ class ActiveSetFollower(AbstractDeletion):
         """Proximal Newton steps with the curvature of all rows, downdated."""
         point, model = self.point, self._test.without(row)
         xp, quadratic = array_namespace(point.theta), point.objective.loss.quadratic
-        objective = point.objective.without(row)
+        objective = point.without(row)
         x = start = xp.reshape(point.theta, (-1,))
         gradient, before, n_steps, enough = model.gradient, float("inf"), 0, 0.0
         while n_steps < self.exact.max_iter:
@@ -333,7 +333,7 @@ class _Test:
 
     def group_changes(self, rows: Array, theta: Array) -> Any:
         """Whether the delta (1, G, D) of a group breaks a condition, (1,)."""
-        objective = self.point.objective.without(rows)
+        objective = self.point.without(rows)
         gradient = objective.first_order(self.point.theta + theta[0, ...]).gradient
         whole = self.point.objective
         kept = self._kept(group_share(whole, rows), whole.group_units(rows))
@@ -424,6 +424,9 @@ class _Test:
         bent = product(terms.bend, own_outputs(terms.block, theta, layout))
         slope = terms.weight[:, None, None] * terms.slope + bent
         own = xp.reshape(layout.lifted(terms.block, slope), flat.shape)
+        tilt = self.point.tilts(indices_of(terms.rows, self.point), "without")
+        if tilt is not None:
+            own = own - xp.reshape(tilt, flat.shape)
         return self.at.gradient + change - own
 
     def kept(self, terms: RowTerms) -> Any:

@@ -8,10 +8,11 @@ from skinfluence import _threads
 from skinfluence._array import Array, Rows, array_namespace, device_of
 from skinfluence._rows import row_blocks, sum_over_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._fill_error import with_fill_error
 from skinfluence.deletion._leaving import AbstractLeaving, OneByOne, Step
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._passes import summed_over_rows
-from skinfluence.deletion._vouching import vouched_groups
+from skinfluence.deletion._vouching import own_length, vouched_groups
 from skinfluence.solvers import AbstractSolver, Point
 
 # The tensor has half the cube of this many entries: 67 MB at 256.
@@ -81,6 +82,9 @@ class Halley(AbstractDeletion):
         length = better.less(newton).length
         apart = xp.where(trusted, length, xp.zeros_like(length))
         deltas = vouched_groups(deltas, leaving, newton, self.solver, apart)
+        far = own_length(leaving, newton) + apart
+        known = self.point, leaving.fills, leaving.nearby(), far
+        deltas = with_fill_error(deltas, *known)
         return deltas._replace(
             n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
             converged=trusted | deltas.is_missing,

@@ -280,7 +280,7 @@ class SetSearch:
         removed = np.unique(removed)
         if len(removed) == 0:
             return self._at(self.point, removed)
-        objective = self.point.objective.without(removed)
+        objective = self.point.without(removed)
         damping = self.point.curvature.damping
         point = expand(objective, self.point.theta, self.solver, damping)
         if point.factor.rank_deficient and not self._determines(point):

@@ -256,7 +256,13 @@ class AbstractLeaving(abc.ABC):
 
     @cached_property
     def pulled(self) -> Any:
-        """What leaves the gradient of the penalty with each group, (b, G, D)."""
+        """What leaves the gradient besides the losses of each group, (b, G, D)."""
+        tilt, of_penalty = self.tilt, self._leaving_pull
+        return of_penalty if tilt is None else of_penalty - tilt
+
+    @property
+    def _leaving_pull(self) -> Any:
+        """The part of the penalty."""
         penalty, theta = self.point.objective.penalty, self.point.theta
         whole = penalty.gradient(theta)
         if self.units is None:
@@ -267,6 +273,16 @@ class AbstractLeaving(abc.ABC):
         if self.share is None:
             return lost
         return self.share[:, None, None] * whole + self._kept * lost
+
+    @cached_property
+    def tilt(self) -> Any:
+        """What the gradient gains as other rows are filled in anew, (b, G, D) or None."""
+        return self.point.tilts(self.rows, "without_group")
+
+    @property
+    def fills(self) -> Any:
+        """Moves of what is filled in without each group, (b, w); None without gaps."""
+        return self.point.objective.fills(self.rows, "without_group")
 
     @cached_property
     def weight(self) -> Any:
@@ -389,10 +405,20 @@ class OneByOne(AbstractLeaving):
         rows = point.gradient - penalty.gradient(point.theta) + change()
         if point.class_sums is not None:
             rows = rows + point.class_sums.pull(self.factors)
+        if self.tilt is not None:
+            rows = rows + self.tilt
         return rows - self.loss_gradient(theta) + self.pull(point.theta + theta)
 
     def objective_without(self, i: int) -> Objective:
-        return self.point.objective.without(self.rows[i : i + 1])
+        return self.point.without(self.rows[i : i + 1])
+
+    @cached_property
+    def tilt(self) -> Any:
+        return self.point.tilts(self.rows, "without")
+
+    @property
+    def fills(self) -> Any:
+        return self.point.objective.fills(self.rows, "without")
 
     @cached_property
     def factors(self) -> Any:
@@ -434,7 +460,7 @@ class AbstractGroup(AbstractLeaving):
         return rest.first_order(self.point.theta + theta[0, ...]).gradient[None, ...]
 
     def objective_without(self, i: int) -> Objective:
-        return self.point.objective.without(self.rows)
+        return self.point.without(self.rows)
 
     @cached_property
     def factors(self) -> Any:

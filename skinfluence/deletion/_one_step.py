@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import Array, Rows, array_namespace, masked, take_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
+from skinfluence.deletion._fill_error import with_fill_error
 from skinfluence.deletion._leaving import (
     AbstractGroup,
     AbstractLeaving,
@@ -26,6 +27,7 @@ from skinfluence.deletion._leaving import (
 from skinfluence.deletion._own_moves import OwnMoves
 from skinfluence.deletion._vouching import (
     doubted,
+    own_length,
     row_residuals,
     vouched,
     vouched_groups,
@@ -276,15 +278,21 @@ class Newton(AbstractOneStep):
             return AbstractDeletion.left_out(self, rows)
         own = OwnMoves.of(self.point, rows)
         u = take_rows(self.point.outputs, rows) + objective.layout.ungrouped(own.moves)
-        return self._vouched_outputs(u, *own[1:], rows)
+        u, flags = self._vouched_outputs(u, *own[1:], rows)
+        indices, vicinity = indices_of(rows, self.point), self.point.vicinity
+        nearby = None if vicinity is None else vicinity.around(indices, own.stretch)
+        fills, length = objective.fills(indices, "without"), own.length
+        return u, with_fill_error(flags, self.point, fills, nearby, length)
 
     def _deltas(self, leaving: AbstractLeaving, unbounded: Array | bool) -> Deltas:
         newton = leaving.solve(leaving.gradient)
         flags = leaving.unidentified, unbounded, leaving.stretch
         deltas = self.certified(newton.value, *flags)
-        if self.is_exact:
-            return deltas
-        return vouched_groups(deltas, leaving, newton, self.solver)
+        if not self.is_exact:
+            deltas = vouched_groups(deltas, leaving, newton, self.solver)
+        length = own_length(leaving, newton)
+        nearby = None if self.is_exact else leaving.nearby()
+        return with_fill_error(deltas, self.point, leaving.fills, nearby, length)
 
     def group(self, rows: Array) -> AbstractGroup:
         """These rows (indices) as a group, by whichever way costs less."""

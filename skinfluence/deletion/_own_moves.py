@@ -17,6 +17,12 @@ class OwnMoves(NamedTuple):
     unidentified: Any  # (b,)
     stretch: Any  # (b,)
 
+    @property
+    def length(self) -> Any:
+        """Lengths of the deltas in the norm of H without the row, (b,)."""
+        xp = array_namespace(self.squared)
+        return xp.sqrt(xp.clip(self.squared, min=0.0))
+
     @classmethod
     def of(cls, point: Point, rows: Rows) -> "OwnMoves":
         """By parts of which several arrays (b, D) stay in the cache."""

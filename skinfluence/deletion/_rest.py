@@ -52,7 +52,7 @@ class Rest:
     @classmethod
     def of(cls, point: Point, rows: Array) -> "Rest":
         """What is left without these rows (indices)."""
-        objective, theta = point.objective.without(rows), point.theta
+        objective, theta = point.without(rows), point.theta
         if objective.centred:
             objective, theta = objective.recentred(theta, point.outputs)
         return cls(point, objective, theta)

@@ -351,6 +351,7 @@ class InfluenceExplainer(
                 centred=not self.damping,
                 following=followed.following,
                 balances=support.CLASS_WEIGHT in followed.followed_steps,
+                gaps=followed.gaps,
             )
         solver = solver_for(self.solver, objective, random_state=self.random_state)
         with (
@@ -377,13 +378,13 @@ class InfluenceExplainer(
         self.condition_ = minimum.point.factor.condition
         self.n_iter_ = minimum.n_steps + 1
         self.train_index_ = _row_labels(X, objective.n_rows)
-        refits = self.preprocessing == "refitted" and bool(followed.held_steps)
+        refits_held = self.preprocessing == "refitted" and bool(followed.held_steps)
         following = followed.following
         decided = following is not None and following.decides() is not None
         self.followed_steps_ = followed.followed_steps
         self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
         drawing: tuple[str, ...] = ()
-        if refits:  # whatever has no rule is fitted again, unless it draws at random
+        if refits_held:  # a step without a rule is fitted again, unless it draws
             drawing = without_draws(whole.recording(in_fit.outputs)).held
             every = [*self.followed_steps_, *self.held_steps_]
             self.followed_steps_ = [name for name in every if name not in drawing]
@@ -412,7 +413,7 @@ class InfluenceExplainer(
             self.train_index_,
             TrainingFeatures.of(self),
             followed,
-            X if refits or decided else None,
+            X if refits_held or decided or followed.fills else None,
             drawing,
         )
 

@@ -3,6 +3,7 @@
 from skinfluence.influence._effects import (
     changes,
     delta_blocks,
+    fills_without,
     influence_blocks,
     influence_on_parameters,
     mean_gradient,
@@ -10,7 +11,7 @@ from skinfluence.influence._effects import (
     self_influence_of,
 )
 from skinfluence.influence._features import feature_influence
-from skinfluence.influence._moves import group_gradients, linear_changes
+from skinfluence.influence._moves import group_fills, group_gradients, linear_changes
 from skinfluence.influence._quantities import (
     AbstractQuantity,
     HeldOut,

@@ -10,6 +10,7 @@ from skinfluence.preprocessing import (
     _categories,
     _edges,
     _held,
+    _imputer,
     _quantiles,
     _ranges,
     _standard,

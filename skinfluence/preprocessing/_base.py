@@ -54,6 +54,30 @@ class AbstractState(abc.ABC):
         return None
 
 
+class AbstractFillState(abc.ABC):
+    """What one step fills in, and how far that moves without rows.
+
+    ``X`` (b, q) are the rows that leave, with NaN where they have gaps.
+    """
+
+    @property
+    @abc.abstractmethod
+    def value(self) -> Any:
+        """What is filled in, (q,)."""
+
+    @abc.abstractmethod
+    def without(self, X: Array, rows: Array) -> Any:
+        """How far it moves without each of the rows alone, (b, q)."""
+
+    @abc.abstractmethod
+    def without_group(self, X: Array, rows: Array) -> Any:
+        """How far it moves without all of the rows, (1, q); NaN if nothing is left."""
+
+    def derivative(self, X: Array, rows: Array) -> Any:
+        """First-order move as each row's weight goes to 0, (b, q)."""
+        return array_namespace(X).zeros_like(X)
+
+
 class NotFollowed(Exception):
     """A step that cannot be followed on these rows; the message is the user's reason.
 
@@ -114,6 +138,11 @@ class Rule:
     absorbs_shifts: bool = False
     absorbs_scales: bool = False
     passes: bool = False
+    fills: bool = False  # so they do, but where it fills gaps
+    # Behind a step that fills gaps, which is held if neither is so: its columns move by
+    # the entries that are no gaps, or by means and mean squares of all.
+    ignores_fills: bool = False
+    averages_fills: bool = False
     takes_weights: bool = False
     decides: bool = False
 

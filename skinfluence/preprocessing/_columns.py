@@ -13,6 +13,7 @@ from skinfluence._array import (
     array_namespace,
     device_of,
     like,
+    take_rows,
     to_numpy,
 )
 from skinfluence._kernels import densified
@@ -97,16 +98,22 @@ class AbstractColumns(abc.ABC):
 
 
 def columns_of(
-    source: AbstractSource, which: np.ndarray, factor: np.ndarray | None = None
+    source: AbstractSource,
+    which: np.ndarray,
+    factor: np.ndarray | None = None,
+    gaps: Array | None = None,
 ) -> AbstractColumns:
-    """Some columns of a source, divided by a factor for each (q,)."""
+    """Some columns of a source, divided by a factor for each (q,).
+
+    Gaps (n, q) count as not observed.
+    """
     every = len(which) == source.shape[1] and np.array_equal(
         which, np.arange(len(which))
     )
     place = source.place
     indices = None if every else like(which, place, array_namespace(place).int64)
-    dense = DenseColumns(source.with_columns(indices), factor)
-    if not dense.source.is_sparse:
+    dense = DenseColumns(source.with_columns(indices), factor, gaps)
+    if gaps is not None or not dense.source.is_sparse:
         return dense
     X = dense.source.on_host()[:, which].tocsc()
     return SparseColumns(dense, X.data, X.indices, X.indptr)
@@ -119,6 +126,7 @@ class DenseColumns(AbstractColumns):
 
     source: AbstractSource
     factor: np.ndarray | None = None  # (q,)
+    gaps: Any = None  # (n, q) bool: entries that count as not observed
 
     @property
     def place(self) -> Array:
@@ -131,14 +139,24 @@ class DenseColumns(AbstractColumns):
     def block(self, rows: Rows) -> Any:
         centre = self.vector(np.zeros(self.source.width))
         X = densified(self.source.block(rows, centre, False))
-        return X if self.factor is None else X / self.vector(self.factor)
+        X = X if self.factor is None else X / self.vector(self.factor)
+        if self.gaps is None:
+            return X
+        xp = array_namespace(X)
+        return xp.where(take_rows(self.gaps, rows), xp.nan, X)
 
     def some(self, which: np.ndarray) -> AbstractColumns:
         columns = self.source.columns
         own = which if columns is None else to_numpy(columns)[which]
-        return columns_of(
-            self.source, own, None if self.factor is None else self.factor[which]
+        factor = None if self.factor is None else self.factor[which]
+        if self.gaps is None:
+            return columns_of(self.source, own, factor)
+        xp = array_namespace(self.gaps)
+        index = like(which, self.gaps, xp.int64)
+        some = self.source.with_columns(
+            index if columns is None else xp.take(columns, index)
         )
+        return DenseColumns(some, factor, xp.take(self.gaps, index, axis=1))
 
     def _blocks(self) -> Iterator[tuple[slice, Any]]:
         n, q = self.shape

@@ -15,17 +15,19 @@ from skinfluence._array import (
     like,
     to_numpy,
 )
-from skinfluence._following import AbstractFollowing, Affine
+from skinfluence._following import AbstractFills, AbstractFollowing, Affine, Gaps
 from skinfluence._kernels import densified
 from skinfluence._sources import AbstractSource, source_of
 from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColumns
 from skinfluence.preprocessing._columns import AbstractColumns, columns_of
+from skinfluence.preprocessing._filled import FilledPart, Fills
+from skinfluence.preprocessing._gaps import GapReader, gaps_in
 from skinfluence.preprocessing._given import Given
-from skinfluence.preprocessing._trace import Origins, Step, Trace
+from skinfluence.preprocessing._parts import WEIGHT, Part, Parts
+from skinfluence.preprocessing._trace import STILL, Origins, Step, Trace
 
 # Why a step is held where all are.
 AS_ASKED = "all steps are held, as asked"
-_WEIGHT = "__sample_weight"
 # Most rows that are answered by refits of the whole estimator, of all n, because they
 # decide what columns a step makes: a number of refits that a user waits for.
 _MOST_REFITS, _MOST_SHARE = 20, 0.05
@@ -43,6 +45,13 @@ class Followed(NamedTuple):
     followed_steps: list[str]
     held_steps: list[str]
     reasons: dict[str, str]  # for each step that is held, a clause
+    reader: GapReader | None = None  # of gaps that the followed steps fill
+    gaps: Gaps | None = None  # in the training rows
+
+    @property
+    def fills(self) -> bool:
+        """Whether what is filled into gaps moves other rows."""
+        return self.gaps is not None and len(self.gaps.which) > 0
 
     def in_words(self) -> str:
         """The steps that are held, and why."""
@@ -75,15 +84,6 @@ class Followed(NamedTuple):
 NOTHING_FOLLOWED = Followed(None, [], [], {})
 
 
-class _Part(NamedTuple):
-    """The state of one step, and where its columns are in the output."""
-
-    name: str
-    state: AbstractState
-    columns: np.ndarray  # (q,)
-    factor: np.ndarray | None  # (q,)
-
-
 class _Unseen(NamedTuple):
     """The state of a step that rows decide, and its own output."""
 
@@ -103,8 +103,9 @@ class Following(AbstractFollowing):
     """Steps that move columns of the output, each column by one of them."""
 
     source: AbstractSource
-    parts: tuple[_Part, ...]
+    parts: tuple[Part, ...]
     unseen: tuple[_Unseen, ...] = ()
+    fills: AbstractFills | None = None
 
     @property
     def moving(self) -> np.ndarray:
@@ -117,14 +118,15 @@ class Following(AbstractFollowing):
     def without(self, rows: Rows) -> Affine:
         indices, X = self._read(rows)
         answers = [
-            part.state.without(self._of(X, part), indices) for part in self.parts
+            part.state.without(self._of(X, part, rows), indices) for part in self.parts
         ]
         return self._together(answers, 1.0, X)
 
     def without_group(self, rows: Array) -> Affine:
         rows, X = self._read(rows)
         answers = [
-            part.state.without_group(self._of(X, part), rows) for part in self.parts
+            part.state.without_group(self._of(X, part, rows), rows)
+            for part in self.parts
         ]
         affine, left = self._together(answers, 1.0, X[:1, :]), to_numpy(rows)
         if any(step.is_decided_by(left) for step in self.unseen):
@@ -134,12 +136,13 @@ class Following(AbstractFollowing):
     def derivative(self, rows: Rows) -> Affine:
         indices, X = self._read(rows)
         answers = [
-            part.state.derivative(self._of(X, part), indices) for part in self.parts
+            part.state.derivative(self._of(X, part, rows), indices)
+            for part in self.parts
         ]
         return self._together(answers, 0.0, X)
 
     def decides(self) -> np.ndarray | None:
-        steps: list[_Part | _Unseen] = [*self.parts, *self.unseen]
+        steps: list[Part | _Unseen] = [*self.parts, *self.unseen]
         known = [each.rows for step in steps if (each := step.state.decides())]
         return np.any(known, axis=0) if known else None
 
@@ -151,12 +154,13 @@ class Following(AbstractFollowing):
         where = rows if isinstance(rows, slice) else indices
         return indices, densified(self.source.block(where, centre, False))
 
-    def _of(self, X: Any, part: _Part) -> Any:
-        """Columns of one step, as the step itself gives them."""
+    def _of(self, X: Any, part: Part, rows: Any) -> Any:
+        """Columns of one step, as the step itself gives them; NaN if it has seen none."""
         xp = array_namespace(X)
         if len(part.columns) < X.shape[1] or np.any(np.diff(part.columns) != 1):
             X = xp.take(X, like(part.columns, X, xp.int64), axis=1)
-        return X if part.factor is None else X / like(part.factor, X)
+        X = X if part.factor is None else X / like(part.factor, X)
+        return X if part.gaps is None else xp.where(part.gaps[rows, ...], xp.nan, X)
 
     def _together(self, answers: list[Affine], ratio: float, X: Any) -> Affine:
         """Answers of all steps side by side; columns that stay have this ratio."""
@@ -217,7 +221,8 @@ def follow(
     X : array, frame, sparse matrix, list of texts or None, default=None
         The rows as the transformer is given them, n rows on the host, where deletions of
         few of them may be answered by refits: then a step is followed that changes other
-        columns only without ``most_refits(n)`` rows at most.
+        columns only without ``most_refits(n)`` rows at most. Where they are not given,
+        steps that fill gaps are held.
 
     Returns
     -------
@@ -227,33 +232,68 @@ def follow(
     if transformer is None:
         return NOTHING_FOLLOWED
     held: dict[str, str] = {}
-    states: dict[tuple[str, bytes], AbstractState] = {}
     given = None if X is None else Given(lambda: X)
+    trace = Trace(held, absorbs_shifts)
+    trace.through(transformer, "", None, source.shape[1], given)
+    if mode == "held":
+        reasons = dict.fromkeys(trace.names, AS_ASKED)
+        return Followed(None, [], list(reasons), reasons)
+    notes = {
+        step.name: gaps_in(step.transformer, step.given.rows)
+        for step in trace.filling
+        if step.given is not None
+    }
+    has_gaps = {name: np.any(mask, axis=0) for name, mask in notes.items()}
+    made = Parts(source, weights, notes)
     while True:
-        trace = Trace(held, absorbs_shifts)
+        trace = Trace(held, absorbs_shifts, has_gaps)
         out = trace.through(transformer, "", None, source.shape[1], given)
-        if mode == "held":
-            reasons = dict.fromkeys(trace.names, AS_ASKED)
-            return Followed(None, [], list(reasons), reasons)
         conflicts = trace.conflicts or _unread(trace, out, source, weights)
-        parts: list[_Part] = []
+        conflicts |= {
+            step.name: "the rows that it was fitted to are not at hand"
+            for step in trace.filling
+            if step.name not in notes
+        }
+        fills: list[FilledPart] = []
+        parts: list[Part] = []
         unseen: list[_Unseen] = []
         if not conflicts and out is not None:
-            parts, conflicts = _parts(trace, out, source, weights, states)
+            fills = made.of_filling(trace.filling, out)
+            parts = made.of_moving(trace.moving, trace.filling, out)
+            conflicts, made.reasons = made.reasons, {}
         if not conflicts:
-            unseen, conflicts = _unseen(trace.unseen(out), weights, states)
+            unseen, conflicts = _unseen(trace.unseen(out), weights, made.states)
         if not conflicts:
             most = 0 if X is None else most_refits(source.shape[0])
             conflicts = _deciding_more(most, [*parts, *unseen])
         if not conflicts:
             break
         held.update(conflicts)
+    of_fills = Fills(source, tuple(fills)) if fills else None
     following = None
-    if parts or unseen:
-        following = Following(source, tuple(parts), tuple(unseen))
+    if parts or unseen or fills:
+        following = Following(source, tuple(parts), tuple(unseen), of_fills)
     followed = [name for name in trace.names if name not in held]
     reasons = {name: held[name] for name in trace.names if name in held}
-    return Followed(following, followed, list(reasons), reasons)
+    gaps = reader = None
+    filling = [name for name in notes if name not in held]
+    if filling:
+        columns, features = _filled(trace, out)
+        reader = GapReader(transformer, filling, columns, features)
+        gaps = reader.of_notes(notes, source.place) if columns else None
+    return Followed(following, followed, list(reasons), reasons, reader, gaps)
+
+
+def _filled(
+    trace: Trace, out: Origins | None
+) -> tuple[list[tuple[str, int]], np.ndarray]:
+    """Columns that steps fill: step and its input column, and where they come out."""
+    if out is None:
+        return [], np.zeros(0, dtype=int)
+    features = np.flatnonzero(out.fill != STILL)
+    features = features[np.argsort(out.fill[features], kind="stable")]
+    names = [trace.filling[k].name for k in out.fill[features]]
+    return list(zip(names, out.filled[features].tolist(), strict=True)), features
 
 
 def _unread(
@@ -267,7 +307,7 @@ def _unread(
     conflicts = {
         name: "it was fitted with weights, and how they move what it learns is not known"
         for name, step in steps.items()
-        if name + _WEIGHT in weights and not step.rule.takes_weights  # type: ignore[union-attr]
+        if name + WEIGHT in weights and not step.rule.takes_weights  # type: ignore[union-attr]
     }
     if out is not None and len(out.step) != source.shape[1]:
         reason = "it is not known which of the columns are its own"
@@ -275,38 +315,10 @@ def _unread(
     return conflicts
 
 
-def _parts(
-    trace: Trace,
-    out: Origins,
-    source: AbstractSource,
-    weights: Mapping[str, Any],
-    states: dict[tuple[str, bytes], AbstractState],
-) -> tuple[list[_Part], dict[str, str]]:
-    """States of all steps that move columns, or reasons why some cannot."""
-    parts, reasons = [], {}
-    for k in out.moving:
-        name, fitted, rule, given = trace.moving[k]
-        columns = np.flatnonzero(out.step == k)
-        factor = out.factor[columns]
-        multiplied = None if np.all(factor == 1) else factor
-        key = name, columns.tobytes()
-        if key not in states:
-            own = columns_of(source, columns, multiplied)
-            step = StepColumns(own, out.own[columns], given)
-            weight = weights.get(name + _WEIGHT)
-            try:
-                states[key] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
-            except NotFollowed as reason:
-                reasons[name] = str(reason)
-                continue
-        parts.append(_Part(name, states[key], columns, multiplied))
-    return parts, reasons
-
-
 def _unseen(
     steps: list[Step],
     weights: Mapping[str, Any],
-    states: dict[tuple[str, bytes], AbstractState],
+    states: dict[tuple[str, str, bytes], Any],
 ) -> tuple[list[_Unseen], dict[str, str]]:
     """States of steps that rows decide, by their own output, or reasons against it."""
     unseen, reasons = [], {}
@@ -314,22 +326,29 @@ def _unseen(
         if given is None:
             reasons[name] = "some rows may decide what it makes, which is out of sight"
             continue
-        Z = given.after(fitted).rows
-        source = source_of(Z if issparse(Z) else np.asarray(Z, dtype=float))
+        source = source_of(_numbers(given.after(fitted).rows))
         columns = columns_of(source, np.arange(source.shape[1]))
         try:
-            if (name, b"") not in states:
+            if (name, "", b"") not in states:
                 step = StepColumns(columns, np.arange(source.shape[1]), given)
-                weight = weights.get(name + _WEIGHT)
-                states[name, b""] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
+                weight = weights.get(name + WEIGHT)
+                states[name, "", b""] = rule.state(fitted, step, weight)  # type: ignore[union-attr, misc]
         except NotFollowed as reason:
             reasons[name] = str(reason)
             continue
-        unseen.append(_Unseen(name, states[name, b""], columns))
+        unseen.append(_Unseen(name, states[name, "", b""], columns))
     return unseen, reasons
 
 
-def _deciding_more(most: int, parts: Sequence[_Part | _Unseen]) -> dict[str, str]:
+def _numbers(Z: Any) -> Any:
+    """Rows that a step makes, where they are numbers; else a column of zeros."""
+    if issparse(Z):
+        return Z
+    Z = np.asarray(Z)
+    return Z.astype(float) if Z.dtype.kind in "biuf" else np.zeros((len(Z), 1))
+
+
+def _deciding_more(most: int, parts: Sequence[Part | _Unseen]) -> dict[str, str]:
     """Steps that more rows decide, with those of the steps before them, and the reason."""
     rows: Any = False
     for part in parts:

@@ -92,7 +92,7 @@ class RobustState(AbstractState):
         columns = step.columns
         ones = columns.vector(np.ones(columns.shape[1]))
         scale = step.fitted(scaler.scale_) if scaler.with_scaling else ones
-        state = cls(scaler, columns, scale, _quantiles(columns, _shares(scaler)))
+        state = cls(scaler, columns, scale, quantiles(columns, _shares(scaler)))
         fitted = state._affine(*(each.whole for each in state.quantiles))
         refuse_other_rows(fitted.ratio, ones)
         refuse_other_rows(fitted.shift, 0.0 * ones, ones)
@@ -117,7 +117,7 @@ class RobustState(AbstractState):
             return self._affine(
                 *(self.columns.vector(each)[None, :] for each in values)
             )
-        rest = _quantiles(self.columns, _shares(self.scaler), to_numpy(rows))
+        rest = quantiles(self.columns, _shares(self.scaler), to_numpy(rows))
         return self._affine(*(each.whole[None, :] for each in rest))
 
     @property
@@ -168,7 +168,7 @@ def _adjust(scaler: RobustScaler) -> float:
     return float(norm.ppf(high) - norm.ppf(low)) if scaler.unit_variance else 1.0
 
 
-def _quantiles(
+def quantiles(
     columns: AbstractColumns,
     shares: tuple[float, ...],
     leaving: np.ndarray | None = None,

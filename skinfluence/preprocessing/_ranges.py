@@ -154,13 +154,14 @@ def _rule_of_min_max(scaler: MinMaxScaler) -> Rule | str:
         scales=True,
         absorbs_shifts=True,
         absorbs_scales=True,
+        ignores_fills=True,  # what is filled in lies between
     )
 
 
 def _rule_of_max_abs(scaler: MaxAbsScaler) -> Rule | str:
     if getattr(scaler, "clip", False):
         return _CLIPS
-    return Rule(MaxAbsState.of, scales=True, absorbs_scales=True)
+    return Rule(MaxAbsState.of, scales=True, absorbs_scales=True, ignores_fills=True)
 
 
 register_transformer(MinMaxScaler, _rule_of_min_max)

@@ -302,6 +302,7 @@ def _rule(scaler: StandardScaler) -> Rule:
         absorbs_shifts=scaler.with_mean,
         absorbs_scales=scaler.with_std,
         takes_weights=True,
+        averages_fills=scaler.with_mean and scaler.with_std,
     )
 
 

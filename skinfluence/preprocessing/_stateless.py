@@ -5,7 +5,6 @@ from typing import Any
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
@@ -25,15 +24,6 @@ def _function(transformer: FunctionTransformer) -> Rule:
     return Rule(passes=transformer.func is None)
 
 
-def _imputer(imputer: SimpleImputer) -> Rule | str:
-    if imputer.strategy == "constant":
-        return Rule()
-    indicator = getattr(imputer, "indicator_", None)
-    if indicator is not None and not len(indicator.features_):
-        return Rule()  # nothing was missing
-    return "what it fills in changes in other rows when a row leaves"
-
-
 # A feature that only rows have which leave is a column of zeros (DictVectorizer). Frozen
 # steps are not fitted again by anyone.
 for cls in (
@@ -47,4 +37,3 @@ for cls in (
 ):
     register_transformer(cls, _nothing)
 register_transformer(FunctionTransformer, _function)
-register_transformer(SimpleImputer, _imputer)

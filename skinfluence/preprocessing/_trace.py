@@ -1,5 +1,6 @@
 """Which step each column of a transformer's output comes from, and through what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,11 +19,14 @@ _UNKNOWN = "a step beside it does not tell how many columns it makes"
 
 
 class Origins(NamedTuple):
-    """For each of some columns: a step that moves it, and what became of it since."""
+    """For each of some columns: steps that move or fill it, and what became of it since."""
 
     step: np.ndarray  # (p,) position among the steps that move, or STILL
     own: np.ndarray  # (p,) which of the step's output columns it is
     factor: np.ndarray  # (p,) what it was multiplied by
+    fill: np.ndarray  # (p,) position among the steps that fill, or STILL
+    filled: np.ndarray  # (p,) which of its input columns it is
+    over: np.ndarray  # (p,) bool: it is moved by a step behind the one that fills
 
     def take(self, columns: Any) -> "Origins":
         """Those of some columns."""
@@ -31,13 +35,26 @@ class Origins(NamedTuple):
     @property
     def moving(self) -> list[int]:
         """Steps that move any of the columns."""
-        return [int(each) for each in np.unique(self.step) if each != STILL]
+        return _positions(self.step)
+
+    @property
+    def filling(self) -> list[int]:
+        """Steps that fill any of the columns."""
+        return _positions(self.fill)
+
+
+def _positions(steps: np.ndarray) -> list[int]:
+    return [int(each) for each in np.unique(steps) if each != STILL]
 
 
 def _still(n_columns: int) -> Origins:
-    return Origins(
-        np.full(n_columns, STILL), np.zeros(n_columns, dtype=int), np.ones(n_columns)
-    )
+    still, zeros = np.full(n_columns, STILL), np.zeros(n_columns, dtype=int)
+    ones, never = np.ones(n_columns), np.zeros(n_columns, dtype=bool)
+    return Origins(still, zeros, ones, still.copy(), zeros.copy(), never)
+
+
+def _beside(parts: Sequence[Origins]) -> Origins:
+    return Origins(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 class Step(NamedTuple):
@@ -65,7 +82,11 @@ class Trace:
 
     held: dict[str, str]
     shiftable: bool  # the model has an intercept that takes up shifts
+    # Input columns of steps that have gaps to fill in the training rows, bool; where it is
+    # not known, all of them.
+    gaps: dict[str, Any] = field(default_factory=dict)
     moving: list[Step] = field(default_factory=list)
+    filling: list[Step] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of all steps, in their order
     conflicts: dict[str, str] = field(default_factory=dict)
 
@@ -157,7 +178,7 @@ class Trace:
                 self._hold(part, _UNKNOWN)
             return None
         parts = [_still(width or 0) if part is None else part for part, width in pairs]
-        return Origins(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return _beside(parts)
 
     def _through_step(
         self,
@@ -171,6 +192,8 @@ class Trace:
             return columns
         rule = self._rule(transformer, name)
         step = Step(name, transformer, rule, given)
+        if isinstance(rule, Rule) and rule.fills:
+            return self._through_filling(step, columns)
         if isinstance(transformer, SelectorMixin):
             # The columns that it has chosen come through; it is held, or rows decide.
             if isinstance(rule, Rule) and self._changes_before(columns, rule):
@@ -189,6 +212,8 @@ class Trace:
                 if not _absorbed(self.moving[k].rule, rule):
                     part = columns.take(columns.step == k)
                     self._hold(part, f"{after} keeps a part of how its columns move")
+            if not (rule.ignores_fills or rule.averages_fills):
+                self._hold_filling(columns, f"what {after} learns of gaps is not known")
         if isinstance(rule, str) or rule.state is None:
             return None
         bends = rule.decides or not _is_columnwise(rule)
@@ -199,8 +224,34 @@ class Trace:
             self.conflicts[name] = "it does not tell how many columns it makes"
             return None
         self.moving.append(step)
-        own = np.arange(width)
-        return Origins(np.full(width, len(self.moving) - 1), own, np.ones(width))
+        before = _still(width)
+        if columns is not None and not bends:
+            before = columns
+        return before._replace(
+            step=np.full(width, len(self.moving) - 1),
+            own=np.arange(width),
+            factor=np.ones(width),
+            over=before.fill != STILL,
+        )
+
+    def _through_filling(self, step: Step, columns: Origins | None) -> Origins | None:
+        """Columns with a value of their own come through, those of its indicator last."""
+        kept = _with_value(step.transformer)
+        if columns is None:
+            columns = _still(step.transformer.n_features_in_)
+        filled = columns.take(kept)
+        every = np.ones(len(columns.step), dtype=bool)
+        has_gaps = self.gaps.get(step.name, every)[kept]
+        if step.rule.decides:  # type: ignore[union-attr]
+            self.moving.append(step)
+        elif np.any(has_gaps):
+            self.filling.append(step)
+            place = np.where(has_gaps, len(self.filling) - 1, filled.fill)
+            of_input = np.where(has_gaps, kept, filled.filled)
+            filled = filled._replace(fill=place, filled=of_input)
+        indicator = getattr(step.transformer, "indicator_", None)
+        n_more = 0 if indicator is None else len(indicator.features_)
+        return _beside([filled, _still(n_more)])
 
     def _changes_before(self, columns: Origins | None, rule: Rule) -> bool:
         """Whether columns move before a step, in a way that it minds."""
@@ -224,6 +275,11 @@ class Trace:
         for k in [] if columns is None else columns.moving:
             if not self.moving[k].stays:
                 self.conflicts.setdefault(self.moving[k].name, reason)
+        self._hold_filling(columns, reason)
+
+    def _hold_filling(self, columns: Origins | None, reason: str) -> None:
+        for k in [] if columns is None else columns.filling:
+            self.conflicts.setdefault(self.filling[k].name, reason)
 
     def unseen(self, out: Origins | None) -> list[Step]:
         """Steps that rows decide, of which no column comes out as the step makes it."""
@@ -233,6 +289,13 @@ class Trace:
             for k, step in enumerate(self.moving)
             if k not in seen and step.rule.decides  # type: ignore[union-attr]
         ]
+
+
+def _with_value(imputer: Any) -> np.ndarray:
+    """Input columns that an imputer has something to fill with, which are kept."""
+    values = np.asarray(imputer.statistics_, dtype=object)
+    empty = np.array([each is None or each != each for each in values], dtype=bool)
+    return np.flatnonzero(~empty | imputer.keep_empty_features)
 
 
 def _joined(*names: str) -> str:

@@ -31,7 +31,7 @@ from skinfluence.study import Asked, Study, verdicts
 
 def refuse_derivative(study: Study) -> None:
     """Refuse what needs the derivative of all that is learned."""
-    if not study.refits_all:
+    if not study.refits_unknown:
         return
     raise UnsupportedEstimatorError(
         "Influence is a derivative, and how steps move with the weight of a row is not "

@@ -273,7 +273,7 @@ def _refitted(
 ) -> float:
     """The target by a refit without rows, polished; NaN where there is none."""
     point = host_point(study.point)
-    objective = point.objective.without(rows)
+    objective = point.without(rows)
     y = study.y[np.flatnonzero(objective.weight > 0)]
     if study.picks_class and np.all(y == y[0]):
         return float("nan")

@@ -19,6 +19,7 @@ from skinfluence.solvers._corners import (
     CornerMinimum,
     corner_minimum,
 )
+from skinfluence.solvers._filled import fill_outputs
 from skinfluence.solvers._lissa import Lissa
 from skinfluence.solvers._no_minimum import has_no_minimum
 from skinfluence.solvers._point import Point, expand, expand_for_steps

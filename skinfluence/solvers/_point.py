@@ -12,6 +12,7 @@ from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.losses import ExpectedInformation
 from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 from skinfluence.solvers._class_sums import ClassSums
+from skinfluence.solvers._filled import FillSizes, fill_gradients
 from skinfluence.solvers._no_minimum import needed_rows
 from skinfluence.solvers._rounding import rounding_of_theta
 from skinfluence.solvers._trusted import trusted_length
@@ -96,6 +97,40 @@ class Point:
         """Sums over the rows of each class; None where class weights are held."""
         balanced = self.objective.balanced
         return None if balanced is None else ClassSums(self.curvature, balanced)
+
+    def without(self, rows: Array) -> Objective:
+        """The objective without rows, other rows as they are learned again.
+
+        What steps fill in moves to first order: a linear term.
+        """
+        objective = self.objective.without(rows)
+        tilt = self.tilts(rows, "without_group")
+        return objective if tilt is None else replace(objective, tilt=tilt[0, ...])
+
+    def tilts(self, rows: Array, of: str) -> Any:
+        """What the gradient here gains by what steps fill in without rows, (b, G, D).
+
+        ``of`` is as in ``Objective.fills``; None where nothing is filled in.
+        """
+        moves = self.objective.fills(rows, of)
+        if moves is None:
+            return None
+        xp, directions = array_namespace(moves), self._fill_gradients
+        if of == "without_group":  # their own gaps leave with them
+            gone = RowwiseCurvature(self.objective.only(rows), self.theta)
+            directions = directions - fill_gradients(gone)
+        flat = moves @ xp.reshape(directions, (directions.shape[0], -1))
+        return xp.reshape(flat, (moves.shape[0], *self.theta.shape))
+
+    @cached_property
+    def _fill_gradients(self) -> Any:
+        """Derivatives of the gradient in what steps fill in, (w, G, D)."""
+        return fill_gradients(self.curvature)
+
+    @cached_property
+    def fill_sizes(self) -> FillSizes:
+        """Bounds of what moves of each fill do."""
+        return FillSizes.of(self.curvature, self.factor)
 
     # --- bounds -----------------------------------------------------------------------
 

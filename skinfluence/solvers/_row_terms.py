@@ -80,6 +80,9 @@ def learned_gradients(point: Point, rows: Rows) -> Any:
         penalty, theta = objective.penalty, point.theta
         ridge = penalty.strength * theta
         gradients = gradients - changes * (penalty.gradient(theta) + ridge)
+    tilt = point.tilts(indices, "derivative")
+    if tilt is not None:
+        gradients = gradients - tilt
     if sums is not None:
         factors = 1 + sums.weights.derivative(indices)
         gradients = gradients - sums.pull(factors)

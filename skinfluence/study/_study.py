@@ -135,10 +135,20 @@ class Study:
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
 
     @property
-    def refits_all(self) -> bool:
-        """Whether a refit answers for each deletion: a step has no rule."""
+    def refits_unknown(self) -> bool:
+        """Whether a step without a rule is refitted for each deletion."""
         asked = self.options.preprocessing == "refitted"
         return asked and bool(self.followed.held_steps)
+
+    @property
+    def refits_all(self) -> bool:
+        """Whether a refit answers for each deletion.
+
+        So it does where exact deletion would have to see other rows change: passes over
+        the rows as they are certify nothing then.
+        """
+        spreads = self.options.deletion == "exact" and self.followed.fills
+        return self.refits_unknown or spreads
 
     @property
     def refits(self) -> WholeFit | None:
@@ -167,7 +177,7 @@ class Study:
 
         Steps are held as in refits.
         """
-        held = self.drawing if self.refits_all else tuple(self.followed.held_steps)
+        held = self.drawing if self.refits_unknown else tuple(self.followed.held_steps)
         estimator, weight, metadata, outputs = self.fitted
         offset = self.objective.offset
         if offset is not None:
@@ -285,9 +295,14 @@ class Study:
         reads_X = self.model.transformer is None
         rows = checks.rows(self.features, X, reset=False, reads_X=reads_X)
         if not reads_X:
+            raw = rows
             with checks.data_errors():
-                rows = checks.transformed(self.model.transformed(rows))
-        return self.objective.design.of(rows)
+                rows = checks.transformed(self.model.transformed(raw))
+        design, reader = self.objective.design.of(rows), self.followed.reader
+        if reader is None:
+            return design
+        gaps = reader.gaps(raw, self.point.theta)
+        return replace(design, gaps=gaps if len(gaps.which) else None)
 
     def targets_of(self, X: Any, y: Any) -> Any:
         """Targets of points as the loss reads them."""

@@ -12,7 +12,7 @@ from sklearn.compose import TransformedTargetRegressor
 from skinfluence._array import Array, array_namespace, like, moved, to_numpy
 from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
-from skinfluence._following import AbstractFollowing, OnHost
+from skinfluence._following import AbstractFollowing, Gaps, OnHost
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._penalty import Corners, Penalty
@@ -138,6 +138,7 @@ class AbstractModel(abc.ABC):
         centred: bool = True,
         following: AbstractFollowing | None = None,
         balances: bool = False,
+        gaps: Gaps | None = None,
     ) -> tuple[Objective, Any]:
         """The objective on these (transformed) rows, and theta of the fitted estimator.
 
@@ -148,7 +149,8 @@ class AbstractModel(abc.ABC):
         balanced = None
         if balances:
             balanced = self.balanced(y, sample_weight).beside(wide.weight)
-        wide = replace(wide, following=following, balanced=balanced)
+        design = replace(wide.design, gaps=gaps)
+        wide = replace(wide, following=following, balanced=balanced, design=design)
         theta = self.theta(wide)
         _refuse_nothing_active(wide, theta)
         _refuse_outside_domain(wide, theta)
