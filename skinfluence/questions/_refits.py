@@ -48,7 +48,7 @@ def refits_without(
     point, options = host_point(study.point), study.options
     columns = Columns.of(study.model, point.objective.design.n_features)
     quiet = asked is not None and not study.refits_all
-    how = True, options.n_jobs, options.verbose, quiet
+    how = True, options.n_jobs, options.verbose, quiet, True
     judge = WholeJudge(study.refits, columns, point.objective, *how)
     return judge.judged(point.theta, groups, asked)
 

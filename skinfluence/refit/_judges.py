@@ -85,6 +85,7 @@ class WholeJudge:
     n_jobs: int | None
     verbose: int
     quiet: bool = False  # the asker says what no refit reads, and wants no coefficients
+    warm: bool = False  # from the fit to all rows, to answer fast rather than to judge
 
     def deltas(self, theta: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """``theta(without i) - theta`` for each row, (b, G, D); NaN if there is none.
@@ -119,7 +120,9 @@ class WholeJudge:
     ) -> "Iterator[_Outcome]":
         progress = Progress("refits", len(groups), verbose=self.verbose)
         tasks = (
-            delayed(_outcome)(self.whole, rows, self.columns, self.polish, asked)
+            delayed(_outcome)(
+                self.whole, rows, self.columns, self.polish, self.warm, asked
+            )
             for rows in groups
         )
         for outcome in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
@@ -143,10 +146,11 @@ def _outcome(
     rows: np.ndarray,
     columns: Columns,
     polish: bool,
+    warm: bool,
     asked: AbstractAsked | None,
 ) -> _Outcome:
     try:
-        refit = left_out(whole, rows, columns, polish=polish)
+        refit = left_out(whole, rows, columns, polish=polish, warm=warm)
     except ValueError as error:
         return _Outcome(unfitted=str(error))
     if refit is None:

@@ -24,16 +24,24 @@ def refitted_theta(
     theta: np.ndarray,
     *,
     polish: bool = True,
+    warm: bool = False,
 ) -> np.ndarray | None:
     """Theta of the estimator fitted to the rows of positive weight, (G, D).
 
-    ``theta`` is that of all rows. None where no finite fit exists.
+    ``theta`` is that of all rows. None where no finite fit exists. A warm fit starts
+    there, which is faster, and ends there if it is the only minimum: no judge does that.
     """
     if solvers.has_no_minimum(objective, objective.outputs(theta)):
         return None
     if objective.offset is not None and polish:  # which estimators do not take
         end = polished(objective, theta)
         return None if end.unbounded else end.point.theta
+    if warm and objective.loss.convex and not objective.loss.bounded_domain:
+        end = polished(objective, theta)
+        if end.unbounded:
+            return None
+        if end.converged and not end.point.factor.rank_deficient:
+            return end.point.theta
     kept = np.flatnonzero(to_numpy(objective.weight) > 0)
     X, weight = support.host_rows(objective.design.source), to_numpy(objective.weight)
     fitted = _unpolished(model, X[kept], y[kept], weight[kept])

@@ -88,7 +88,12 @@ class LeftOut:
 
 
 def left_out(
-    whole: WholeFit, rows: np.ndarray, columns: Columns, *, polish: bool = True
+    whole: WholeFit,
+    rows: np.ndarray,
+    columns: Columns,
+    *,
+    polish: bool = True,
+    warm: bool = False,
 ) -> LeftOut | None:
     """The estimator without rows; None where the last step has no finite fit.
 
@@ -102,9 +107,8 @@ def left_out(
     places = columns.places_in(Columns.of(seen.model, width))
     model = with_columns(seen.model, places, width)
     objective = model.wide_objective(seen.X, seen.y, seen.weight, seen.offset)
-    theta = refitted_theta(
-        model, objective, seen.y, model.theta(objective), polish=polish
-    )
+    start, how = model.theta(objective), {"polish": polish, "warm": warm}
+    theta = refitted_theta(model, objective, seen.y, start, **how)
     if theta is None:
         return None
     return LeftOut(whole.model, model, objective, theta, places, seen.held)
