@@ -11,6 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_class_weight
 
 from skinfluence import (
     InfluenceExplainer,
@@ -18,6 +19,7 @@ from skinfluence import (
     check_leave_one_out,
     refit_leave_one_out,
 )
+from skinfluence._class_weights import BalancedWeights
 from skinfluence.exceptions import SeparableDeletionWarning
 from skinfluence.refit import left_out_outputs
 from skinfluence.solvers import _class_sums
@@ -294,3 +296,30 @@ def test_weights_beside_a_corner_are_held_by_name():
     explainer = InfluenceExplainer(model).fit(X, y)
     assert explainer.held_steps_ == ["class_weight"]
     assert "held at zero" in explainer.held_reasons_["class_weight"]
+
+
+@pytest.mark.parametrize("by_weight", [False, True])
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "against the rest"])
+def test_factors_are_those_of_scikit_learns_weights(apart, by_weight):
+    _, y = small_class(1)
+    counted = np.random.default_rng(2).uniform(0.5, 2, N) if by_weight else np.ones(N)
+    classes = (y[:, None] != np.arange(3)).astype(int) if apart else y[:, None]
+    weights = BalancedWeights(classes, counted, 1 if apart else 3, by_weight)
+
+    def of_classes(kept):
+        left = np.unique(y[kept])
+        some = {"y": y[kept], "sample_weight": counted[kept]}
+        values = compute_class_weight("balanced", classes=left, **some)
+        return dict(zip(left, values, strict=True))
+
+    every = np.arange(N)
+    before = of_classes(every)
+    for group in ([0], np.flatnonzero(y == 0), [1, 2, 5, 7]):
+        after = of_classes(np.delete(every, group))
+        factors = weights.without_group(np.array(group))[0]
+        own = factors[0, :] if apart else factors[:3, 0]
+        for c in after:
+            np.testing.assert_allclose(own[c], after[c] / before[c])
+        np.testing.assert_array_equal(factors[-1], 1.0)
+        if len(group) == 1:
+            np.testing.assert_allclose(weights.without(np.array(group))[0], factors)

@@ -52,6 +52,8 @@ def deletion_for(
     # Once, before threads ask for it.
     if point.vicinity is None and name != "exact":
         _ = point.trusted_length
+    if point.class_sums is not None:
+        _ = point.class_sums.gradients, point.class_sums.hessians
     if name == "newton":
         return minding_active_set(Newton(point, solver))
     if name == "halley":

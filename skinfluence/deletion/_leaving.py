@@ -603,7 +603,8 @@ def _rounds(contraction: float, unseen: float) -> int:
     """Rounds that contract so, down to what need not be seen."""
     if contraction == 0:
         return 0
-    return ceil(log(unseen) / log(min(contraction, _FAR_UNITS)))
+    # Before the first, the error is one contraction already.
+    return ceil(log(unseen) / log(min(contraction, _FAR_UNITS))) - 1
 
 
 def far_units(objective: Objective, units: Array) -> Any:

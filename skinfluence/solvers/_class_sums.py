@@ -79,10 +79,12 @@ class ClassSums:
         """What H gains by each of these factors, times a vector of its own, (b, G, D)."""
         assert self.hessians is not None
         xp = array_namespace(vectors)
-        columns, total = xp.permute_dims(vectors, (1, 2, 0)), 0.0
+        columns = xp.permute_dims(vectors, (1, 2, 0))
+        total = xp.zeros_like(columns)
         for c, hessian in enumerate(self.hessians):
-            gain = xp.permute_dims(factors[:, c, :] - 1, (1, 0))[:, None, :]
-            total = total + gain * xp.matmul(hessian, columns)
+            part = xp.matmul(hessian, columns)
+            part *= xp.permute_dims(factors[:, c, :] - 1, (1, 0))[:, None, :]
+            total += part
         return xp.permute_dims(total, (2, 0, 1))
 
     def matrix(self, factors: Array) -> Any:
