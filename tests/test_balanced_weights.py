@@ -186,6 +186,16 @@ def test_a_class_of_a_few_rows_weighs_more(name, size):
     assert error(u - explainer._study.outputs[rows], truth) < 1e-8
 
 
+def test_a_class_may_lose_all_rows_but_one():
+    X, y = np.random.default_rng(5).normal(size=(N, 8)), np.arange(N) % 3
+    model = RidgeClassifier(0.01, **BALANCED).fit(X, y)
+    explainer, group = InfluenceExplainer(model).fit(X, y), np.flatnonzero(y == 0)[:7]
+    outputs = explainer._study.outputs
+    truth = left_out_outputs(model, X, y, [group], X_test=X)[0] - outputs
+    theta = explainer._study.deletion(1).group_deltas([group]).theta
+    assert error(moved(explainer, theta), truth) < 1e-8
+
+
 @pytest.mark.parametrize("model", [LOGISTIC, APART["one against the rest"]])
 def test_without_the_last_row_of_a_class_the_others_are_balanced(model):
     X, y = small_class(1)
