@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -243,6 +244,8 @@ CHOICES = [
     (letters, OneHotEncoder(drop="first")),
     (letters, OrdinalEncoder()),
     (letters, OrdinalEncoder(max_categories=3)),
+    (letters, OrdinalEncoder(max_categories=5)),
+    (letters, OneHotEncoder(max_categories=5)),
     (letters, OrdinalEncoder(min_frequency=2)),
     *((words, CountVectorizer(max_df=k)) for k in (0.5, 8, 13)),
     *((words, CountVectorizer(min_df=k)) for k in (0.08, 0.16, 2)),
@@ -282,8 +285,10 @@ def test_no_row_and_no_group_that_decides_is_missed(rows, step):
     said = result.following.decides()
     assert not np.any(deciding & ~said)
     assert said.sum() <= deciding.sum() + 6
-    for size in (2, 4, 8):
-        group = rng.choice(len(X), size, replace=False)
+    groups = [rng.choice(len(X), size, replace=False) for size in (2, 4, 8)]
+    if rows is letters:
+        groups += [np.flatnonzero(X[:, 0] == each) for each in "abcde"]
+    for group in groups:
         if not stays_without(step, X, Z, group):
             assert np.isnan(result.following.without_group(group).ratio).any()
 
@@ -381,3 +386,19 @@ def test_a_chosen_set_that_decides_is_refitted():
         np.testing.assert_allclose([chosen.achieved, chosen.predicted], wanted)
     with pytest.warns(PreprocessingDeletionWarning, match="Without the chosen rows"):
         explainer.influential_set(0, k=2, direction="decrease")
+
+
+def test_gaps_that_are_filled_anew_leave_no_row_to_deletion():
+    X = table()
+    X[[3, 8], 1] = np.nan
+    y = X[:, 0] + X[:, 2] / 5
+    numbers = make_pipeline(SimpleImputer(), VarianceThreshold(), StandardScaler())
+    steps = make_column_transformer((CODES, [0]), (numbers, [1, 2]))
+    explainer = InfluenceExplainer(make_pipeline(steps, Ridge()), deletion="exact")
+    explainer.fit(X, y)
+    name = "columntransformer__pipeline__variancethreshold"
+    assert explainer.held_steps_ == [name]
+    assert "moves what it chooses by" in explainer.held_reasons_[name]
+    assert check_leave_one_out(explainer, X, y, rows=[3, 4, 0]).param_error < 1e-8
+    truth = refit_leave_one_out(explainer.estimator_, X, y, rows=[3, 4, 0])
+    np.testing.assert_allclose(explainer.loo_params([3, 4, 0]).coef, truth.coef)

@@ -36,9 +36,9 @@ def _rule_of_one_hot(encoder: OneHotEncoder) -> Rule | str:
 
 
 def _merges_most(encoder: Any) -> bool:
-    """Whether there are more categories than ``max_categories``."""
+    """Whether ``max_categories`` merges: already one that is too many for a merged one."""
     most = encoder.max_categories
-    return most is not None and any(len(each) > most for each in encoder.categories_)
+    return most is not None and any(len(each) >= most for each in encoder.categories_)
 
 
 def _dropping(encoder: OneHotEncoder, step: StepColumns, weight: Any) -> AbstractState:

@@ -256,7 +256,9 @@ class Trace:
     def _changes_before(self, columns: Origins | None, rule: Rule) -> bool:
         """Whether columns move before a step, in a way that it minds."""
         steps = [] if columns is None else [self.moving[k] for k in columns.moving]
-        return not all(each.stays or _absorbed(each.rule, rule) for each in steps)
+        fills = columns is not None and bool(columns.filling)
+        stays = (each.stays or _absorbed(each.rule, rule) for each in steps)
+        return fills or not all(stays)
 
     def _rule(self, transformer: Any, name: str) -> Rule | str:
         """The rule of a step, or why it is held, which is noted."""

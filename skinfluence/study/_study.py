@@ -160,7 +160,7 @@ class Study:
         """Rows whose deletion is answered by a refit, (n,) bool, on the host."""
         following = self.objective.following
         deciding = None if following is None else following.decides()
-        if deciding is None or not self.refits_some:
+        if self.refits_all or deciding is None or not self.refits_some:
             return np.full(self.n_train, self.refits_all)
         return deciding
 
