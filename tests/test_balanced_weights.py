@@ -20,8 +20,11 @@ from skinfluence import (
     refit_leave_one_out,
 )
 from skinfluence._class_weights import BalancedWeights
+from skinfluence.curvature import RowwiseCurvature
+from skinfluence.deletion._leaving import OneByOne
 from skinfluence.exceptions import SeparableDeletionWarning
 from skinfluence.refit import left_out_outputs
+from skinfluence.selection._path import path_of
 from skinfluence.solvers import _class_sums
 
 N, GROUP = 24, np.array([0, 3, 5])
@@ -226,25 +229,38 @@ def test_products_of_classes_may_be_by_passes(monkeypatch):
     refits_agree(model, X, y)
 
 
-def test_sparse_rows_and_single_precision_change_nothing(monkeypatch):
+def test_passes_in_single_precision_and_sparse_rows_change_nothing():
     rng = np.random.default_rng(3)
-    X = rng.normal(size=(1200, 4)) * (rng.random((1200, 4)) < 0.5)
+    X = rng.normal(size=(1200, 40))  # too many columns for Halley's tensor
     y = (X[:, 0] + rng.logistic(size=1200) > 1.5).astype(int)
-    model = LogisticRegression(C=0.01, **BALANCED, **NEWTON).fit(X, y)
-    rows = np.arange(40)
-    truth = left_out_outputs(model, X, y, rows[:3])[:, 0]
-    for given in (X, csr_matrix(X)):  # dense rows take the first passes in float32
-        explainer = InfluenceExplainer(model, deletion="exact", tol=1e-11)
-        explainer.fit(given, y)
-        deletion = explainer._study.deletion(len(rows))
-        u = deletion.left_out(rows)[0][:3, 0]
-        assert (
-            error(
-                u - explainer._study.outputs[:3, 0],
-                truth - explainer._study.outputs[:3, 0],
-            )
-            < 1e-8
-        )
+    model = LogisticRegression(**BALANCED, **NEWTON).fit(X, y)
+    truth = left_out_outputs(model, X, y, [0, 1])[:, 0]
+    for given in (X, csr_matrix(X)):
+        explainer = InfluenceExplainer(model, deletion="exact").fit(given, y)
+        outputs = explainer._study.outputs[:2, 0]
+        u, _ = explainer._study.deletion(40).left_out(np.arange(40))
+        assert error(u[:2, 0] - outputs, truth - outputs) < 1e-8
+
+
+def test_others_move_without_a_row_that_carries_a_column_alone():
+    X, y, _ = rows_of("ridge classifier")
+    X, others = np.c_[X, np.arange(N) == 3], np.arange(N) != 3
+    model = RidgeClassifier(0.0, **BALANCED).fit(X, y)
+    explainer = InfluenceExplainer(model).fit(X, y)
+    truth = left_out_outputs(model, X, y, [3], X_test=X)[0] - explainer._study.outputs
+    theta = explainer._study.deletion(1).deltas(np.array([3])).theta
+    assert error(moved(explainer, theta)[others], truth[others]) < 1e-8
+
+
+def test_no_row_stretches_the_inverse_by_more_than_its_bound():
+    X, y, _ = rows_of("logistic")
+    model = clone(LOGISTIC).set_params(C=1e3).fit(X, y)
+    point = InfluenceExplainer(model).fit(X, y)._study.point
+    bounds, H = OneByOne.of(point, np.arange(N)).stretch, point.curvature.as_matrix()[0]
+    for row in range(N):
+        rest = RowwiseCurvature(point.objective.without(row), point.theta)
+        ratios = np.linalg.eigvals(np.linalg.solve(rest.as_matrix()[0], H))
+        assert ratios.real.max() <= bounds[row]
 
 
 def test_all_that_is_asked_of_left_out_rows_follows():
@@ -260,13 +276,16 @@ def test_all_that_is_asked_of_left_out_rows_follows():
         explainer.cv_predict(folds, method="decision_function"),
         cross_val_predict(model, X, y, cv=cv, method="decision_function"),
     )
+    alphas = [{"alpha": alpha} for alpha in (0.1, 2.0, 30.0)]
     search = LeaveOneOutSearchCV(model, {"alpha": [0.1, 2.0, 30.0]}, refit=False)
     scores = search.fit(X, y).cv_results_["mean_test_score"]
-    for alpha, score in zip([0.1, 2.0, 30.0], scores, strict=True):
+    for alpha, score in zip(alphas, scores, strict=True):
         labels = cross_val_predict(
-            model.set_params(alpha=alpha), X, y, cv=LeaveOneOut()
+            clone(model).set_params(**alpha), X, y, cv=LeaveOneOut()
         )
         np.testing.assert_allclose(score, np.mean(labels == y))
+    assert path_of(model, alphas, "newton", X, y, None, {}) is None
+    assert explainer.influential_set(0, k=1, direction="decrease").lower_bound is None
     chosen = explainer.influential_set((X[:5], y[:5]), k=2, direction="increase")
     np.testing.assert_allclose(chosen.predicted, chosen.achieved, rtol=1e-9)
     loss = explainer.group_delta(X[:5], y[:5], groups=[chosen.rows], aggregate="mean")
