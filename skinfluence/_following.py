@@ -81,6 +81,10 @@ class AbstractFollowing(abc.ABC):
     def without(self, rows: Rows) -> Affine:
         """What is learned without each row of a slice or index array alone, (b, p)."""
 
+    def changes(self, rows: Rows) -> Any:
+        """``ratio**2 - 1`` without each row: what a ridge penalty gains, (b, p)."""
+        return self.without(rows).ratio ** 2 - 1
+
     @abc.abstractmethod
     def without_group(self, rows: Array) -> Affine:
         """What is learned without all of some distinct rows at once, (1, p)."""
@@ -116,6 +120,9 @@ class OnHost(AbstractFollowing):
 
     def without(self, rows: Rows) -> Affine:
         return Affine(*map(to_numpy, self.there.without(rows)))
+
+    def changes(self, rows: Rows) -> Any:
+        return to_numpy(self.there.changes(rows))
 
     def without_group(self, rows: Array) -> Affine:
         return Affine(*map(to_numpy, self.there.without_group(rows)))

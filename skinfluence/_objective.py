@@ -180,6 +180,12 @@ class Objective:
             return None
         return self._of_columns(self.following.without(rows).ratio, 1.0)
 
+    def row_changes(self, rows: Rows) -> Any:
+        """``row_units**2 - 1`` for far fewer operations, (b, 1, D); None if held."""
+        if self.following is None:
+            return None
+        return self._of_columns(self.following.changes(rows), 0.0)
+
     def group_units(self, rows: int | Array) -> Any:
         """The same without these rows together, (1, 1, D).
 
@@ -191,6 +197,11 @@ class Objective:
         ratio = self.following.without_group(self._indices(rows)).ratio
         ratio = xp.where(xp.isnan(ratio), xp.ones_like(ratio), ratio)
         return self._of_columns(ratio, 1.0)
+
+    def group_changes(self, rows: int | Array) -> Any:
+        """``group_units**2 - 1``, (1, 1, D); None if held."""
+        units = self.group_units(rows)
+        return None if units is None else units**2 - 1
 
     def unit_changes(self, rows: Rows) -> Any:
         """To first order, how ``row_units`` differ from one, (b, 1, D); None if held."""

@@ -1,7 +1,7 @@
 """Rows that leave the objective, one at a time or together, and what is left of it."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, log
@@ -74,8 +74,26 @@ class AbstractLeaving(abc.ABC):
     point: Point  # the minimum of all rows
     rows: Any  # (m,) their indices
     share: Any  # (b,) what leaves of the penalty with each group; None in sum form
-    units: Any  # (b, 1, D) of columns without each group; None where they are held
-    unidentified: Any  # (b,) bool: the rows left do not determine the model
+    changes: Any  # (b, 1, D) ``units**2 - 1`` of columns without it; None where held
+    undetermined: Any  # (b,) bool: the rows left do not determine the model
+
+    @cached_property
+    def unidentified(self) -> Any:
+        """Groups that are not known to have a step, (b,) bool.
+
+        The rows left do not determine the model, or by other units or class weights it is
+        another one: steps would not contract.
+        """
+        lost = self.undetermined | far_factors(self.factors)
+        if self.changes is None:
+            return lost
+        xp, penalty = array_namespace(self.changes), self.point.objective.penalty
+        if float(xp.max(self._sizes)) <= _FAR_UNITS:  # far fewer operations
+            return lost
+        strength = penalty.strength
+        penalised = (strength != 0) | (penalty.slope + 0 * strength != 0)
+        far = (self._sizes > _FAR_UNITS) & penalised
+        return lost | xp.any(far, axis=(1, 2))
 
     @abc.abstractmethod
     def moves(self, vectors: Array) -> Any:
@@ -102,7 +120,7 @@ class AbstractLeaving(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def _held_stretch(self) -> Any:
+    def held_stretch(self) -> Any:
         """``stretch`` where units are held, ``1 / (1 - h)``, (b,)."""
 
     @property
@@ -125,7 +143,7 @@ class AbstractLeaving(abc.ABC):
     def solve(self, vectors: Array) -> Step:
         """``inv(H_-G) v`` for a vector of each group, (b, G, D)."""
         step = self._solved(vectors)
-        if self.units is None and self.factors is None:
+        if self.changes is None and self.factors is None:
             return step
         # (H_-G + E) x = v by x = inv(H_-G) (v - E x), E what H_-G gains by other units
         # and class weights: below it by the largest gain, by which each round contracts.
@@ -139,7 +157,7 @@ class AbstractLeaving(abc.ABC):
     def _added(self, vectors: Array) -> Any:
         """``E x``, what H_-G gains by other units and class weights, times vectors."""
         added = 0.0
-        if self.units is not None:
+        if self.changes is not None:
             added = self._kept * self.gain * vectors
         if self.factors is not None:
             added = added + self._reweighted(vectors)
@@ -189,34 +207,56 @@ class AbstractLeaving(abc.ABC):
             return self._units_contraction
         xp = array_namespace(self.factors)
         change = xp.max(xp.abs(self.factors - 1), axis=(1, 2))
-        return change if self.units is None else change + self._units_contraction
+        return change if self.changes is None else change + self._units_contraction
 
     @cached_property
     def _units_contraction(self) -> Any:
         """That of the change of the penalty by other units, (b,)."""
-        xp, small = array_namespace(self.units), self._small_contraction
+        xp, small = array_namespace(self.changes), self.small_contraction
         if small is not None and bool(xp.all(small < _FAR_UNITS)):
             return small
-        largest = xp.max(xp.abs(self.units**2 - 1), axis=(1, 2))
+        largest = xp.max(self._sizes, axis=(1, 2))
         return largest if small is None else xp.where(small < largest, small, largest)
 
-    @cached_property
-    def _small_contraction(self) -> Any:
+    @property
+    def small_contraction(self) -> Any:
         """The same from the trace of ``inv(H_-G) |E|``, far below if rows are many.
 
         None where the diagonal of inv(H) is not at hand.
         """
-        inverse = self.point.inverse_diagonal
+        return None if self._traces is None else self._traces[0]
+
+    @property
+    def length_of_pull(self) -> Any:
+        """Bound of the length of ``E theta`` in the norm of inv(H_-G), (b,), or None."""
+        return None if self._traces is None else self._traces[1]
+
+    @cached_property
+    def _traces(self) -> tuple[Any, Any] | None:
+        inverse, theta = self.point.inverse_diagonal, self.point.theta
         if inverse is None:
             return None
-        xp = array_namespace(self.units)
-        trace = xp.max(xp.vecdot(xp.abs(self.gain), inverse), axis=1)
-        return trace * self._held_stretch
+        xp, strength = array_namespace(inverse), self.point.objective.penalty.strength
+        pulls = xp.abs(strength * theta) * xp.sqrt(inverse)
+        weights = xp.concat([strength * inverse + 0 * theta, pulls])  # (2 G, D)
+        sums = self._sizes[:, 0, :] @ weights.T  # of all groups in one product
+        G, stretch = theta.shape[0], self.held_stretch
+        trace, length = xp.max(sums[:, :G], axis=1), xp.sum(sums[:, G:], axis=1)
+        return trace * stretch, length * xp.sqrt(stretch)
+
+    @cached_property
+    def _sizes(self) -> Any:
+        return array_namespace(self.changes).abs(self.changes)
 
     @cached_property
     def gain(self) -> Any:
         """What the penalty's second derivative gains by other units, (b, G or 1, D)."""
-        return _changes(self.units) * self.point.objective.penalty.strength
+        return self.changes * self.point.objective.penalty.strength
+
+    @cached_property
+    def units(self) -> Any:
+        """Units of the columns without each group, over those here, (b, 1, D)."""
+        return array_namespace(self.changes).sqrt(1 + self.changes)
 
     @property
     def _kept(self) -> Any:
@@ -226,20 +266,21 @@ class AbstractLeaving(abc.ABC):
     def pull(self, theta: Array) -> Any:
         """Gradient of the penalty without each group, at theta (b or 1, G, D)."""
         penalty = self.point.objective.penalty
-        if self.units is not None:
+        if self.changes is not None:
             penalty = penalty.in_units(self.units)
         return self._kept * penalty.gradient(theta)
 
     @cached_property
     def stretch(self) -> Any:
         """Bound of how much longer inv(H) is without each group, (b,)."""
-        stretch = self._spread * self._held_stretch
-        if self.units is None:
+        stretch = self._spread * self.held_stretch
+        if self.changes is None:
             return stretch
-        xp, small = array_namespace(stretch), self._small_contraction
+        xp, small = array_namespace(stretch), self.small_contraction
         if small is not None and bool(xp.all(small < _FAR_UNITS)):
             return stretch / (1 - small)
-        least = xp.min(self.units**2, axis=(1, 2))  # smaller units weaken the penalty
+        # Smaller units weaken the penalty.
+        least = 1 + xp.min(self.changes, axis=(1, 2))
         return stretch / xp.clip(least, max=1.0)
 
     @property
@@ -265,7 +306,7 @@ class AbstractLeaving(abc.ABC):
         """The part of the penalty."""
         penalty, theta = self.point.objective.penalty, self.point.theta
         whole = penalty.gradient(theta)
-        if self.units is None:
+        if self.changes is None:
             return self.share[:, None, None] * whole
         lost, slope = self.gain * -theta, penalty.held(theta).slope
         if bool(array_namespace(theta).any(slope != 0)):
@@ -311,15 +352,9 @@ class AbstractLeaving(abc.ABC):
         rows, sums = self.loss_gradient(), self.point.class_sums
         if sums is not None:
             rows = rows - sums.pull(self.factors)
-        if self.share is None and self.units is None:
+        if self.share is None and self.changes is None:
             return rows
         return rows + self.pulled
-
-    @cached_property
-    def slope(self) -> Any:
-        """Weighted gradients of the rows' losses in their outputs, (m, G, Kb)."""
-        gradient = self.point.objective.loss.gradient(self.targets, self.outputs)
-        return self.point.objective.layout.grouped(self.weight[:, None] * gradient)
 
     def loss_gradient(self, theta: Array | None = None) -> Any:
         """That of the rows' losses alone, at deltas theta (b, G, D) if given.
@@ -362,26 +397,46 @@ class AbstractLeaving(abc.ABC):
 class OneByOne(AbstractLeaving):
     """Rows that are groups of one each, b = m."""
 
-    block: Any  # (b, q) working rows
+    terms: RowTerms  # rows as indices, the block as an array
     inverse: Any  # (b, G, Kb, Kb) of I - M A
-    direction: Any  # (b, G, D) ``inv(H) x_i``; None where units are held
+    direction: Any  # (b, G, D) ``inv(H) x_i``; None where no rounds need it
+    leverage: Any  # (b, G) ``x_i' inv(H) x_i``; None alike
 
     @classmethod
     def of(cls, point: Point, rows: Rows) -> "OneByOne":
         """These rows (a slice or indices) at a point."""
         terms = row_terms(point, rows)
         terms = terms._replace(block=densified(terms.block))
-        units, direction, A = point.objective.row_units(rows), None, None
+        changes, A = point.objective.row_changes(rows), None
+        direction, leverage = None, None
         if point.objective.learns and point.objective.layout.group_size == 1:
             direction = _own_steps(point, terms)
-            A = own_outputs(terms.block, direction, point.objective.layout)[..., None]
-        inverse, unidentified = downdated_inverse(point, terms, A)
-        if units is not None:
-            unidentified = unidentified | far_units(point.objective, units)
-        indices = indices_of(rows, point)
-        unidentified = unidentified | far_factors(point.objective.row_factors(indices))
-        parts = terms.share, units, unidentified, terms.block, inverse, direction
-        return cls(point, indices, *parts)
+            leverage = array_namespace(direction).vecdot(
+                terms.block[:, None, :], direction
+            )
+            A = leverage[..., None, None]
+        inverse, undetermined = downdated_inverse(point, terms, A)
+        terms = terms._replace(rows=indices_of(rows, point))
+        flags = terms.rows, terms.share, changes, undetermined
+        return cls(point, *flags, terms, inverse, direction, leverage)
+
+    @property
+    def block(self) -> Any:
+        """Working rows, (b, q)."""
+        return self.terms.block
+
+    @property
+    def slope(self) -> Any:
+        """Weighted gradients of the rows' losses in their outputs, (b, G, Kb)."""
+        return self.terms.weight[:, None, None] * self.terms.slope
+
+    @property
+    def outputs(self) -> Any:
+        return self.terms.outputs
+
+    @property
+    def bend(self) -> Any:
+        return self.terms.bend
 
     def moves(self, vectors: Array) -> Any:
         return own_outputs(self.block, vectors, self.point.objective.layout)
@@ -425,7 +480,7 @@ class OneByOne(AbstractLeaving):
         return self.point.objective.row_factors(self.rows)
 
     @cached_property
-    def _held_stretch(self) -> Any:
+    def held_stretch(self) -> Any:
         return stretch_of(self.inverse, self.share)
 
     def nearby(self) -> Nearby | None:
@@ -433,10 +488,16 @@ class OneByOne(AbstractLeaving):
         return None if vicinity is None else vicinity.around(self.rows, self.stretch)
 
     def at(self, mask: Array) -> "OneByOne":
-        columns = self.rows, self.share, self.units, self.unidentified
-        parts = (*columns, self.block, self.inverse, self.direction)
-        kept = (None if part is None else masked(part, mask) for part in parts)
-        return OneByOne(self.point, *kept)
+        kept = _masked((self.rows, self.share, self.changes, self.undetermined), mask)
+        terms = RowTerms(*_masked(self.terms, mask))
+        solved = _masked((self.inverse, self.direction, self.leverage), mask)
+        parts: list[Any] = [*kept, terms, *solved]
+        return OneByOne(self.point, *parts)
+
+
+def _masked(parts: Iterable[Any], mask: Array) -> Iterator[Any]:
+    """Those of the groups where the mask (b,) holds, of arrays that may be None."""
+    return (None if part is None else masked(part, mask) for part in parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -498,14 +559,11 @@ class SmallGroup(AbstractGroup):
         eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
         inverse, lost = inverse_of(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
         lost = xp.any(lost, axis=0, keepdims=True)
-        units, gone = point.objective.group_units(rows), point.objective.only(rows)
-        if units is not None:
-            lost = lost | far_units(point.objective, units)
-        lost = lost | far_factors(point.objective.group_factors(rows))
-        return cls(point, rows, share, units, lost, gone, inverse)
+        changes, gone = point.objective.group_changes(rows), point.objective.only(rows)
+        return cls(point, rows, share, changes, lost, gone, inverse)
 
     @cached_property
-    def _held_stretch(self) -> Any:
+    def held_stretch(self) -> Any:
         return stretch_of(self.inverse[None, ...], self.share)
 
     def pushed(self, vectors: Array) -> Any:
@@ -533,7 +591,7 @@ class LargeGroup(AbstractGroup):
         """By ``H - H_G``, of which H is known. Cost: ``m d**2 + d**3``."""
         objective, damping = point.objective, point.curvature.damping
         rest, gone = objective.without(rows), objective.only(rows)
-        units = objective.group_units(rows)
+        changes = objective.group_changes(rows)
         curvature = RowwiseCurvature(rest, point.theta, damping)
         if not solver.reads_matrix:
             factor = solver.prepare(curvature)
@@ -542,8 +600,8 @@ class LargeGroup(AbstractGroup):
             whole, sums = matrix(), point.class_sums
             if sums is None or sums.hessians is not None:
                 left = whole - _leaving_matrix(point, rows, gone)
-                if units is not None:
-                    left = left + _diagonal(_gained(objective, gone, units))
+                if changes is not None:
+                    left = left + _diagonal(_gained(objective, gone, changes))
                 curvature = curvature.with_matrix(left)
             factor = solver.prepare(curvature)
             hidden = not determines(factor, point.factor)
@@ -552,10 +610,10 @@ class LargeGroup(AbstractGroup):
         xp, device = array_namespace(point.theta), device_of(point.theta)
         lost = xp.full(1, hidden, dtype=xp.bool, device=device)
         share = group_share(objective, rows)
-        return cls(point, rows, share, units, lost, gone, factor, remainder)
+        return cls(point, rows, share, changes, lost, gone, factor, remainder)
 
     @cached_property
-    def _held_stretch(self) -> Any:
+    def held_stretch(self) -> Any:
         xp, theta = array_namespace(self.point.theta), self.point.theta
         value = _LACKING / max(self.remainder, LEAST_REMAINDER**2)
         return xp.full(1, value, dtype=theta.dtype, device=device_of(theta))
@@ -563,8 +621,12 @@ class LargeGroup(AbstractGroup):
     # The factor is in the units without the group.
 
     @property
+    def unidentified(self) -> Any:
+        return self.undetermined
+
+    @property
     def stretch(self) -> Any:
-        return self._spread * self._held_stretch
+        return self._spread * self.held_stretch
 
     def solve(self, vectors: Array) -> Step:
         return self._solved(vectors)
@@ -587,10 +649,10 @@ def _leaving_matrix(point: Point, rows: Array, gone: Objective) -> Any:
     return own - sums.matrix(factors)
 
 
-def _gained(objective: Objective, gone: Objective, units: Array) -> Any:
+def _gained(objective: Objective, gone: Objective, changes: Array) -> Any:
     """What the penalty left by a group gains by other units, (G or 1, D)."""
     strength = objective.penalty.strength - gone.penalty.strength
-    return ((units**2 - 1) * strength)[0, ...]
+    return (changes * strength)[0, ...]
 
 
 def _diagonal(values: Array) -> Any:
@@ -607,30 +669,12 @@ def _rounds(contraction: float, unseen: float) -> int:
     return ceil(log(unseen) / log(min(contraction, _FAR_UNITS))) - 1
 
 
-def far_units(objective: Objective, units: Array) -> Any:
-    """Where the penalty in other units is another one, (b,): steps would not contract."""
-    xp, penalty = array_namespace(units), objective.penalty
-    squared = (float(of(units)) ** 2 for of in (xp.min, xp.max))
-    if all(abs(value - 1) <= _FAR_UNITS for value in squared):  # far fewer operations
-        return xp.zeros(units.shape[0], dtype=xp.bool, device=device_of(units))
-    penalised = (penalty.strength != 0) | (penalty.slope + 0 * penalty.strength != 0)
-    far = (xp.abs(_changes(units)) > _FAR_UNITS) & penalised
-    return xp.any(far, axis=(1, 2))
-
-
 def far_factors(factors: Array | None) -> Any:
     """Where classes weigh so much more or less that steps would not contract, (b,)."""
     if factors is None:
         return False
     xp = array_namespace(factors)
     return xp.any(xp.abs(factors - 1) > _FAR_UNITS, axis=(1, 2))
-
-
-def _changes(units: Array) -> Any:
-    """``units**2 - 1``."""
-    changes = units**2
-    changes -= 1
-    return changes
 
 
 def _own_steps(point: Point, terms: RowTerms) -> Any:
@@ -723,7 +767,8 @@ def stretch_of(inverse: Array, share: Array | None) -> Any:
     much inv(H) grows along the group's rows.
     """
     xp, excess = array_namespace(inverse), inverse.shape[-1] - 1
-    largest = xp.max(xp.linalg.trace(inverse), axis=1) - excess
+    trace = xp.linalg.trace(inverse) if excess else inverse[..., 0, 0]
+    largest = xp.max(trace, axis=1) - excess
     if share is not None:
         largest = largest / (1 - share)
     return xp.where(largest > 1, largest, xp.ones_like(largest))

@@ -1,12 +1,13 @@
 """How rows' own outputs move without them where penalties differ: no delta is formed."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from skinfluence._array import Rows, array_namespace, placed
+from skinfluence._array import Rows, array_namespace, masked, placed
 from skinfluence._rows import parts_of_rows
 from skinfluence.deletion._leaving import OneByOne
 from skinfluence.deletion._vouching import squared_length
-from skinfluence.solvers import Point
+from skinfluence.solvers import Point, indices_of
 
 
 class OwnMoves(NamedTuple):
@@ -25,11 +26,30 @@ class OwnMoves(NamedTuple):
 
     @classmethod
     def of(cls, point: Point, rows: Rows) -> "OwnMoves":
-        """By parts of which several arrays (b, D) stay in the cache."""
-        objective = point.objective
+        """To first order in the change of units, or by rounds where more can be seen."""
+        if not _is_plain(point):
+            return cls._joined(point, rows, _by_rounds)
+        xp = array_namespace(point.theta)
+        own = cls._joined(point, rows, _to_first_order)
+        lost = xp.isnan(own.squared)
+        if not bool(xp.any(lost)):
+            return own
+        few = cls._joined(point, masked(indices_of(rows, point), lost), _by_rounds)
+        return own._replace(
+            moves=xp.where(lost[:, None, None], placed(few.moves, lost), own.moves),
+            squared=xp.where(lost, placed(few.squared, lost), own.squared),
+            stretch=xp.where(lost, placed(few.stretch, lost), own.stretch),
+        )
+
+    @classmethod
+    def _joined(
+        cls, point: Point, rows: Rows, answer: Callable[[OneByOne], "OwnMoves"]
+    ) -> "OwnMoves":
+        """Of parts of the rows, of which several arrays (b, D) stay in the cache."""
+        design, width = point.objective.design, point.objective.layout.size
         parts = [
-            _of_part(OneByOne.of(point, part))
-            for part in parts_of_rows(rows, objective.design, objective.layout.size)
+            answer(OneByOne.of(point, part))
+            for part in parts_of_rows(rows, design, width)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -37,35 +57,41 @@ class OwnMoves(NamedTuple):
         return cls(*(xp.concat(column, axis=0) for column in zip(*parts, strict=True)))
 
 
-def _of_part(leaving: OneByOne) -> OwnMoves:
-    """To first order in the change of units; by rounds where the second can be seen."""
-    moves, squared = _first_order(leaving)
-    far = ~(leaving.contraction**2 <= leaving.unseen)
-    xp = array_namespace(moves)
-    if bool(xp.any(far)):
-        few = leaving.at(far)
-        newton = few.solve(few.gradient)
-        own = placed(few.moves(newton.value), far)
-        moves = xp.where(far[:, None, None], own, moves)
-        squared = xp.where(far, placed(squared_length(few, newton), far), squared)
+def _is_plain(point: Point) -> bool:
+    """Whether only the change of a quadratic penalty leaves the gradient beside rows."""
+    penalty, gaps = point.objective.penalty, point.objective.design.gaps
+    has_slope = array_namespace(point.theta).any(penalty.held(point.theta).slope != 0)
+    fills = gaps is not None and len(gaps.which) > 0
+    return point.inverse_diagonal is not None and not (fills or bool(has_slope))
+
+
+def _by_rounds(leaving: OneByOne) -> OwnMoves:
+    newton = leaving.solve(leaving.gradient)
+    moves, squared = leaving.moves(newton.value), squared_length(leaving, newton)
     return OwnMoves(moves, squared, leaving.unidentified, leaving.stretch)
 
 
-def _first_order(leaving: OneByOne) -> tuple[Any, Any]:
-    """Moves (b, G, 1), and squared lengths (b,), but for ``contraction**2``.
+def _to_first_order(leaving: OneByOne) -> OwnMoves:
+    """In the change E of a quadratic penalty; NaN where what is left out can be seen.
 
-    With ``z = inv(H_-) x`` and ``y = inv(H_-) g`` in the units of all rows, and E what the
-    penalty gains by others, ``x' inv(H_- + E) g = z' g - z' E y + z' E inv(H_-) E y - ...``
+    What leaves the gradient is ``s x - E theta``. With ``z = inv(H_-) x`` in the units of
+    all rows, ``x' inv(H_- + E) (s x - E theta)`` is ``z' (s x - E theta) - s z' E z``, and
+    what is left at most ``|x| c (|E theta| + s c |x|) / (1 - c)`` in the norm of
+    ``inv(H_-)``, where E contracts by c.
     """
-    xp, v, lost = array_namespace(leaving.block), leaving.direction, leaving.pulled
-    dot, w = xp.vecdot, leaving.steps(lost)
-    change = leaving.gain * v
-    inverse, bend = leaving.inverse[..., 0, 0], leaving.bend[..., 0, 0]  # (b, G)
-    slope = leaving.slope[..., 0]
-    pull, leverage = dot(v, lost), leaving.moves(v)[..., 0]
-    # y = w + c v and z = inverse v, by the rank of one row.
-    c = inverse * (slope + bend * pull)
-    moves = pull + c * leverage
-    squared = xp.sum(slope * moves + c * pull + dot(w, lost), axis=1)
-    moves = moves - inverse * (dot(change, w) + c * dot(change, v))
-    return moves[..., None], squared / (1 - leaving.contraction)
+    point, v, c = leaving.point, leaving.direction, leaving.small_contraction
+    strength, xp = point.objective.penalty.strength, array_namespace(v)
+    dot, ridge = xp.vecdot, strength * point.theta
+    k, s = leaving.inverse[..., 0, 0], leaving.slope[..., 0]  # (b, G)
+    squared_size = k * leaving.leverage  # of x
+    change = leaving.changes * v
+    pull = -k * dot(change, ridge)
+    change *= v
+    moves = s * squared_size + pull - s * k**2 * dot(change, strength)
+    size = xp.sqrt(xp.max(squared_size, axis=1))
+    shift = leaving.length_of_pull
+    left = size * c * (shift + xp.max(xp.abs(s), axis=1) * c * size) / (1 - c)
+    squared = xp.sum(s**2 * squared_size + 2 * s * pull, axis=1) + shift**2
+    known = (c < 1) & (left <= point.rounding_of_outputs)
+    squared = xp.where(known, squared / (1 - c), xp.nan)
+    return OwnMoves(moves[..., None], squared, leaving.unidentified, leaving.stretch)

@@ -36,6 +36,10 @@ class AbstractState(abc.ABC):
     def without(self, X: Array, rows: Array) -> Affine:
         """What is learned without each of the rows alone, (b, q)."""
 
+    def changes(self, X: Array, rows: Array) -> Any:
+        """``ratio**2 - 1`` without each of the rows alone, (b, q)."""
+        return self.without(X, rows).ratio ** 2 - 1
+
     @abc.abstractmethod
     def without_group(self, X: Array, rows: Array) -> Affine:
         """What is learned without all of the rows, (1, q)."""

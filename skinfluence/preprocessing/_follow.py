@@ -122,6 +122,13 @@ class Following(AbstractFollowing):
         ]
         return self._together(answers, 1.0, X)
 
+    def changes(self, rows: Rows) -> Any:
+        indices, X = self._read(rows)
+        answers = [
+            part.state.changes(self._of(X, part), indices) for part in self.parts
+        ]
+        return self._side_by_side(answers, 0.0, X)
+
     def without_group(self, rows: Array) -> Affine:
         rows, X = self._read(rows)
         answers = [
@@ -164,28 +171,31 @@ class Following(AbstractFollowing):
 
     def _together(self, answers: list[Affine], ratio: float, X: Any) -> Affine:
         """Answers of all steps side by side; columns that stay have this ratio."""
-        if not answers:
-            zeros = array_namespace(X).zeros_like(X)
-            return Affine(zeros + ratio, zeros)
-        xp, width = array_namespace(self.source.place), self.source.shape[1]
         shifts = [
             answer.shift if part.factor is None
             else answer.shift * like(part.factor, answer.shift)
             for answer, part in zip(answers, self.parts, strict=True)
         ]  # fmt: skip
         ratios = [answer.ratio for answer in answers]
+        return Affine(
+            self._side_by_side(ratios, ratio, X), self._side_by_side(shifts, 0.0, X)
+        )
+
+    def _side_by_side(self, values: list[Any], of_others: float, X: Any) -> Any:
+        """Values of the columns of all steps (b, p); columns that stay have another."""
+        if not values:
+            return array_namespace(X).zeros_like(X) + of_others
         columns = np.concatenate([part.columns for part in self.parts])
+        width = self.source.shape[1]
         if np.array_equal(columns, np.arange(width)):
-            return Affine(_beside(ratios), _beside(shifts))
-        zeros = xp.zeros_like(ratios[0][:, :1])
+            return _beside(values)
+        xp = array_namespace(values[0])
+        zeros = xp.zeros_like(values[0][:, :1])
         # Behind the last of the steps' columns stands one for all that stay.
         place = np.full(width, len(columns))
         place[columns] = np.arange(len(columns))
         index = like(place, zeros, xp.int64)
-        return Affine(
-            xp.take(_beside([*ratios, zeros + ratio]), index, axis=1),
-            xp.take(_beside([*shifts, zeros]), index, axis=1),
-        )
+        return xp.take(_beside([*values, zeros + of_others]), index, axis=1)
 
 
 def _beside(arrays: list[Any]) -> Any:

@@ -83,24 +83,18 @@ class StandardState(AbstractState):
 
     def without(self, X: Array, rows: Array) -> Affine:
         xp, (_, mean, scatter, _) = array_namespace(X), self.moments
-        w = (self.weight[:1] if self._alike else take_rows(self.weight, rows))[:, None]
+        w = self._own_weights(rows)
         rest = self.total - w
         heavy = rest[:, 0] < _LEAST_WEIGHT * self.total
         rest = xp.where(rest > 0, rest, xp.ones_like(rest))
         d = X - mean
-        left = d**2  # from here on in place: rows are many
-        left *= -w * self.total / rest
-        left += scatter
-        enough = left >= _LEAST_LEFT * scatter  # no gaps are
-        far = None
-        if bool(xp.any(heavy)) or not bool(xp.all(enough)):
-            far = heavy | ~xp.all(enough, axis=1)
-            left = xp.where(far[:, None], scatter, left)
-        left /= rest
-        d *= -w / rest
-        d += mean
-        answer = Affine(self._ratio(xp.sqrt(left)), self._shift(d))
-        if far is not None:
+        left = scatter - w * self.total / rest * d**2
+        far = heavy | ~xp.all(left >= _LEAST_LEFT * scatter, axis=1)  # no gaps are
+        answer = Affine(
+            self._ratio(xp.sqrt(xp.maximum(left, xp.zeros_like(rest)) / rest)),
+            self._shift(mean - w / rest * d),
+        )
+        if bool(xp.any(far)):
             few = self._careful(masked(X, far), masked(rows, far))
             answer = in_rows(answer, few, far)
         if self.special is None:
@@ -108,6 +102,21 @@ class StandardState(AbstractState):
         which, state = self.special
         few = state._careful(xp.take(X, like(which, X, xp.int64), axis=1), rows)
         return in_columns(answer, few, which)
+
+    def changes(self, X: Array, rows: Array) -> Any:
+        """In place, where no row is far out: they are many."""
+        xp, (_, mean, scatter, _) = array_namespace(X), self.moments
+        w = self._own_weights(rows)
+        rest = self.total - w
+        if self.special is None and bool(xp.all(rest >= _LEAST_WEIGHT * self.total)):
+            left = X - mean
+            left *= left
+            left *= -w * self.total / rest**2
+            left += scatter / rest - 1
+            least = _LEAST_LEFT * scatter / rest - 1
+            if self.scaler.with_std and bool(xp.min(left) >= xp.max(least)):
+                return left
+        return super().changes(X, rows)
 
     def without_group(self, X: Array, rows: Array) -> Affine:
         xp, (W, mean, scatter, _) = array_namespace(X), self.moments
@@ -142,9 +151,13 @@ class StandardState(AbstractState):
             d * (-share / W) if self.scaler.with_mean else zeros,
         )
 
+    def _own_weights(self, rows: Array) -> Any:
+        """Weights of rows, (b, 1), or (1, 1) where all are alike."""
+        weight = self.weight[:1] if self._alike else take_rows(self.weight, rows)
+        return weight[:, None]
+
     @cached_property
     def _alike(self) -> bool:
-        """Whether all rows have one weight."""
         return bool(array_namespace(self.weight).all(self.weight == self.weight[:1]))
 
     def _is_ordinary(self) -> Any:

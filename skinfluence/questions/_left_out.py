@@ -87,8 +87,10 @@ def _deleted(study: Study) -> LeftOut:
         flags = flags._replace(missed_changes=deletion.missed_changes(rows))
         return rows, u, flags
 
-    # Where penalties differ by row, a dozen arrays of a block must stay in the cache.
-    n_arrays = _ARRAYS if objective.learns else 1
+    # A dozen arrays of a block must stay in the cache, where penalties differ by row and
+    # each has a delta of its own.
+    coupled = layout.group_size > 1 or objective.balanced is not None
+    n_arrays = _ARRAYS if objective.learns and coupled else 1
     blocks = training_blocks(design, n_arrays * layout.n_outputs * layout.size)
     for rows, u, flags in stream_blocks(
         asked, blocks, design, width=design.width, in_order=study.in_order

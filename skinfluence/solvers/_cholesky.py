@@ -41,6 +41,8 @@ _MOST_FORM_CONDITION = 1e4
 # The blocks are formed for groups of at most this many entries (16 MiB each), when this
 # many times the rows of a block are more than those entries.
 _MOST_FORM_SIZE, _ROWS_TO_FORM = 2048, 4
+# Triangles of so few columns are not multiplied in half the time of a square.
+_MOST_INVERSE = 128
 # Multiplications to spend on an estimate from some of the rows.
 _SPENT_ON_ESTIMATES = 10**8
 
@@ -154,12 +156,24 @@ class InverseRoot(AbstractFactor):
         # Row by row in memory: what comes out lies as what went in.
         times, n_groups = kernels(rows).times_inverse, rows.shape[1]
         steps = [
-            times(rows[:, g, :], of_group(self.root, g), triangular=True)
+            rows[:, g, :] @ of_group(self._inverse, g)
+            if self._inverse_pays(rows.shape[0])
+            else times(rows[:, g, :], of_group(self.root, g), triangular=True)
             for g in range(n_groups)
         ]
         if n_groups == 1:
             return steps[0][:, None, :]
         return array_namespace(rows).stack(steps, axis=1)
+
+    def _inverse_pays(self, n_rows: int) -> bool:
+        """Whether ``inv(H)`` is worth forming: one product beats two by small triangles."""
+        near = self.condition <= _MOST_FORM_CONDITION
+        return near and self.root.shape[-1] <= min(_MOST_INVERSE, n_rows)
+
+    @cached_property
+    def _inverse(self) -> Any:
+        xp = array_namespace(self.root)
+        return xp.matmul(self.root, xp.matrix_transpose(self.root))
 
     def norm(self, vectors: Array) -> Any:
         xp = array_namespace(vectors)

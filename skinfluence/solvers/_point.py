@@ -132,6 +132,13 @@ class Point:
         """Bounds of what moves of each fill do."""
         return FillSizes.of(self.curvature, self.factor)
 
+    @cached_property
+    def rounding_of_outputs(self) -> float:
+        """What rounding makes of an output of the rows, as of a sum of D terms."""
+        xp, n_terms = array_namespace(self.outputs), self.theta.shape[-1]
+        largest = float(xp.max(xp.abs(self.outputs)))
+        return float(xp.finfo(self.outputs.dtype).eps) * largest * n_terms**0.5
+
     # --- bounds -----------------------------------------------------------------------
 
     @cached_property
