@@ -125,7 +125,7 @@ class Following(AbstractFollowing):
     def changes(self, rows: Rows) -> Any:
         indices, X = self._read(rows)
         answers = [
-            part.state.changes(self._of(X, part), indices) for part in self.parts
+            part.state.changes(self._of(X, part, rows), indices) for part in self.parts
         ]
         return self._side_by_side(answers, 0.0, X)
 
