@@ -43,6 +43,13 @@ class Gaps(NamedTuple):
         return xp.astype(take_rows(self.mask, rows), place.dtype)
 
 
+class Norm(NamedTuple):
+    """Columns of rows that are divided by their lengths in these columns."""
+
+    columns: np.ndarray  # (q,) on the host
+    power: int  # 1: by sums of sizes; 2: by roots of sums of squares
+
+
 class AbstractFills(abc.ABC):
     """How far the values move that steps fill in when rows leave.
 
@@ -110,6 +117,11 @@ class AbstractFollowing(abc.ABC):
         """What moves where entries are filled in; None where none ever is."""
         return None
 
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """Columns whose rows are divided by their lengths after they are scaled."""
+        return ()
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -137,6 +149,10 @@ class OnHost(AbstractFollowing):
     def fills(self) -> AbstractFills | None:
         fills = self.there.fills
         return None if fills is None else FillsOnHost(fills)
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        return self.there.norms
 
 
 @final

@@ -17,7 +17,7 @@ from skinfluence._array import (
 )
 from skinfluence._class_weights import BalancedWeights
 from skinfluence._design import Design
-from skinfluence._following import AbstractFollowing, Gaps
+from skinfluence._following import AbstractFollowing, Gaps, Norm
 from skinfluence._layout import Layout, Selection
 from skinfluence._penalty import Penalty
 from skinfluence._rows import map_over_rows, sum_over_rows
@@ -214,6 +214,27 @@ class Objective:
         """Entries of the rows that steps have filled in, where they have."""
         assert self.design.gaps is not None
         return self.design.gaps
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """Columns whose rows are divided by their lengths, as far as that is followed."""
+        return () if self.following is None else self.following.norms
+
+    def growths(self, rows: Array, of: str) -> Any:
+        """How the columns of ``norms`` grow in length without rows (indices), (b, q).
+
+        Relative to what they are; ``of`` as for ``fills``. None without any.
+        """
+        if self.following is None or not self.norms:
+            return None
+        ratio = getattr(self.following, of)(rows).ratio
+        xp = array_namespace(ratio)
+        which = np.concatenate([norm.columns for norm in self.norms])
+        ratio = xp.take(ratio, like(which, ratio, xp.int64), axis=1)
+        if of == "derivative":
+            return -ratio
+        held = xp.isnan(ratio)  # by a group that decides what columns there are
+        return xp.where(held, xp.zeros_like(ratio), 1 / ratio - 1)
 
     def fills(self, rows: Array, of: str, gaps: Gaps | None = None) -> Any:
         """Moves of what is filled in, without rows (indices), (b, w), of columns with gaps.

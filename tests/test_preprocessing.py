@@ -588,7 +588,6 @@ def test_a_scaler_of_other_rows_or_unknown_weights_is_held():
         TargetEncoder(random_state=0),
         MinMaxScaler(clip=True),
         MaxAbsScaler(clip=True),
-        TfidfTransformer(),
     ],
     ids=lambda step: type(step).__name__,
 )
@@ -801,7 +800,6 @@ def test_a_group_that_makes_a_term_too_rare_is_not_followed():
 @pytest.mark.parametrize(
     "vectorizer, reason",
     [
-        (TfidfVectorizer(), "norm='l2'"),
         (CountVectorizer(min_df=4), "min_df"),
         (CountVectorizer(min_df=0.35), "min_df"),
         (CountVectorizer(max_df=0.5), "max_df"),

@@ -30,7 +30,8 @@ def explainer():
     return InfluenceExplainer(pipeline()).fit(TEXTS, LABELS)
 
 
-def test_questions_about_texts_are_those_about_their_features(explainer):
+def test_questions_about_texts_are_those_about_their_features():
+    explainer = InfluenceExplainer(pipeline(), preprocessing="held").fit(TEXTS, LABELS)
     steps = explainer.estimator_
     features = steps[0].transform(TEXTS)
     alone = InfluenceExplainer(steps[1]).fit(features, LABELS)

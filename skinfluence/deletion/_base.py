@@ -8,7 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from skinfluence._array import Array, Rows, array_namespace, device_of
-from skinfluence.solvers import Point, own_outputs, row_terms
+from skinfluence.solvers import (
+    Point,
+    indices_of,
+    own_norm_outputs,
+    own_outputs,
+    row_terms,
+)
 
 
 class Deltas(NamedTuple):
@@ -125,7 +131,20 @@ class AbstractDeletion(abc.ABC):
         terms = row_terms(self.point, rows)
         layout = self.point.objective.layout
         moves = own_outputs(terms.block, deltas.theta, layout)
-        return terms.outputs + layout.ungrouped(moves), deltas.flags
+        u = terms.outputs + layout.ungrouped(moves)
+        return u + self._of_own_length(rows, deltas.theta), deltas.flags
+
+    def _of_own_length(self, rows: Rows, theta: Array) -> Any:
+        """What outputs of rows gain as they get other lengths, (b, K) or 0."""
+        point, indices = self.point, indices_of(rows, self.point)
+        growths = point.objective.growths(
+            indices, "derivative" if self.linear else "without"
+        )
+        if growths is None:
+            return 0.0
+        theta = point.theta + (0.0 if self.linear else 1.0) * theta
+        known = indices, theta, growths, self.linear
+        return own_norm_outputs(point.objective, *known)
 
     def missed_changes(self, rows: Rows) -> Any:
         """Rows whose deletion changes the active set, which ``outputs`` does not follow.

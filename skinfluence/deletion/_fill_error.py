@@ -26,6 +26,9 @@ def with_fill_error(
     ``fills`` (b, w) are the moves of what is filled in, None without gaps; ``length``
     (b,) is that of the deltas in the norms of H without each group.
     """
+    if point.objective.norms:  # nothing is known of it
+        error = array_namespace(length).inf + 0.0 * length
+        return deltas._replace(error=error)
     if fills is None:
         return deltas
     moves, sizes = array_namespace(fills).abs(fills), point.fill_sizes

@@ -274,7 +274,7 @@ class Newton(AbstractOneStep):
             return super().left_out(rows)
         objective = self.point.objective
         coupled = objective.layout.group_size > 1 or objective.balanced is not None
-        if coupled or objective.penalty.share:
+        if coupled or objective.penalty.share or objective.norms:
             return AbstractDeletion.left_out(self, rows)
         own = OwnMoves.of(self.point, rows)
         u = take_rows(self.point.outputs, rows) + objective.layout.ungrouped(own.moves)

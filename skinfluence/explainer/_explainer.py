@@ -413,7 +413,7 @@ class InfluenceExplainer(
             self.train_index_,
             TrainingFeatures.of(self),
             followed,
-            X if refits_held or decided or followed.fills else None,
+            X if refits_held or decided or followed.spreads else None,
             drawing,
         )
 

@@ -3,7 +3,6 @@
 from skinfluence.influence._effects import (
     changes,
     delta_blocks,
-    fills_without,
     influence_blocks,
     influence_on_parameters,
     mean_gradient,
@@ -11,7 +10,7 @@ from skinfluence.influence._effects import (
     self_influence_of,
 )
 from skinfluence.influence._features import feature_influence
-from skinfluence.influence._moves import group_fills, group_gradients, linear_changes
+from skinfluence.influence._moves import group_gradients, linear_changes
 from skinfluence.influence._quantities import (
     AbstractQuantity,
     HeldOut,
@@ -20,4 +19,5 @@ from skinfluence.influence._quantities import (
     Response,
 )
 from skinfluence.influence._relative import relative_blocks
+from skinfluence.influence._spread import spread_of_groups, spread_per_weight
 from skinfluence.influence._top import top_blocks

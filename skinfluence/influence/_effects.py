@@ -18,11 +18,10 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate, row_blocks, stream_blocks
 from skinfluence.deletion import AbstractDeletion, Deltas
 from skinfluence.influence._quantities import AbstractQuantity
+from skinfluence.influence._spread import Spread, spread_without
 from skinfluence.solvers import (
     Point,
     RowTerms,
-    fill_outputs,
-    indices_of,
     learned_gradients,
     learned_self_influence,
     learned_steps,
@@ -140,7 +139,6 @@ def _linear_blocks(
     Q = point.factor.loss_steps(_pulled_gradients(point, design, quantity, aggregate))
     of_penalty = xp.sum(Q * point.objective.penalty.gradient(point.theta), axis=(1, 2))
     width = max(design.row_entries, Q.shape[0] if design.is_sparse else 0)
-    of_fills = fill_derivatives(point, design, quantity, aggregate)
 
     def effects(rows: slice) -> tuple[slice, Any]:
         terms = row_terms(point, rows)
@@ -151,9 +149,10 @@ def _linear_blocks(
         if learned is not None:
             columns = xp.reshape(learned, (learned.shape[0], -1)).T
             of_learning = xp.reshape(Q, (Q.shape[0], -1)) @ columns
-            if of_fills is not None:
-                moves = fills_without(point, design, rows, "derivative")
-                of_learning = of_learning + of_fills @ moves.T
+            spread = spread_without(point, design, rows, "derivative")
+            if spread is not None:
+                direct = spread.changes(point, design, quantity, aggregate)
+                of_learning = of_learning + direct
             values = values + of_learning * of_learned(terms)[None, :]
         return rows, values if aggregate is None else values[0, :]
 
@@ -179,9 +178,9 @@ def _evaluated_blocks(
 
     def effects(rows: slice) -> tuple[slice, Deltas, Any]:
         deltas = deletion.deltas(rows)
-        fills = fills_without(point, design, rows, "without")
+        spread = spread_without(point, design, rows, "without")
         values = changes(
-            point, deltas.theta, design, quantity, aggregate, fills, entries
+            point, deltas.theta, design, quantity, aggregate, spread, entries
         )
         values = values if aggregate is None else xp.sum(values, axis=0)
         return rows, deltas.flags, values
@@ -193,33 +192,6 @@ def _evaluated_blocks(
     ):
         watch(rows, flags)
         yield rows, values
-
-
-def fill_derivatives(
-    point: Point, design: Design, quantity: AbstractQuantity, aggregate: str | None
-) -> Any:
-    """Derivatives of the quantity in what fills gaps of the points, (m or 1, w).
-
-    None where nothing does.
-    """
-    gaps, objective = design.gaps, point.objective
-    if gaps is None or not len(gaps.which):
-        return None
-    B = objective.layout.unpack(point.theta)
-    of_columns = objective.of_filled(B, gaps)  # (K, w)
-    parts = []
-    for points, (block,) in iterate(design):
-        slope = quantity.gradient(block @ B.T, points)
-        parts.append((slope @ of_columns) * gaps.block(points, slope))
-    values = array_namespace(B).concat(parts, axis=0)
-    return _aggregated(values, aggregate, design.n_rows)
-
-
-def fills_without(point: Point, design: Design, rows: Rows, of: str) -> Any:
-    """Moves of what fills gaps of points without training rows, (b, w), or None."""
-    if design.gaps is None:
-        return None
-    return point.objective.fills(indices_of(rows, point), of, design.gaps)
 
 
 def mean_gradient(point: Point, design: Design, quantity: AbstractQuantity) -> Any:
@@ -234,13 +206,13 @@ def changes(
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,
-    fills: Array | None = None,
+    spread: Spread | None = None,
     entries: int = 2**22,
 ) -> Any:
     """Change of the quantity at each point for each delta (b, G, D) of the parameters.
 
     Shape (m, b), or partial means or sums over the points, to be added, if aggregated.
-    ``fills`` (b, w) are moves of what fills gaps of the points.
+    ``spread`` is how the points themselves move.
     """
     layout = point.objective.layout
     xp = array_namespace(point.theta)
@@ -254,9 +226,8 @@ def changes(
         u = block @ B
         base = quantity.value(u, points)
         after = _moved(block, u, flat)
-        if fills is not None and design.gaps is not None:
-            theta = point.theta + deltas
-            more = fill_outputs(point.objective, theta, fills, design.gaps, points)
+        if spread is not None:
+            more = spread.outputs(point, design, points, point.theta + deltas)
             after = after + xp.permute_dims(more, (0, 2, 1))
         moved = quantity.value(after, points) - base[:, None]
         values.append(_aggregated(moved, aggregate, design.n_rows))

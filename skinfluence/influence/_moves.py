@@ -6,12 +6,9 @@ from typing import Any
 from skinfluence._array import Array, array_namespace, take_rows
 from skinfluence._design import Design
 from skinfluence._rows import iterate
-from skinfluence.influence._effects import (
-    fill_derivatives,
-    fills_without,
-    mean_gradient,
-)
+from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
+from skinfluence.influence._spread import Spread
 from skinfluence.solvers import Point, learned_gradients, per_weight
 
 
@@ -21,22 +18,22 @@ def linear_changes(
     design: Design,
     quantity: AbstractQuantity,
     aggregate: str | None,
-    fills: Array | None = None,
+    spread: Spread | None = None,
 ) -> Any:
     """``grad f(z)' move`` at each point for each move (b, G, D), (m, b).
 
-    Or their mean or sum over the points, (b,), if aggregated. ``fills`` (b, w) are moves
-    of what fills gaps of the points.
+    Or their mean or sum over the points, (b,), if aggregated. ``spread`` is how the
+    points themselves move.
     """
     layout, xp = point.objective.layout, array_namespace(point.theta)
     direct: Any = 0.0
-    if fills is not None:
-        direct = fill_derivatives(point, design, quantity, aggregate) @ fills.T
+    if spread is not None:
+        direct = spread.changes(point, design, quantity, aggregate)
     if aggregate is not None:
         gradient = mean_gradient(point, design, quantity)
         total = xp.sum(gradient * moves, axis=(1, 2))
         total = total * design.n_rows if aggregate == "sum" else total
-        return total if fills is None else total + direct[0, :]
+        return total if spread is None else total + direct[0, :]
     B = layout.unpack(point.theta).T
     flat = layout.side_by_side(xp.permute_dims(moves, (1, 2, 0)))  # (q, K b)
     parts = []
@@ -45,21 +42,6 @@ def linear_changes(
         outputs = xp.reshape(block @ flat, (*slope.shape, -1))  # (m, K, b)
         parts.append(xp.sum(slope[:, :, None] * outputs, axis=1))
     return xp.concat(parts, axis=0) + direct
-
-
-def group_fills(point: Point, design: Design, groups: Sequence[Array]) -> Any:
-    """Derivatives of what fills gaps of points, per weight and summed over each group.
-
-    Shape (n_groups, w); None where nothing does.
-    """
-    sums = []
-    for rows in groups:
-        moves = fills_without(point, design, rows, "derivative")
-        if moves is None:
-            return None
-        xp = array_namespace(moves)
-        sums.append(xp.sum(per_weight(point, rows)[:, None] * moves, axis=0))
-    return array_namespace(point.theta).stack(sums)
 
 
 def group_gradients(point: Point, groups: Sequence[Array]) -> Any:

@@ -149,6 +149,8 @@ class Rule:
     averages_fills: bool = False
     takes_weights: bool = False
     decides: bool = False
+    # Rows are divided by their lengths afterwards: by roots of sums of powers, 1 or 2.
+    norm: int | None = None
 
     @property
     def moves(self) -> bool:

@@ -15,7 +15,13 @@ from skinfluence._array import (
     like,
     to_numpy,
 )
-from skinfluence._following import AbstractFills, AbstractFollowing, Affine, Gaps
+from skinfluence._following import (
+    AbstractFills,
+    AbstractFollowing,
+    Affine,
+    Gaps,
+    Norm,
+)
 from skinfluence._kernels import densified
 from skinfluence._sources import AbstractSource, source_of
 from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColumns
@@ -49,9 +55,10 @@ class Followed(NamedTuple):
     gaps: Gaps | None = None  # in the training rows
 
     @property
-    def fills(self) -> bool:
-        """Whether what is filled into gaps moves other rows."""
-        return self.gaps is not None and len(self.gaps.which) > 0
+    def spreads(self) -> bool:
+        """Whether other rows change by more than units: in gaps, or by their lengths."""
+        fills = self.gaps is not None and len(self.gaps.which) > 0
+        return fills or (self.following is not None and bool(self.following.norms))
 
     def in_words(self) -> str:
         """The steps that are held, and why."""
@@ -114,6 +121,11 @@ class Following(AbstractFollowing):
         for part in self.parts:
             moving[part.columns] = True
         return moving
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        parts = [part for part in self.parts if part.norm is not None]
+        return tuple(Norm(part.columns, part.norm or 1) for part in parts)
 
     def without(self, rows: Rows) -> Affine:
         indices, X = self._read(rows)

@@ -31,6 +31,7 @@ class Part(NamedTuple):
     columns: np.ndarray  # (q,)
     factor: np.ndarray | None  # (q,)
     gaps: Any = None  # (n, q) bool: entries that it has not learned from
+    norm: int | None = None  # power of the lengths that rows are divided by
 
 
 @dataclass
@@ -91,7 +92,9 @@ class Parts:
             return self._averaged(state, own, weight, before, out, columns)
 
         state = self._made(name, "moves", columns, make)
-        return None if state is None else Part(name, state, columns, factor, gaps)
+        if state is None:
+            return None
+        return Part(name, state, columns, factor, gaps, rule.norm)  # type: ignore[union-attr]
 
     def _averaged(
         self,

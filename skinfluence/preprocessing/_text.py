@@ -82,20 +82,16 @@ class TfidfState(AbstractState):
         return Affine(ratio, array_namespace(counts).zeros_like(ratio))
 
 
-def _unweighted(tfidf: Any) -> Rule | str | None:
-    """The rule where rows are not weighted by what was learned in a way that bends them."""
-    if not tfidf.use_idf:
-        return Rule()
-    if tfidf.norm is not None:
-        return (
-            f"norm={tfidf.norm!r} divides each row by its length, so that rarer or more "
-            "common terms change every column of other rows; norm=None can be followed"
-        )
-    return None
+def _scaled(tfidf: Any, state: Any, **kinds: Any) -> Rule | str:
+    """The rule of terms that are multiplied, and of rows divided by their lengths."""
+    powers = {None: None, "l1": 1, "l2": 2}
+    if tfidf.norm not in powers:
+        return f"norm={tfidf.norm!r} divides each row by a term that may be another"
+    return Rule(state, scales=True, norm=powers[tfidf.norm], **kinds)
 
 
 def _rule_of_tfidf(tfidf: TfidfTransformer) -> Rule | str:
-    return _unweighted(tfidf) or Rule(TfidfState.of, scales=True)
+    return _scaled(tfidf, TfidfState.of) if tfidf.use_idf else Rule()
 
 
 def _limits(vectorizer: Any) -> str | None:
@@ -166,10 +162,9 @@ def _rule_of_counts(vectorizer: CountVectorizer) -> Rule:
 
 def _rule_of_both(vectorizer: TfidfVectorizer) -> Rule | str:
     counts = _rule_of_counts(vectorizer)
-    unweighted = _unweighted(vectorizer)
-    if unweighted is None:
-        return Rule(partial(_guarded, scaled=True), scales=True, decides=True)
-    return counts if isinstance(unweighted, Rule) else unweighted
+    if isinstance(counts, str) or not vectorizer.use_idf:
+        return counts
+    return _scaled(vectorizer, partial(_guarded, scaled=True), decides=True)
 
 
 register_transformer(TfidfTransformer, _rule_of_tfidf)

@@ -316,7 +316,7 @@ def _is_columnwise(rule: Rule) -> bool:
 
 def _absorbed(before: Rule | str, rule: Rule) -> bool:
     """Whether a step undoes what a step before it does to columns."""
-    if isinstance(before, str) or not (before.shifts or before.scales):
+    if isinstance(before, str) or before.norm or not (before.shifts or before.scales):
         return False
     shifts = rule.absorbs_shifts or not before.shifts
     return shifts and (rule.absorbs_scales or not before.scales)

@@ -6,17 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skinfluence._array import Array, array_namespace, to_numpy
-from skinfluence._design import Design
 from skinfluence._rows import row_blocks
 from skinfluence.exceptions import (
     InvalidParameterError,
 )
 from skinfluence.influence import (
     changes,
-    fills_without,
-    group_fills,
     group_gradients,
     linear_changes,
+    spread_of_groups,
+    spread_per_weight,
 )
 from skinfluence.questions._absent_classes import are_endless, outputs_without_classes
 from skinfluence.questions._effects import AGGREGATES
@@ -28,7 +27,6 @@ from skinfluence.questions._refits import (
     own_outputs,
     refuse_derivative,
 )
-from skinfluence.solvers import Point, fill_outputs
 from skinfluence.study import Asked, Study, verdicts
 from skinfluence.support import checks
 
@@ -60,10 +58,9 @@ def group_influence(
     def effects(block: slice, members: list[Array]) -> list[Any]:
         gradients = -point.objective.weight_sum * group_gradients(point, members)
         theta = point.factor.loss_steps(gradients)
-        fills = group_fills(point, asked.design, members)
-        fills = None if fills is None else -point.objective.weight_sum * fills
+        spread = spread_per_weight(point, asked.design, members)
         return [
-            linear_changes(point, theta, asked.design, quantity, aggregate, fills)
+            linear_changes(point, theta, asked.design, quantity, aggregate, spread)
             for quantity in asked.quantities
         ]
 
@@ -97,9 +94,10 @@ def group_delta_on(
     def effects(block: slice, members: list[Array]) -> list[Any]:
         deltas = deletion.group_deltas(members)
         verdicts().note_groups(groups.names[block], deltas)
-        fills = _fills_of(study.point, asked.design, members, deletion.linear)
+        point, linear = study.point, deletion.linear
+        spread = spread_of_groups(point, asked.design, members, linear)
         values = [
-            change(study.point, deltas.theta, asked.design, quantity, aggregate, fills)
+            change(point, deltas.theta, asked.design, quantity, aggregate, spread)
             for quantity in asked.quantities
         ]
         if aggregate:  # shares of the mean or sum, block of points by block
@@ -110,18 +108,6 @@ def group_delta_on(
         return values
 
     return _blockwise(study, groups.members, effects)
-
-
-def _fills_of(point: Point, design: Design, groups: list[Array], linear: bool) -> Any:
-    """Moves of what fills gaps of points without each group, (b, w), or None."""
-    if design.gaps is None or not len(design.gaps.which):
-        return None
-    xp, moves = array_namespace(point.theta), []
-    for rows in groups:
-        of = "derivative" if linear else "without_group"
-        each = fills_without(point, design, rows, of)
-        moves.append(xp.sum(each, axis=0, keepdims=True))
-    return xp.concat(moves, axis=0)
 
 
 def _blockwise(
@@ -185,21 +171,21 @@ def _deleted_outputs(
             continue
         B = objective.layout.unpack(deltas.theta[0, ...])  # (K, q)
         moves = to_numpy(objective.design.block(study.here(test)) @ B.T)
-        moves = moves + _of_own_gaps(study, rows, test, deltas.theta, deletion.linear)
+        moves = moves + _of_own_rows(study, rows, test, deltas.theta, deletion.linear)
         u[test] = study.outputs[test] + moves[:, : u.shape[1]]
 
 
-def _of_own_gaps(
+def _of_own_rows(
     study: Study, rows: np.ndarray, test: np.ndarray, delta: Array, linear: bool
 ) -> Any:
-    """What gaps of training rows add to their outputs without a group, (m, K) or 0."""
+    """What outputs of training rows gain as steps move them anew, (m, K) or 0."""
     point, design = study.point, study.objective.design
-    fills = _fills_of(point, design, [study.here(rows)], linear)
-    if fills is None or design.gaps is None:
+    spread = spread_of_groups(point, design, [study.here(rows)], linear)
+    if spread is None:
         return 0.0
     theta = point.theta + (0.0 if linear else 1.0) * delta
-    gaps, every = design.gaps.take(study.here(test)), slice(0, len(test))
-    return to_numpy(fill_outputs(study.objective, theta, fills, gaps, every))[..., 0]
+    points, every = design.take(study.here(test)), slice(0, len(test))
+    return to_numpy(spread.outputs(point, points, every, theta))[..., 0]
 
 
 def groups_of(groups: Any, n_train: int, index: Any = None) -> Groups:

@@ -5,7 +5,7 @@ from functools import cached_property
 from math import inf
 from typing import Any, final
 
-from skinfluence._array import Array, array_namespace
+from skinfluence._array import Array, array_namespace, to_numpy
 from skinfluence._objective import Objective
 from skinfluence.curvature import RowwiseCurvature
 from skinfluence.exceptions import IndefiniteCurvatureError
@@ -14,6 +14,7 @@ from skinfluence.solvers._base import AbstractFactor, AbstractSolver
 from skinfluence.solvers._class_sums import ClassSums
 from skinfluence.solvers._filled import FillSizes, fill_gradients
 from skinfluence.solvers._no_minimum import needed_rows
+from skinfluence.solvers._normed import NormedRows
 from skinfluence.solvers._rounding import rounding_of_theta
 from skinfluence.solvers._trusted import trusted_length
 from skinfluence.solvers._vicinity import Vicinity, euclidean_length
@@ -108,10 +109,29 @@ class Point:
         return objective if tilt is None else replace(objective, tilt=tilt[0, ...])
 
     def tilts(self, rows: Array, of: str) -> Any:
-        """What the gradient here gains by what steps fill in without rows, (b, G, D).
+        """What the gradient here gains as other rows change without rows, (b, G, D).
 
-        ``of`` is as in ``Objective.fills``; None where nothing is filled in.
+        ``of`` is as in ``Objective.fills``; None where they change by units alone.
         """
+        of_fills, of_norms = self._fill_tilts(rows, of), self._norm_tilts(rows, of)
+        if of_fills is None or of_norms is None:
+            return of_norms if of_fills is None else of_fills
+        return of_fills + of_norms
+
+    def _norm_tilts(self, rows: Array, of: str) -> Any:
+        growths = self.objective.growths(rows, of)
+        if growths is None:
+            return None
+        host, leaving = to_numpy(rows), None
+        if of != "derivative":
+            leaving = [host] if of == "without_group" else list(host[:, None])
+        return self._normed_rows.tilts(growths, leaving)
+
+    @cached_property
+    def _normed_rows(self) -> NormedRows:
+        return NormedRows.of(self.curvature)
+
+    def _fill_tilts(self, rows: Array, of: str) -> Any:
         moves = self.objective.fills(rows, of)
         if moves is None:
             return None

@@ -7,6 +7,7 @@ from skinfluence._kernels import densified
 from skinfluence._layout import Layout
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
+from skinfluence.solvers._normed import own_norm_outputs
 from skinfluence.solvers._point import Point
 
 
@@ -101,7 +102,13 @@ def learned_self_influence(point: Point, rows: Rows) -> Any:
     if learned is None:
         return 0.0
     terms = row_terms(point, rows)
-    moves = own_outputs(terms.block, learned, point.objective.layout)
+    objective, indices = point.objective, indices_of(rows, point)
+    moves = own_outputs(terms.block, learned, objective.layout)
+    growths = objective.growths(indices, "derivative")
+    if growths is not None:
+        theta = point.theta[None, ...]
+        gained = own_norm_outputs(objective, indices, theta, growths, True)
+        moves = moves + objective.layout.grouped(gained)
     pulled = array_namespace(moves).sum(terms.slope * moves, axis=(1, 2))
     return -point.objective.weight_sum * per_weight(point, rows) * pulled
 

@@ -147,7 +147,7 @@ class Study:
         So it does where exact deletion would have to see other rows change: passes over
         the rows as they are certify nothing then.
         """
-        spreads = self.options.deletion == "exact" and self.followed.fills
+        spreads = self.options.deletion == "exact" and self.followed.spreads
         return self.refits_unknown or spreads
 
     @property
