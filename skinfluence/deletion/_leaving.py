@@ -318,9 +318,9 @@ class AbstractLeaving(abc.ABC):
     @cached_property
     def tilt(self) -> Any:
         """What the gradient gains as other rows are filled in anew, (b, G, D) or None."""
-        return self.point.tilts(self.rows, "without_group")
+        return self.point.tilts(self.rows, "without_group", self.fills)
 
-    @property
+    @cached_property
     def fills(self) -> Any:
         """Moves of what is filled in without each group, (b, w); None without gaps."""
         return self.point.objective.fills(self.rows, "without_group")
@@ -467,11 +467,18 @@ class OneByOne(AbstractLeaving):
     def objective_without(self, i: int) -> Objective:
         return self.point.without(self.rows[i : i + 1])
 
+    @property
+    def length_of_tilt(self) -> Any:
+        """Bound of the length of the tilt in the norm of inv(H) without the row, (b,)."""
+        xp = array_namespace(self.point.theta)
+        length = xp.abs(self.fills) @ self.point.fill_sizes.pull
+        return xp.sqrt(self.held_stretch) * length
+
     @cached_property
     def tilt(self) -> Any:
-        return self.point.tilts(self.rows, "without")
+        return self.point.tilts(self.rows, "without", self.fills)
 
-    @property
+    @cached_property
     def fills(self) -> Any:
         return self.point.objective.fills(self.rows, "without")
 

@@ -9,6 +9,9 @@ from skinfluence.deletion._leaving import OneByOne
 from skinfluence.deletion._vouching import squared_length
 from skinfluence.solvers import Point, indices_of
 
+# Contraction up to which a tilt may be answered to first order in the units.
+_MOST_TILTED = 1e-3
+
 
 class OwnMoves(NamedTuple):
     """Of b rows with outputs that are not coupled."""
@@ -58,11 +61,10 @@ class OwnMoves(NamedTuple):
 
 
 def _is_plain(point: Point) -> bool:
-    """Whether only the change of a quadratic penalty leaves the gradient beside rows."""
-    penalty, gaps = point.objective.penalty, point.objective.design.gaps
-    has_slope = array_namespace(point.theta).any(penalty.held(point.theta).slope != 0)
-    fills = gaps is not None and len(gaps.which) > 0
-    return point.inverse_diagonal is not None and not (fills or bool(has_slope))
+    """Whether penalties that change are quadratic, and their curvature is at hand."""
+    slope = point.objective.penalty.held(point.theta).slope
+    has_slope = bool(array_namespace(point.theta).any(slope != 0))
+    return point.inverse_diagonal is not None and not has_slope
 
 
 def _by_rounds(leaving: OneByOne) -> OwnMoves:
@@ -77,7 +79,8 @@ def _to_first_order(leaving: OneByOne) -> OwnMoves:
     What leaves the gradient is ``s x - E theta``. With ``z = inv(H_-) x`` in the units of
     all rows, ``x' inv(H_- + E) (s x - E theta)`` is ``z' (s x - E theta) - s z' E z``, and
     what is left at most ``|x| c (|E theta| + s c |x|) / (1 - c)`` in the norm of
-    ``inv(H_-)``, where E contracts by c.
+    ``inv(H_-)``, where E contracts by c. A tilt t leaves as well where gaps are filled
+    anew: what it leaves out, ``|x| c |t|``, is far below what a linear term does not see.
     """
     point, v, c = leaving.point, leaving.direction, leaving.small_contraction
     strength, xp = point.objective.penalty.strength, array_namespace(v)
@@ -89,9 +92,13 @@ def _to_first_order(leaving: OneByOne) -> OwnMoves:
     change *= v
     moves = s * squared_size + pull - s * k**2 * dot(change, strength)
     size = xp.sqrt(xp.max(squared_size, axis=1))
-    shift = leaving.length_of_pull
+    shift, tilt = leaving.length_of_pull, leaving.tilt
     left = size * c * (shift + xp.max(xp.abs(s), axis=1) * c * size) / (1 - c)
-    squared = xp.sum(s**2 * squared_size + 2 * s * pull, axis=1) + shift**2
     known = (c < 1) & (left <= point.rounding_of_outputs)
+    if tilt is not None:
+        tilted = k * dot(v, tilt)
+        moves, pull = moves - tilted, pull - tilted
+        shift, known = shift + leaving.length_of_tilt, known & (c < _MOST_TILTED)
+    squared = xp.sum(s**2 * squared_size + 2 * s * pull, axis=1) + shift**2
     squared = xp.where(known, squared / (1 - c), xp.nan)
     return OwnMoves(moves[..., None], squared, leaving.unidentified, leaving.stretch)

@@ -68,5 +68,9 @@ class GapReader:
         which = np.flatnonzero([mask.any() for mask in masks])
         n_rows = len(next(iter(notes.values())))
         some = [masks[k] for k in which]
-        mask = np.stack(some, axis=1) if some else np.zeros((n_rows, 0), dtype=bool)
+        mask = (
+            np.ascontiguousarray(np.stack(some, axis=1))
+            if some
+            else np.zeros((n_rows, 0), dtype=bool)
+        )
         return Gaps(moved(mask, place), which, self.features[which])

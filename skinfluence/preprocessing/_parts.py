@@ -146,7 +146,7 @@ class Parts:
         return self.states[key]
 
     def _mask(self, step: Step, out: Origins, columns: np.ndarray) -> np.ndarray:
-        return self.notes[step.name][:, out.filled[columns]]
+        return np.ascontiguousarray(self.notes[step.name][:, out.filled[columns]])
 
     def _gaps(
         self, filling: list[Step], out: Origins, columns: np.ndarray

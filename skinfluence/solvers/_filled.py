@@ -46,10 +46,16 @@ class FillSizes:
     held: Any  # root of what rows with gaps weigh, sum s_k tr M_k
     width: Any  # longest change of its coefficients by a vector that H measures as 1
     coef: Any  # length of its coefficients
+    pull: Any  # length of the change of the gradient, in the norm of inv(H)
 
     @classmethod
-    def of(cls, curvature: RowwiseCurvature, factor: AbstractFactor) -> "FillSizes":
-        """From one pass over the gaps, and a solve for each of the columns' outputs."""
+    def of(
+        cls, curvature: RowwiseCurvature, factor: AbstractFactor, gradients: Array
+    ) -> "FillSizes":
+        """From one pass over the gaps, and a solve for each of the columns' outputs.
+
+        And for their gradients (w, G, D).
+        """
         objective, theta = curvature.objective, curvature.theta
         xp, layout = array_namespace(theta), objective.layout
         M = xp.abs(
@@ -65,7 +71,9 @@ class FillSizes:
         squared = xp.sum(units * factor.loss_steps(units), axis=(1, 2))
         width = xp.sqrt(xp.sum(xp.reshape(squared, (-1, K)), axis=1))
         B = objective.of_filled(layout.unpack(theta))
-        return cls(held, width, xp.sqrt(xp.sum(B**2, axis=0)))
+        squared = xp.sum(gradients * factor.loss_steps(gradients), axis=(1, 2))
+        pull = xp.sqrt(xp.clip(squared, min=0.0))
+        return cls(held, width, xp.sqrt(xp.sum(B**2, axis=0)), pull)
 
 
 def _own_slopes(objective: Objective, slopes: Array) -> Any:

@@ -108,12 +108,14 @@ class Point:
         tilt = self.tilts(rows, "without_group")
         return objective if tilt is None else replace(objective, tilt=tilt[0, ...])
 
-    def tilts(self, rows: Array, of: str) -> Any:
+    def tilts(self, rows: Array, of: str, fills: Array | None = None) -> Any:
         """What the gradient here gains as other rows change without rows, (b, G, D).
 
-        ``of`` is as in ``Objective.fills``; None where they change by units alone.
+        ``of`` is as in ``Objective.fills``, which are not asked for again if they are
+        given. None where rows change by units alone.
         """
-        of_fills, of_norms = self._fill_tilts(rows, of), self._norm_tilts(rows, of)
+        of_norms = self._norm_tilts(rows, of)
+        of_fills = self._fill_tilts(rows, of, fills)
         if of_fills is None or of_norms is None:
             return of_norms if of_fills is None else of_fills
         return of_fills + of_norms
@@ -131,8 +133,8 @@ class Point:
     def _normed_rows(self) -> NormedRows:
         return NormedRows.of(self.curvature)
 
-    def _fill_tilts(self, rows: Array, of: str) -> Any:
-        moves = self.objective.fills(rows, of)
+    def _fill_tilts(self, rows: Array, of: str, fills: Array | None) -> Any:
+        moves = self.objective.fills(rows, of) if fills is None else fills
         if moves is None:
             return None
         xp, directions = array_namespace(moves), self._fill_gradients
@@ -150,7 +152,7 @@ class Point:
     @cached_property
     def fill_sizes(self) -> FillSizes:
         """Bounds of what moves of each fill do."""
-        return FillSizes.of(self.curvature, self.factor)
+        return FillSizes.of(self.curvature, self.factor, self._fill_gradients)
 
     @cached_property
     def rounding_of_outputs(self) -> float:
