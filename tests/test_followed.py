@@ -366,3 +366,19 @@ def test_the_inverse_curvature_without_rows_is_within_its_stretch(name, strength
         leaving.append((newton.group(np.array(rows)).stretch[0], np.array(rows)))
     for stretch, rows in leaving:
         assert growth(point, rows) <= stretch * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("deletion", ["newton", "halley"])
+@pytest.mark.parametrize("name", ["logistic", "Poisson"])
+def test_steps_of_a_followed_pipeline_are_within_their_bounds(name, deletion):
+    X, y = rows_of(name)
+    X[2, 1], rows = 3.3e3, [2, 3, 5]
+    pipe = make_pipeline(StandardScaler(), clone(MODELS[name])).fit(X, y)
+    truth = refit_leave_one_out(pipe, X, y, rows=rows)
+    params = InfluenceExplainer(pipe, deletion=deletion).fit(X, y).loo_params(rows)
+    gap = [params[part] - truth[part] for part in ("coef", "intercept")]
+    gap = np.concatenate([np.reshape(part, (len(rows), -1)) for part in gap], axis=1)
+    length = np.linalg.norm(gap, axis=1)
+    assert np.all(length > 1e-7)  # one step does not lead all the way
+    assert np.all(length <= params.error_bound)
+    assert np.all(np.isfinite(params.error_bound[1:]))
