@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -15,7 +17,9 @@ from sklearn.preprocessing import (
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
+    OrdinalEncoder,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
 )
 
@@ -201,25 +205,35 @@ def test_false_statements_of_a_rule_are_noticed(registered, says):
         check_transformer(Unlearned(), X)
 
 
+LETTERS = np.array([*"zabcabcabcabcabcabcabcab"], object)[:, None]
+WORDS = np.array([f"{letter}{letter} blue {letter}x" for letter in LETTERS[:, 0]])
+
+
 @pytest.mark.parametrize(
-    "transformer",
+    "transformer, rows",
     [
-        StandardScaler(),
-        StandardScaler(with_mean=False),
-        MinMaxScaler(),
-        MaxAbsScaler(),
-        RobustScaler(),
-        Normalizer(),
-        Binarizer(),
-        FunctionTransformer(),
-        OneHotEncoder(),
-        make_pipeline(StandardScaler(), MinMaxScaler()),
+        (StandardScaler(), X),
+        (StandardScaler(with_mean=False), X),
+        (MinMaxScaler(), X),
+        (MaxAbsScaler(), X),
+        (RobustScaler(), X),
+        (Normalizer(), X),
+        (Binarizer(), X),
+        (FunctionTransformer(), X),
+        (SplineTransformer(), X),
+        (VarianceThreshold(), X),
+        (OneHotEncoder(handle_unknown="ignore"), LETTERS),
+        (OneHotEncoder(handle_unknown="ignore", drop="first"), LETTERS),
+        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), LETTERS),
+        (CountVectorizer(min_df=2), WORDS),
+        (TfidfVectorizer(norm=None, smooth_idf=False), WORDS),
+        (make_pipeline(StandardScaler(), MinMaxScaler()), X),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
-def test_rules_of_this_package_pass_the_check(transformer):
-    rows = np.arange(N)[:, None] % 4 if isinstance(transformer, OneHotEncoder) else X
-    check = check_transformer(transformer, rows, rows=[0, 5, 7], groups=[[1, 2], [3]])
+def test_rules_of_this_package_pass_the_check(transformer, rows):
+    left_out = {"rows": [0, 5, 7, N - 1], "groups": [[1, 2], [3], [0, N - 1]]}
+    check = check_transformer(transformer, rows, **left_out)
     assert max(check.row_error, check.group_error) < 1e-12
 
 

@@ -1,5 +1,6 @@
 """Whether the rule of a transformer says what its refits do."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -7,6 +8,7 @@ from typing import Any, final
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
+from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import Bunch
 
 from skinfluence._following import Affine
@@ -81,7 +83,8 @@ def check_transformer(
 
     Notes
     -----
-    Answers of NaN, by which a rule says that it does not know, are not compared. Cost: a
+    Answers of NaN, by which a rule says that it does not know, and rows that its state
+    ``decides`` by, which results are refits of, are not compared. Cost: a
     fit for each row and group, and twenty fits to 256 copies of all rows.
 
     Examples
@@ -146,7 +149,9 @@ class _Fit:
 
     def by_refit(self, rows: np.ndarray) -> np.ndarray:
         """All rows as a fit to some of them transforms them, (n, q)."""
-        return _dense(self.refit(rows).transform(self.X))
+        with warnings.catch_warnings():  # of categories that only rows have which left
+            warnings.simplefilter("ignore")
+            return _dense(self.refit(rows).transform(self.X))
 
     @cached_property
     def fitted(self) -> Any:
@@ -161,23 +166,28 @@ class _Fit:
     def followed(self) -> Followed:
         named = {} if self.weights is None else {f"__{_WEIGHT}": self.weights}
         source = source_of(self.columns)
-        return follow(self.fitted, source, named, absorbs_shifts=True)
+        return follow(self.fitted, source, named, absorbs_shifts=True, X=self.X)
 
     def row_error(self, rows: np.ndarray, tol: float) -> float:
-        """The largest error of columns without each of the rows."""
+        """The largest error of columns without each of the rows that do not decide."""
+        following = self.followed.following
+        decided = None if following is None else following.decides()
+        rows = rows if decided is None else rows[~decided[rows]]
         affine = self.answer("without", rows)
-        return max(
+        errors = [
             self._error(Affine(*(each[k] for each in affine)), rows[k : k + 1], tol)
             for k in range(len(rows))
-        )
+        ]
+        return max(errors, default=0.0)
 
     def group_error(self, groups: list[np.ndarray], tol: float) -> float:
         """The largest error of columns without each of the groups."""
         affines = [self.answer("without_group", rows, 1) for rows in groups]
-        return max(
+        errors = [
             self._error(Affine(*(each[0] for each in affine)), rows, tol)
             for affine, rows in zip(affines, groups, strict=True)
-        )
+        ]
+        return max(errors, default=0.0)
 
     def derivative_error(self, rows: np.ndarray) -> float | None:
         """The largest error of first-order changes; None where there is none to see."""
@@ -224,14 +234,23 @@ class _Fit:
 
     def _error(self, affine: Affine, leaving: np.ndarray, tol: float) -> float:
         """The largest error of the columns that a rule has moved."""
-        wanted = self.by_refit(np.setdiff1d(np.arange(self.n_rows), leaving))
+        rest = np.setdiff1d(np.arange(self.n_rows), leaving)
+        wanted, moved = (
+            self.by_refit(rest),
+            (self.columns - affine.shift) / affine.ratio,
+        )
+        if wanted.shape != moved.shape and not np.any(np.isnan(affine.ratio)):
+            # What vanishes with the rows may leave a column of zeros to the others.
+            moved, wanted = _not_zero(moved[rest]), _not_zero(wanted[rest])
         where = f"The rule of {self.name} is wrong: {self.blamed}without rows {leaving}"
-        if wanted.shape != self.columns.shape:
+        if wanted.shape != moved.shape:
+            if np.any(np.isnan(affine.ratio)):
+                return 0.0
             raise AssertionError(
-                f"{where} a refit has {wanted.shape[1]} columns, the fit "
-                f"{self.columns.shape[1]}."
+                f"{where} a refit has {wanted.shape[1]} columns, the rule "
+                f"{moved.shape[1]}."
             )
-        error = _error((self.columns - affine.shift) / affine.ratio, wanted)
+        error = _error(moved, wanted)
         if np.any(error > tol):
             column = int(np.argmax(error))
             raise AssertionError(
@@ -247,9 +266,11 @@ class _Fit:
         for copies in _COPIES:
             every = np.repeat(np.arange(self.n_rows), copies)
             less, more = np.delete(every, row * copies), np.append(every, row)
-            known &= _error(self.by_refit(every), self.columns) < _DERIVATIVE_TOL
-            change = self.by_refit(less) - self.by_refit(more)
-            slopes.append(change * copies / 2)
+            fits = [self.by_refit(rows) for rows in (every, less, more)]
+            if any(columns.shape != self.columns.shape for columns in fits):
+                return self.columns, np.zeros_like(known)
+            known &= _error(fits[0], self.columns) < _DERIVATIVE_TOL
+            slopes.append((fits[1] - fits[2]) * copies / 2)
         return slopes[1], known & (_error(slopes[0], slopes[1]) < _DERIVATIVE_TOL)
 
 
@@ -261,10 +282,11 @@ def _refuse_false_statements(fit: _Fit, rule: Rule, tol: float) -> None:
         "scales=False": not rule.scales and np.any(ratio != 1),
         "passes=True": rule.passes and fit.differs(_dense(fit.X), tol),
     }
-    if rule.absorbs_shifts:
+    chooses = isinstance(fit.fitted, SelectorMixin)  # passes what it does not absorb
+    if rule.absorbs_shifts and not chooses:
         shifted = replace(fit, X=_dense(fit.X) + 1.0)
         false["absorbs_shifts=True"] = fit.differs(shifted.columns, tol)
-    if rule.absorbs_scales:
+    if rule.absorbs_scales and not chooses:
         scaled = replace(fit, X=2.0 * fit.X)
         false["absorbs_scales=True"] = fit.differs(scaled.columns, tol)
     for statement, is_false in false.items():
@@ -283,6 +305,10 @@ def _error(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     gap = np.where(np.isnan(wanted), np.inf, np.abs(values - wanted))
     gap = np.where(np.isnan(values), 0.0, gap)
     return np.max(gap, axis=0, initial=0.0) / np.where(size > 0, size, 1.0)
+
+
+def _not_zero(columns: np.ndarray) -> np.ndarray:
+    return columns[:, np.any(columns != 0, axis=0)]
 
 
 def _drawn(n_rows: int) -> list[np.ndarray]:
