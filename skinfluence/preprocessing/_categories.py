@@ -141,7 +141,9 @@ def _coding(encoder: OrdinalEncoder, step: StepColumns, weight: Any) -> Abstract
     """A category that vanishes lowers the codes above its own."""
     X = to_numpy(step.columns.block(slice(None)))
     # Missing values come last and have a code of their own; nothing is above the last.
-    n_below = [_n_observed(encoder.categories_[feature]) - 1 for feature in step.own]
+    # Where it is unknown without its only row, that row itself gets another code.
+    last = encoder.handle_unknown == "use_encoded_value"
+    n_below = [_n_observed(encoder.categories_[k]) - 1 + last for k in step.own]
     counts = [_code_counts(X[:, k], n) for k, n in enumerate(n_below)]
     deciding = np.zeros(len(X), dtype=bool)
     for k, each in enumerate(counts):
