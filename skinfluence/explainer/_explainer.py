@@ -84,7 +84,9 @@ class InfluenceExplainer(
         when a row leaves. "auto": those whose change is known are learned again, as
         ``clone(estimator).fit`` without the row would, and the others are held as they
         were fitted; see ``followed_steps_`` and ``held_steps_``. Deletions of the few
-        rows that decide which columns a transformer makes are refits. "held" holds all.
+        rows that decide which columns a transformer makes are refits. With imputed gaps
+        and tf-idf under a norm, "newton" and "halley" are of first order in how other
+        rows change, and "exact" refits for each deletion. "held" holds all.
         "refitted" learns all again: where one has no rule, each deletion is a refit of
         the estimator with ``deletion="exact"``, and an error that names the transformer
         and the reason with any other.
