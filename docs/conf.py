@@ -66,7 +66,10 @@ autodoc_docstring_signature = True
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {"GL06", "GL07", "PR01", "PR02", "RT01", "SS01"}
 # Methods of a contract are a line and shapes each.
-numpydoc_validation_exclude = {r"\.exceptions\.", r"\.losses\.Abstract\w+\."}
+numpydoc_validation_exclude = {
+    r"\.exceptions\.",
+    r"\.(losses|preprocessing)\.Abstract\w+\.",
+}
 numpydoc_use_plots = False
 
 # --- the gallery ---

@@ -20,10 +20,17 @@ class Affine(NamedTuple):
 
     NaN stands where a column is not shifted and scaled by the deletion: the rows of a
     group may be all of a category, or all that was observed.
+
+    Parameters
+    ----------
+    ratio : array of shape (b, p)
+        Units without each of b rows, or of a group (b = 1), in those of the fit.
+    shift : array of shape (b, p)
+        What is subtracted before.
     """
 
-    ratio: Any  # (b, p)
-    shift: Any  # (b, p)
+    ratio: Any
+    shift: Any
 
 
 class Gaps(NamedTuple):

@@ -17,10 +17,18 @@ from skinfluence.preprocessing._given import Given
 
 
 class Deciding(NamedTuple):
-    """Rows without which a step makes other columns of the other rows."""
+    """Rows without which a step makes other columns of the other rows.
 
-    rows: np.ndarray  # (n,) bool, on the host: those that decide alone
-    reason: str  # what changes without them, as a clause
+    Parameters
+    ----------
+    rows : ndarray of shape (n,)
+        bool, on the host: those that decide alone.
+    reason : str
+        What changes without them, as a clause.
+    """
+
+    rows: np.ndarray
+    reason: str
 
 
 class AbstractState(abc.ABC):
@@ -94,14 +102,34 @@ class StepColumns(NamedTuple):
 
     ``columns.shape`` is (n, q), and ``columns.block(slice(0, n))`` reads the columns of
     those rows: all of them at once only where they fit into memory.
+
+    Parameters
+    ----------
+    columns : AbstractColumns
+        The columns of all training rows.
+    own : ndarray of shape (q,)
+        Which of the step's output columns they are, on the host.
+    given : Given or None, default=None
+        The rows that the step was given; None where they are not at hand.
     """
 
     columns: AbstractColumns
-    own: Any  # (q,) which of the step's output columns they are, on the host
-    given: Given | None = None  # rows that the step was given; None where not at hand
+    own: Any
+    given: Given | None = None
 
     def fitted(self, values: Any) -> Any:
-        """What the step has fitted for each of its columns, for these, (q,)."""
+        """What the step has fitted for these columns.
+
+        Parameters
+        ----------
+        values : array of one entry per output column of the step
+            As the transformer has them, such as its ``scale_``.
+
+        Returns
+        -------
+        array of shape (q,)
+            Those of these columns, where the columns are.
+        """
         return like(to_numpy(values)[self.own], self.columns.place)
 
 
@@ -129,11 +157,21 @@ class Rule:
         The same for a column that is multiplied by a positive number.
     passes : bool, default=False
         Whether columns come out as they come in.
+    fills : bool, default=False
+        Whether they do but for gaps, which ``SimpleImputer`` fills; of no other class.
+    ignores_fills : bool, default=False
+        Whether the step, behind one that fills gaps, learns of entries alone that are no
+        gaps. A step that fills is held if this and ``averages_fills`` are False.
+    averages_fills : bool, default=False
+        Whether it learns means and mean squares of all entries, gaps included.
     takes_weights : bool, default=False
         Whether ``state`` minds weights. If not, a step fitted with weights is held.
     decides : bool, default=False
         Whether some rows decide what the columns of others are, as those that
         ``AbstractState.decides`` names.
+    norm : {None, 1, 2}, default=None
+        Whether rows are divided by their lengths afterwards: by sums of sizes (1), or by
+        roots of sums of squares (2).
     """
 
     state: Callable[[Any, StepColumns, Any], AbstractState] | None = None
@@ -142,14 +180,11 @@ class Rule:
     absorbs_shifts: bool = False
     absorbs_scales: bool = False
     passes: bool = False
-    fills: bool = False  # so they do, but where it fills gaps
-    # Behind a step that fills gaps, which is held if neither is so: its columns move by
-    # the entries that are no gaps, or by means and mean squares of all.
+    fills: bool = False
     ignores_fills: bool = False
     averages_fills: bool = False
     takes_weights: bool = False
     decides: bool = False
-    # Rows are divided by their lengths afterwards: by roots of sums of powers, 1 or 2.
     norm: int | None = None
 
     @property
