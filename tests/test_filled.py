@@ -5,7 +5,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -17,6 +23,7 @@ from sklearn.preprocessing import (
 
 from skinfluence import InfluenceExplainer
 from skinfluence._sources import source_of
+from skinfluence.deletion import _own_moves
 from skinfluence.exceptions import PreprocessingDeletionWarning
 from skinfluence.preprocessing import follow
 from skinfluence.refit import left_out_outputs
@@ -247,8 +254,7 @@ def test_a_column_with_one_value_is_held():
 def test_the_most_frequent_entry_moves_with_the_few_rows_that_decide_it():
     rng, (model, y) = np.random.default_rng(2), model_of("ridge")
     X = np.array(list("aabbc" * (N // 5)), dtype=object)[:, None]
-    X[:2, 0] = "c", np.nan  # a: 11 rows, b: 12
-    X[4, 0] = "b"
+    X[:3, 0] = "c", np.nan, np.nan  # 10 rows of a, 11 of b: without one, a comes first
     X = np.hstack([X, rng.normal(size=(N, 1)).round(1).astype(object)])
     steps = make_column_transformer(
         (
@@ -261,7 +267,8 @@ def test_the_most_frequent_entry_moves_with_the_few_rows_that_decide_it():
         (StandardScaler(), [1]),
     )
     pipe = make_pipeline(steps, model)
-    groups = [[2, 3], [0, 7], [2, 3, 4]]
+    assert list(np.unique(X[3:, 0], return_counts=True)[1]) == [10, 11, 6]
+    groups = [[3, 8], [0, 7], [2, 5, 6]]
     truth = left_out_outputs(pipe, X, y, np.arange(N))[:, 0]
     of_groups = left_out_outputs(pipe, X, y, groups, X_test=X[:2])[..., 0]
     explainer = InfluenceExplainer(pipe).fit(X, y)
@@ -272,3 +279,44 @@ def test_the_most_frequent_entry_moves_with_the_few_rows_that_decide_it():
         + pipe.fit(X, y).predict(X[:2])[:, None]
     )
     np.testing.assert_allclose(change, of_groups.T, rtol=1e-8)
+
+
+def test_gaps_of_a_group_alone_move_no_other_row():
+    X, (model, y) = np.nan_to_num(gappy()), model_of("ridge")
+    X[GROUP, 1] = np.nan
+    pipe = make_pipeline(SimpleImputer(), model)
+    explainer = InfluenceExplainer(pipe).fit(X, y)
+    deltas = explainer.group_delta(X[10:13], groups=[GROUP])[:, 0]
+    wanted = left_out_outputs(pipe, X, y, [GROUP], X_test=X[10:13])[0, :, 0]
+    np.testing.assert_allclose(deltas + pipe.fit(X, y).predict(X[10:13]), wanted)
+
+
+def test_left_out_outputs_of_many_rows_are_those_of_their_deltas(monkeypatch):
+    rng, n = np.random.default_rng(3), 30_000
+    X = rng.normal(size=(n, 3))
+    X[rng.random(X.shape) < 0.2] = np.nan
+    y = (np.nan_to_num(X).sum(axis=1) + rng.logistic(size=n) > 0).astype(int)
+    pipe = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    explainer = InfluenceExplainer(pipe).fit(X, y)
+    base = explainer.decision_function(X)
+    fast = explainer.loo_predict(method="decision_function") - base
+    monkeypatch.setattr(_own_moves, "_MOST_TILTED", 0.0)
+    slow = explainer.loo_predict(method="decision_function") - base
+    assert 0 < np.abs(fast - slow).max() < 1e-5 * np.abs(slow).max()
+
+
+@pytest.mark.filterwarnings("ignore:Row 4 has leverage 1")
+def test_a_row_that_carries_a_column_alone_fills_gaps_anew_too():
+    X, (_, y) = gappy(), model_of("ridge")
+    X[:, 3] = np.arange(N) == 4  # no other row tells its coefficient
+    X[4, 1] = 40.0
+    pipe = make_pipeline(SimpleImputer(), LinearRegression())
+    tests = X[[5, 9]]
+    delta = InfluenceExplainer(pipe).fit(X, y).loo_delta(tests)[:, 4]
+    held = (
+        InfluenceExplainer(pipe, preprocessing="held").fit(X, y).loo_delta(tests)[:, 4]
+    )
+    truth = left_out_outputs(pipe, X, y, [4], X_test=tests)[0, :, 0]
+    truth = truth - pipe.fit(X, y).predict(tests)
+    error, size = np.abs(delta - truth).max(), np.abs(truth).max()
+    assert error < 0.3 * size < np.abs(held - truth).max()

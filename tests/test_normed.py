@@ -12,7 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, normalize
 
 from skinfluence import InfluenceExplainer
+from skinfluence._design import Design
+from skinfluence._following import Norm
+from skinfluence._sources import source_of
 from skinfluence.refit import left_out_outputs
+from skinfluence.solvers._normed import NormedColumns
 
 N = 40
 GROUP = [0, 3, 5]
@@ -126,3 +130,18 @@ def test_a_scaler_behind_lengths_holds_them():
     pipe = make_pipeline(TfidfVectorizer(), MaxAbsScaler(), logit())
     explainer = InfluenceExplainer(pipe).fit(X, y)
     assert "MaxAbsScaler after it" in explainer.held_reasons_["tfidfvectorizer"]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_gains_are_those_of_new_lengths(norm):
+    rng = np.random.default_rng(4)
+    X = normalize(rng.random((6, 5)) * (rng.random((6, 5)) < 0.7), norm)
+    growth = rng.normal(scale=0.3, size=(3, 5))
+    design = Design(source_of(X), np.zeros(5), False)
+    columns = NormedColumns.of(design, Norm(np.arange(5), 1 if norm == "l1" else 2))
+    gains = columns.gains(growth, linear=False)
+    for k, each in enumerate(1 + growth):
+        wanted = normalize(X * each, norm)
+        np.testing.assert_allclose(X * each * (1 + gains[:, [k]]), wanted, atol=1e-14)
+    own = columns.own_gains(np.tile(growth[0], (6, 1)), linear=False)
+    np.testing.assert_allclose(own, gains[:, 0])
