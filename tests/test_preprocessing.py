@@ -619,13 +619,42 @@ def test_a_step_whose_weights_no_rule_knows_is_held():
 
 def test_others_may_register_a_rule():
     class Own(StandardScaler):
-        pass
+        def transform(self, X):
+            return super().transform(X)
 
     fitted = make_pipeline(Own()).fit(plain())
     reason = followed(fitted, fitted.transform(plain())).reasons["own"]
     assert "no rule is registered for Own, which may learn more than" in reason
     register_transformer(Own, lambda transformer: Rule())
     assert followed(fitted, fitted.transform(plain())).followed_steps == ["own"]
+
+
+class Named(StandardScaler):
+    """Learns what its parent learns."""
+
+    def __init__(self, *, label="", copy=True, with_mean=True, with_std=True):
+        super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
+        self.label = label
+
+    def get_feature_names_out(self, input_features=None):
+        return super().get_feature_names_out(input_features)
+
+
+class Clipping:
+    def _reset(self):
+        super()._reset()
+
+
+class Clipped(Clipping, StandardScaler):
+    pass
+
+
+def test_a_subclass_is_followed_unless_it_overrides_a_method():
+    fitted = make_pipeline(Named(label="one")).fit(plain())
+    assert followed(fitted, fitted.transform(plain())).followed_steps == ["named"]
+    fitted = make_pipeline(Clipped()).fit(plain())
+    reason = followed(fitted, fitted.transform(plain())).reasons["clipped"]
+    assert reason.endswith("more than StandardScaler: it has its own _reset")
 
 
 # --- categories and terms ---

@@ -21,8 +21,9 @@ def register_transformer(transformer: type, rule: RuleOf) -> type:
     Parameters
     ----------
     transformer : type
-        The exact class; its subclasses may learn more and have to be registered
-        themselves. Registering a class again replaces its rule.
+        The class. Its rule holds for subclasses that override none of its methods, other
+        than ``__init__`` and ``get_feature_names_out``; others may learn more and have to
+        be registered themselves. Registering a class again replaces its rule.
     rule : callable
         Maps the fitted transformer to a ``skinfluence.preprocessing.Rule``, or to the
         reason, as a clause, why its columns cannot be followed: the step is then held as
@@ -87,13 +88,34 @@ def register_transformer(transformer: type, rule: RuleOf) -> type:
 def rule_of(transformer: Any) -> Rule | str:
     """The rule for a fitted transformer, or the reason why it has none."""
     cls = type(transformer)
-    if cls in _RULES:
-        return _checked(_RULES[cls], transformer)
-    known = next((base.__name__ for base in cls.__mro__ if base in _RULES), None)
+    known = next((base for base in cls.__mro__ if base in _RULES), None)
     if known is None:
         return f"no rule is registered for what a {cls.__name__} learns"
-    return (
-        f"no rule is registered for {cls.__name__}, which may learn more than {known}"
+    if changed := _overridden(cls, known):
+        return (
+            f"no rule is registered for {cls.__name__}, which may learn more than "
+            f"{known.__name__}: it has its own {' and '.join(changed)}"
+        )
+    return _checked(_RULES[known], transformer)
+
+
+def _overridden(cls: type, base: type) -> list[str]:
+    """Methods of a class that a subclass, or a class mixed into it, has of its own.
+
+    Those that make it, name its columns or ask for metadata change nothing it learns.
+    """
+    before = cls.__mro__[: cls.__mro__.index(base)]
+    own = {
+        name
+        for each in before
+        for name, member in vars(each).items()
+        if hasattr(member, "__get__")  # methods and properties of any kind
+    }
+    return sorted(
+        name
+        for name in own & set(dir(base))
+        if not (name.startswith("__") or name.startswith("set_"))
+        and name != "get_feature_names_out"
     )
 
 
