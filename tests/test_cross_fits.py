@@ -149,6 +149,7 @@ def test_other_steps_are_followed_beside_one_that_is_held(case, seed):
     check = check_leave_one_out(explainer, X, Y, rows=ROWS)
     assert check.held_steps == encoder
     assert check.refitted_steps == explainer.followed_steps_
+    assert f"'held_steps': {encoder}" in repr(check)
     assert check.max_abs_error < 1e-10 * np.max(np.abs(check.refit))
     assert check.param_error < 1e-8
     check = check_leave_one_out(explainer, X, Y, rows=ROWS, X_test=X, y_test=Y)

@@ -37,8 +37,6 @@ from skinfluence.study import (
 )
 from skinfluence.support import checks
 
-_DRAWS = "it draws at random and has no random_state"
-
 
 class InfluenceExplainer(
     AboutPoints,
@@ -383,15 +381,9 @@ class InfluenceExplainer(
         refits_held = self.preprocessing == "refitted" and bool(followed.held_steps)
         following = followed.following
         decided = following is not None and following.decides() is not None
-        self.followed_steps_ = followed.followed_steps
-        self.held_steps_, self.held_reasons_ = followed.held_steps, followed.reasons
         drawing: tuple[str, ...] = ()
         if refits_held:  # a step without a rule is fitted again, unless it draws
             drawing = without_draws(whole.recording(in_fit.outputs)).held
-            every = [*self.followed_steps_, *self.held_steps_]
-            self.followed_steps_ = [name for name in every if name not in drawing]
-            self.held_steps_ = list(drawing)
-            self.held_reasons_ = dict.fromkeys(drawing, _DRAWS)
         if classifier:
             self.classes_ = model.estimator.classes_
         if self.deletion == "exact":  # it may free what a penalty holds at zero
@@ -418,6 +410,9 @@ class InfluenceExplainer(
             X if refits_held or decided or followed.spreads else None,
             drawing,
         )
+        self.followed_steps_ = self._study.followed_steps
+        self.held_steps_ = self._study.held_steps
+        self.held_reasons_ = self._study.held_reasons
 
     def _followed(
         self,

@@ -131,7 +131,7 @@ class Study:
     features: TrainingFeatures
     followed: Followed = NOTHING_FOLLOWED
     X: Any = None  # the rows as the user gave them, where refits may be asked
-    drawing: tuple[str, ...] = ()  # steps never refitted, as they draw at random
+    drawing: tuple[str, ...] = ()  # steps that are never refitted: they draw at random
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
 
     @property
@@ -149,6 +149,24 @@ class Study:
         """
         spreads = self.options.deletion == "exact" and self.followed.spreads
         return self.refits_unknown or spreads
+
+    @property
+    def held_steps(self) -> list[str]:
+        """Steps that stay as they were fitted, also in refits."""
+        return list(self.drawing) if self.refits_unknown else self.followed.held_steps
+
+    @property
+    def held_reasons(self) -> dict[str, str]:
+        """Why, for each of them, as a clause."""
+        drawn = "it draws at random, and no random_state makes that the same again"
+        drawing = dict.fromkeys(self.drawing, drawn)
+        return drawing if self.refits_unknown else self.followed.reasons
+
+    @property
+    def followed_steps(self) -> list[str]:
+        """Steps that are learned again without a row, by a rule or a refit."""
+        every = [*self.followed.followed_steps, *self.followed.held_steps]
+        return [name for name in every if name not in self.held_steps]
 
     @property
     def refits(self) -> WholeFit | None:
@@ -177,13 +195,12 @@ class Study:
 
         Steps are held as in refits.
         """
-        held = self.drawing if self.refits_unknown else tuple(self.followed.held_steps)
         estimator, weight, metadata, outputs = self.fitted
         offset = self.objective.offset
         if offset is not None:
             offset = to_numpy(offset)[:, : self.model.n_outputs]
         given = estimator, X, self.y, weight, offset, metadata
-        return WholeFit(*given, held=held, outputs=outputs)
+        return WholeFit(*given, held=tuple(self.held_steps), outputs=outputs)
 
     @property
     def point(self) -> Point:
