@@ -16,6 +16,7 @@ from sklearn.base import (
 from skinfluence import support
 from skinfluence._array import is_foreign
 from skinfluence._delegation import DelegationMixin
+from skinfluence._following import AbstractFollowing
 from skinfluence.exceptions import UnfittedEstimatorError, UnsupportedEstimatorError
 from skinfluence.explainer._about_groups import AboutGroups
 from skinfluence.explainer._about_points import AboutPoints
@@ -23,6 +24,7 @@ from skinfluence.explainer._about_rows import AboutRows
 from skinfluence.explainer._containers import in_container
 from skinfluence.explainer._parameters import check_parameters, near_enough
 from skinfluence.explainer._rows_of_fit import rows_of_fit
+from skinfluence.explainer._targets import following_targets
 from skinfluence.preprocessing import AS_ASKED, Followed, follow
 from skinfluence.refit import without_draws
 from skinfluence.solvers import on_all_features, solver_for
@@ -340,7 +342,7 @@ class InfluenceExplainer(
         if rows is None:
             rows = checks.known_rows(self, estimator, model, X, checked_X)
         rows = support.placed(rows, estimator, self.backend)
-        followed = self._followed(estimator, model, rows, checked_y, params, X)
+        followed, targets = self._followed(estimator, model, rows, checked_y, params, X)
         followed = in_fit.naming_unknown(followed)
         with checks.in_range():
             objective, theta = model.objective(
@@ -409,6 +411,7 @@ class InfluenceExplainer(
             followed,
             X if refits_held or decided or followed.spreads else None,
             drawing,
+            targets,
         )
         self.followed_steps_ = self._study.followed_steps
         self.held_steps_ = self._study.held_steps
@@ -422,8 +425,11 @@ class InfluenceExplainer(
         y: Any,
         params: dict[str, Any],
         X: Any,
-    ) -> Followed:
-        """What is learned again without rows, and what is held; bad wishes refused."""
+    ) -> tuple[Followed, AbstractFollowing | None]:
+        """What is learned again without rows, and what is held; bad wishes refused.
+
+        And how the targets move.
+        """
         shifts, mode = model.absorbs_shifts, self.preprocessing
         followed = follow(
             model.transformer,
@@ -434,13 +440,17 @@ class InfluenceExplainer(
             X=None if is_foreign(X) else X,
         )
         followed = followed.renamed(partial(support.path_of_step, estimator))
-        followed = followed.holding(support.learned_beside_columns(estimator))
+        sampling = support.samplers(estimator)
+        draws = "which rows it draws may change when a row leaves"
+        followed = followed.holding(dict.fromkeys(sampling, draws))
         if support.balances(support.unwrapped(estimator)):
             reason = model.reason_against_balancing(y)
-            if support.draws_rows(estimator):
+            if sampling:
                 reason = "they count the rows that a sampler has drawn"
             reason = AS_ASKED if mode == "held" else reason
-            followed = followed.with_weights(support.CLASS_WEIGHT, reason)
+            followed = followed.with_step(support.CLASS_WEIGHT, reason)
+        names = support.steps_of_targets(estimator)
+        followed, targets = following_targets(followed, names, model, y, mode)
         if mode == "refitted" and followed.held_steps and self.deletion != "exact":
             raise UnsupportedEstimatorError(
                 f"preprocessing='refitted' with deletion={self.deletion!r} needs to know "
@@ -448,7 +458,7 @@ class InfluenceExplainer(
                 f"{followed.in_words()}. Use deletion='exact', which refits the estimator "
                 "for each deletion, or preprocessing='auto', which holds these steps."
             )
-        return followed
+        return followed, targets
 
     @property
     def _max_iter(self) -> int:

@@ -72,8 +72,8 @@ class Followed(NamedTuple):
             reasons={name_of(name): text for name, text in self.reasons.items()},
         )
 
-    def with_weights(self, name: str, reason: str | None) -> "Followed":
-        """The same, with class weights that are followed, or held for a reason."""
+    def with_step(self, name: str, reason: str | None) -> "Followed":
+        """The same, with one more step that is followed, or held for a reason."""
         if reason is not None:
             return self.holding({name: reason})
         return self._replace(followed_steps=[*self.followed_steps, name])

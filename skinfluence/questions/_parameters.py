@@ -20,7 +20,7 @@ from skinfluence.questions._refits import (
 )
 from skinfluence.refit import host_point
 from skinfluence.solvers import on_active_set
-from skinfluence.study import Study, learned_deltas, learned_influence, verdicts
+from skinfluence.study import Study, verdicts
 from skinfluence.support import checks
 
 # Products and sums of floats are right to so many units in the last place.
@@ -39,7 +39,7 @@ def param_influence(study: Study, rows: Any = None) -> Bunch:
     chosen = _indices(study, rows)
     theta, bounds = _blockwise(study, chosen, influence)
     return Bunch(
-        **study.parameters(theta, learned_influence(study.point, _all(study, chosen))),
+        **study.parameters(theta, study.learned_influence(_all(study, chosen))),
         n_steps=study.here(np.zeros(theta.shape[0], dtype=np.int64)),
         error_bound=xp.concat(bounds),
     )
@@ -77,7 +77,7 @@ def _deleted_params(study: Study, chosen: np.ndarray | None) -> Bunch:
     if chosen is not None:
         verdicts().refuse()
     _, flags, bounds = zip(*blocks, strict=True)
-    learned = learned_deltas(study.point, _all(study, chosen), deletion.linear)
+    learned = study.learned_deltas(_all(study, chosen), deletion.linear)
     lost = xp.nonzero(xp.concat([each.unidentified for each in flags]))[0]
     result = Bunch(
         **_determined(study, study.parameters(theta, learned), lost, chosen),

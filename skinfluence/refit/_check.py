@@ -22,7 +22,7 @@ from skinfluence.refit._judges import AbstractAsked, LastStepJudge, WholeJudge
 from skinfluence.refit._minimum import host_point
 from skinfluence.refit._whole import LeftOut
 from skinfluence.solvers import Point
-from skinfluence.study import Studied, Study, learned_deltas, study_of
+from skinfluence.study import Studied, Study, study_of
 from skinfluence.support import WholeFit, checks
 
 
@@ -360,7 +360,7 @@ def _predicted_parameters(
     study: Study, deltas: Any, rows: np.ndarray, linear: bool
 ) -> np.ndarray:
     """Predicted deltas of the parameters as one vector each, (b, P)."""
-    learned = learned_deltas(study.point, study.here(rows), linear)
+    learned = study.learned_deltas(study.here(rows), linear)
     return _flat(study.parameters(deltas, learned))
 
 

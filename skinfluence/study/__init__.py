@@ -1,6 +1,6 @@
 """The study: a fitted model at its minimum, ready to be asked, and what it says aloud."""
 
-from skinfluence.study._learned import Learned, learned_deltas, learned_influence
+from skinfluence.study._learned import Learned
 from skinfluence.study._minimum import NEGLIGIBLE, Minimum, at_minimum
 from skinfluence.study._study import (
     Asked,

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skinfluence._array import Array, array_namespace, moved, to_numpy
 from skinfluence._design import Design
+from skinfluence._following import AbstractFollowing
 from skinfluence._objective import Objective
 from skinfluence._progress import Progress
 from skinfluence.deletion import AbstractDeletion, deletion_for
@@ -38,7 +39,7 @@ from skinfluence.solvers import (
     on_active_set,
     on_all_features,
 )
-from skinfluence.study._learned import Learned
+from skinfluence.study._learned import Learned, learned_deltas, learned_influence
 from skinfluence.study._minimum import Minimum
 from skinfluence.study._verdicts import listening
 from skinfluence.support import (
@@ -132,6 +133,7 @@ class Study:
     followed: Followed = NOTHING_FOLLOWED
     X: Any = None  # the rows as the user gave them, where refits may be asked
     drawing: tuple[str, ...] = ()  # steps that are never refitted: they draw at random
+    following_targets: AbstractFollowing | None = None  # on the host; None: held
     memory: dict[Any, Any] | None = None  # of answers, for who asks the same again
 
     @property
@@ -225,7 +227,8 @@ class Study:
         if narrow is not self.point:
             point = on_all_features(point)
         minimum = self.minimum._replace(point=point)
-        return replace(self, minimum=minimum, followed=NOTHING_FOLLOWED, X=None)
+        held = replace(self, minimum=minimum, followed=NOTHING_FOLLOWED, X=None)
+        return replace(held, following_targets=None)
 
     @property
     def n_train(self) -> int:
@@ -343,16 +346,25 @@ class Study:
 
     # --- parameters, predictions ---------------------------------------------------------
 
+    def learned_deltas(self, rows: Array, linear: bool = False) -> Learned | None:
+        """What is learned again without each row (index), or to first order."""
+        return learned_deltas(self.point, self.following_targets, rows, linear)
+
+    def learned_influence(self, rows: Array) -> Learned | None:
+        """The derivative of it in the weight of each row, for a mean loss."""
+        return learned_influence(self.point, self.following_targets, rows)
+
     def parameters(
         self, theta: Array, learned: Learned | None = None
     ) -> dict[str, Any]:
         """Vectors (b, G, D) by name, in the shapes of ``coef_`` and ``intercept_``.
 
-        With what is learned again, changes in the columns that each refit has.
+        With what is learned again, changes in the columns and targets that each refit
+        has.
         """
         coef, intercept = self.objective.as_changes(theta)
         if learned is not None:
-            fitted, _ = self.objective.as_changes(self.point.theta[None, ...])
+            fitted = self.objective.as_changes(self.point.theta[None, ...])
             coef, intercept = learned.moved(coef, intercept, fitted)
         return self.model.shaped(coef, intercept)
 

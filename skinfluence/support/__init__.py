@@ -44,11 +44,11 @@ from skinfluence.support._steps import (
     CLASS_WEIGHT,
     as_drawn,
     balances,
-    draws_rows,
-    learned_beside_columns,
     learns_targets,
     path_of_step,
     recorders,
+    samplers,
+    steps_of_targets,
 )
 from skinfluence.support._table import register, supported_estimators
 from skinfluence.support._whole import Seen, WholeFit, fitted_clone

@@ -128,6 +128,14 @@ class AbstractModel(abc.ABC):
     def absorbs_shifts(self) -> bool:
         """Whether a shift of a feature changes the intercept only: it is free."""
 
+    @property
+    @abc.abstractmethod
+    def scales_with_targets(self) -> bool:
+        """Whether targets in another unit change the unit of parameters only.
+
+        That of squares: a ridge penalty and a squared loss change by one factor.
+        """
+
     def objective(
         self,
         X: Any,
@@ -349,6 +357,12 @@ class Model(AbstractModel):
         estimator, row = self.estimator, self.row
         pinned = row.intercept_strength(estimator) or row.intercept_l1(estimator)
         return has_intercept(estimator) and not pinned
+
+    @property
+    def scales_with_targets(self) -> bool:
+        estimator, row = self.estimator, self.row
+        l1 = row.l1(estimator) or row.intercept_l1(estimator)
+        return row.loss(estimator).quadratic and not l1
 
     def design(
         self, X: Any, weight: np.ndarray, active: np.ndarray | None, centred: bool

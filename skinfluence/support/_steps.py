@@ -35,23 +35,19 @@ def step_names(estimator: BaseEstimator, *, frozen: bool = False) -> list[str]:
     return [name for name, _, held in _steps(estimator) if held == frozen]
 
 
-def learned_beside_columns(estimator: BaseEstimator) -> dict[str, str]:
-    """What is learned, or drawn, that is not of columns, and why it is not followed."""
-    learned = {}
-    of_targets = [
-        each.transformer for each in layers(estimator) if learns_targets(each)
+def samplers(estimator: BaseEstimator) -> list[str]:
+    """Names of the steps that choose the rows that the model is fitted to."""
+    return [name for name, step, _ in _steps(estimator) if resamples(step)]
+
+
+def steps_of_targets(estimator: BaseEstimator) -> list[str]:
+    """Names of the steps that learn something of the targets to transform them."""
+    parts = [each.transformer for each in layers(estimator) if learns_targets(each)]
+    return [
+        name
+        for name, step, frozen in _steps(estimator)
+        if not frozen and any(step is part for part in parts)
     ]
-    for name, step, frozen in _steps(estimator):
-        if not frozen and any(step is each for each in of_targets):
-            learned[name] = "what it learns moves the targets of all rows"
-        if resamples(step):
-            learned[name] = "which rows it draws may change when a row leaves"
-    return learned
-
-
-def draws_rows(estimator: BaseEstimator) -> bool:
-    """Whether a sampler before the model chooses the rows that it is fitted to."""
-    return any(resamples(step) for _, step, _ in _steps(estimator))
 
 
 def balances(model: BaseEstimator) -> bool:

@@ -171,6 +171,10 @@ class Stacked(AbstractModel):
         return all(member.absorbs_shifts for member in self.members)
 
     @property
+    def scales_with_targets(self) -> bool:
+        return all(member.scales_with_targets for member in self.members)
+
+    @property
     def _loss(self) -> AbstractLoss:
         """The loss of one member."""
         return self.members[0].row.loss(self.members[0].estimator)
