@@ -40,9 +40,9 @@ def passes(monkeypatch):
     """Whether each pass was in float32."""
     seen = []
 
-    def spied(*given, single=False):
+    def spied(*given, single=False, **options):
         seen.append(single)
-        return summed(*given, single=single)
+        return summed(*given, single=single, **options)
 
     summed = _exact.summed_over_rows
     monkeypatch.setattr(_exact, "summed_over_rows", spied)

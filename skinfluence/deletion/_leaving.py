@@ -309,7 +309,7 @@ class AbstractLeaving(abc.ABC):
         if self.changes is None:
             return self.share[:, None, None] * whole
         lost, slope = self.gain * -theta, penalty.held(theta).slope
-        if bool(array_namespace(theta).any(slope != 0)):
+        if bool(array_namespace(theta).any(slope + 0 * theta != 0)):
             lost = lost + (1 - self.units) * slope
         if self.share is None:
             return lost

@@ -63,7 +63,7 @@ class OwnMoves(NamedTuple):
 def _is_plain(point: Point) -> bool:
     """Whether penalties that change are quadratic, and their curvature is at hand."""
     slope = point.objective.penalty.held(point.theta).slope
-    has_slope = bool(array_namespace(point.theta).any(slope != 0))
+    has_slope = bool(array_namespace(point.theta).any(slope + 0 * point.theta != 0))
     return point.inverse_diagonal is not None and not has_slope
 
 
