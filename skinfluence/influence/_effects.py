@@ -18,7 +18,7 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate, row_blocks, stream_blocks
 from skinfluence.deletion import AbstractDeletion, Deltas
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.influence._spread import Spread, spread_without
+from skinfluence.influence._spread import Slopes, Spread, spread_without
 from skinfluence.solvers import (
     Point,
     RowTerms,
@@ -139,6 +139,7 @@ def _linear_blocks(
     Q = point.factor.loss_steps(_pulled_gradients(point, design, quantity, aggregate))
     of_penalty = xp.sum(Q * point.objective.penalty.gradient(point.theta), axis=(1, 2))
     width = max(design.row_entries, Q.shape[0] if design.is_sparse else 0)
+    of_points = Slopes.of(point, design, quantity, aggregate)
 
     def effects(rows: slice) -> tuple[slice, Any]:
         terms = row_terms(point, rows)
@@ -150,9 +151,8 @@ def _linear_blocks(
             columns = xp.reshape(learned, (learned.shape[0], -1)).T
             of_learning = xp.reshape(Q, (Q.shape[0], -1)) @ columns
             spread = spread_without(point, design, rows, "derivative")
-            if spread is not None:
-                direct = spread.changes(point, design, quantity, aggregate)
-                of_learning = of_learning + direct
+            if spread is not None and of_points is not None:
+                of_learning = of_learning + spread.changes(of_points)
             values = values + of_learning * of_learned(terms)[None, :]
         return rows, values if aggregate is None else values[0, :]
 

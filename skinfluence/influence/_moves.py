@@ -8,7 +8,7 @@ from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._effects import mean_gradient
 from skinfluence.influence._quantities import AbstractQuantity
-from skinfluence.influence._spread import Spread
+from skinfluence.influence._spread import Slopes, Spread
 from skinfluence.solvers import Point, learned_gradients, per_weight
 
 
@@ -27,13 +27,16 @@ def linear_changes(
     """
     layout, xp = point.objective.layout, array_namespace(point.theta)
     direct: Any = 0.0
-    if spread is not None:
-        direct = spread.changes(point, design, quantity, aggregate)
+    of_points = (
+        None if spread is None else Slopes.of(point, design, quantity, aggregate)
+    )
+    if spread is not None and of_points is not None:
+        direct = spread.changes(of_points)
     if aggregate is not None:
         gradient = mean_gradient(point, design, quantity)
         total = xp.sum(gradient * moves, axis=(1, 2))
         total = total * design.n_rows if aggregate == "sum" else total
-        return total if spread is None else total + direct[0, :]
+        return total if of_points is None else total + direct[0, :]
     B = layout.unpack(point.theta).T
     flat = layout.side_by_side(xp.permute_dims(moves, (1, 2, 0)))  # (q, K b)
     parts = []

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from skinfluence._array import Array, Rows, array_namespace
+import numpy as np
+from scipy.sparse import issparse
+
+from skinfluence._array import Array, Rows, array_namespace, like, to_numpy
 from skinfluence._design import Design
 from skinfluence._rows import iterate
 from skinfluence.influence._quantities import AbstractQuantity
@@ -11,6 +14,7 @@ from skinfluence.solvers import (
     Point,
     fill_outputs,
     indices_of,
+    norm_derivatives,
     norm_outputs,
     per_weight,
 )
@@ -34,28 +38,59 @@ class Spread(NamedTuple):
             total = total + norm_outputs(point.objective, design, *at)
         return total
 
-    def changes(
-        self,
+    def changes(self, slopes: "Slopes") -> Any:
+        """First-order changes of a quantity of these slopes, (m, b), or (1, b)."""
+        total: Any = 0.0
+        if self.fills is not None and slopes.fills is not None:
+            total = slopes.fills @ self.fills.T
+        if self.growths is not None:
+            host = np.asarray(slopes.growths @ to_numpy(self.growths).T)
+            total = total + like(host, self.growths)
+        return total
+
+
+class Slopes(NamedTuple):
+    """Derivatives of a quantity in what moves points, of m points or their mean or sum."""
+
+    fills: Any  # (m or 1, w) in what fills their gaps; None without gaps
+    growths: Any  # (m or 1, q) in the terms that make their lengths; on the host
+
+    @classmethod
+    def of(
+        cls,
         point: Point,
         design: Design,
         quantity: AbstractQuantity,
         aggregate: str | None,
-    ) -> Any:
-        """First-order changes of a quantity, (m, b), or (1, b) aggregated."""
-        theta, B = point.theta[None, ...], point.objective.layout.unpack(point.theta)
-        xp, parts = array_namespace(theta), []
-        for points, (block,) in iterate(design):
-            slope = quantity.gradient(block @ B.T, points)
-            gained = self.outputs(point, design, points, theta)
-            values = xp.sum(slope[:, :, None] * gained, axis=1)
-            if aggregate is not None:
-                values = xp.sum(values, axis=0, keepdims=True)
-            parts.append(values)
-        values = xp.concat(parts, axis=0)
-        if aggregate is None:
-            return values
-        total = xp.sum(values, axis=0, keepdims=True)
-        return total / design.n_rows if aggregate == "mean" else total
+    ) -> "Slopes | None":
+        """At the fit; None where points move by units alone."""
+        objective, gaps = point.objective, design.gaps
+        if gaps is None and not objective.norms:
+            return None
+        B = objective.layout.unpack(point.theta)
+        parts = [quantity.gradient(u @ B.T, rows) for rows, (u,) in iterate(design)]
+        slope, fills, growths = array_namespace(B).concat(parts, axis=0), None, None
+        if gaps is not None:
+            mask = gaps.block(slice(None), slope)
+            fills = _aggregated(
+                (slope @ objective.of_filled(B, gaps)) * mask, aggregate
+            )
+        if objective.norms:
+            growths = norm_derivatives(objective, design, point.theta, slope)
+            growths = _aggregated(growths, aggregate)
+        return cls(fills, growths)
+
+
+def _aggregated(values: Any, aggregate: str | None) -> Any:
+    """Values of m points (m, r), or their mean or sum, (1, r)."""
+    if aggregate is None:
+        return values
+    total = (
+        values.sum(axis=0).reshape(1, -1)
+        if issparse(values)
+        else array_namespace(values).sum(values, axis=0, keepdims=True)
+    )
+    return total / values.shape[0] if aggregate == "mean" else total
 
 
 def spread_without(point: Point, design: Design, rows: Rows, of: str) -> Spread | None:

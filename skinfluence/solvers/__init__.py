@@ -22,7 +22,11 @@ from skinfluence.solvers._corners import (
 from skinfluence.solvers._filled import fill_outputs
 from skinfluence.solvers._lissa import Lissa
 from skinfluence.solvers._no_minimum import has_no_minimum
-from skinfluence.solvers._normed import norm_outputs, own_norm_outputs
+from skinfluence.solvers._normed import (
+    norm_derivatives,
+    norm_outputs,
+    own_norm_outputs,
+)
 from skinfluence.solvers._point import Point, expand, expand_for_steps
 from skinfluence.solvers._polish import Polished, descend, polish
 from skinfluence.solvers._row_terms import (

@@ -6,12 +6,13 @@ length. In the units of the fit a row x is then ``x (1 + a)``, with ``a`` from
 growth of each term; to first order ``a = -Z s``. On the host, where such rows are.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import hstack, issparse
 
 from skinfluence._array import Array, Rows, like, to_numpy
 from skinfluence._design import Design
@@ -32,30 +33,18 @@ class NormedColumns:
     norm: Norm
 
     @classmethod
-    def of(
-        cls, design: Design, norm: Norm, rows: Rows | None = None
-    ) -> "NormedColumns":
-        """Those of a design, of all of its rows or some."""
-        X = design.source.on_host()
-        X = (
-            X
-            if rows is None
-            else X[rows if isinstance(rows, slice) else to_numpy(rows)]
-        )
-        return cls(X[:, norm.columns], norm)
+    def of(cls, design: Design, norm: Norm) -> "NormedColumns":
+        """Those of all rows of a design."""
+        return cls(design.source.on_host()[:, norm.columns], norm)
 
     @cached_property
     def shares(self) -> Any:
         """Z, (m, q); zeros in rows without length."""
         sizes = abs(self.X)
-        sizes = (
-            sizes.multiply(sizes)
-            if issparse(sizes) and self.norm.power == 2
-            else (sizes if self.norm.power == 1 else sizes**2)
-        )
+        if self.norm.power == 2:
+            sizes = _times(sizes, sizes)
         total = np.asarray(sizes.sum(axis=1)).reshape(-1, 1)
-        scale = 1 / np.where(total > 0, total, 1.0)
-        return sizes.multiply(scale).tocsr() if issparse(sizes) else sizes * scale
+        return _times(sizes, 1 / np.where(total > 0, total, 1.0))
 
     def gains(self, growth: np.ndarray, linear: bool) -> np.ndarray:
         """``a`` of each row for each of b growths (b, q), (m, b)."""
@@ -66,11 +55,7 @@ class NormedColumns:
     def own_gains(self, growth: np.ndarray, linear: bool) -> np.ndarray:
         """``a`` of each row for a growth of its own, (m, q) to (m,)."""
         powers = growth if linear else self._powers(growth)
-        Z = self.shares
-        own = (
-            Z.multiply(powers).sum(axis=1) if issparse(Z) else (Z * powers).sum(axis=1)
-        )
-        own = np.asarray(own).reshape(-1)
+        own = np.asarray(_times(self.shares, powers).sum(axis=1)).reshape(-1)
         return -own if linear else self._gains(own)
 
     def _powers(self, growth: np.ndarray) -> np.ndarray:
@@ -81,11 +66,26 @@ class NormedColumns:
 
     def outputs(self, objective: Objective, theta: Array) -> np.ndarray:
         """Their part of the outputs at theta (b, G, D), (m, K, b)."""
-        coef, _ = objective.design.to_estimator(objective.layout.unpack(theta))
-        own = to_numpy(coef)[..., self.norm.columns]  # (b, K, q)
+        own = self._coefficients(objective, theta)
         flat = own.reshape(-1, own.shape[-1])
         outputs = np.asarray(self.X @ flat.T).reshape(-1, *own.shape[:2])
         return outputs.transpose(0, 2, 1)
+
+    def own_outputs(self, objective: Objective, theta: Array) -> np.ndarray:
+        """The part of each row at a theta of its own (m or 1, G, D), (m, K)."""
+        own = self._coefficients(objective, theta)
+        parts = (_times(self.X, own[:, k]) for k in range(own.shape[1]))
+        return np.stack([np.asarray(x.sum(axis=1)).reshape(-1) for x in parts], axis=1)
+
+    def _coefficients(self, objective: Objective, theta: Array) -> np.ndarray:
+        """Of these columns, (b, K, q)."""
+        coef, _ = objective.design.to_estimator(objective.layout.unpack(theta))
+        return to_numpy(coef)[..., self.norm.columns]
+
+
+def _times(X: Any, factors: Any) -> Any:
+    """Entries times factors that broadcast, dense or sparse as X is."""
+    return X.multiply(factors).tocsr() if issparse(X) else X * factors
 
 
 def norm_outputs(
@@ -97,13 +97,10 @@ def norm_outputs(
     linear: bool,
 ) -> Any:
     """What rows gain by their lengths, at theta (b or 1, G, D) of b groups, (m, K, b)."""
-    total, first, host = 0.0, 0, to_numpy(growth)
-    for norm in objective.norms:
-        columns = NormedColumns.of(design, norm, rows)
-        own = slice(first, first + len(norm.columns))
-        gains = columns.gains(host[:, own], linear)
+    total: Any = 0.0
+    for columns, own in _by_norm(objective, design.take(rows), growth):
+        gains = columns.gains(own, linear)
         total = total + columns.outputs(objective, theta) * gains[:, None, :]
-        first = own.stop
     return like(total, theta)
 
 
@@ -111,17 +108,41 @@ def own_norm_outputs(
     objective: Objective, rows: Rows, theta: Array, growth: Array, linear: bool
 ) -> Any:
     """The same of training rows by what is learned without each, (b, K)."""
-    total, first, host = 0.0, 0, to_numpy(growth)
-    for norm in objective.norms:
-        columns = NormedColumns.of(objective.design, norm, rows)
-        own = slice(first, first + len(norm.columns))
-        gains = columns.own_gains(host[:, own], linear)
-        coef, _ = objective.design.to_estimator(objective.layout.unpack(theta))
-        part = to_numpy(coef)[..., norm.columns]  # (b, K, q)
-        X = columns.X.toarray() if issparse(columns.X) else np.asarray(columns.X)
-        total = total + gains[:, None] * np.sum(part * X[:, None, :], axis=2)
-        first = own.stop
+    total: Any = 0.0
+    for columns, own in _by_norm(objective, objective.design.take(rows), growth):
+        gains = columns.own_gains(own, linear)
+        total = total + gains[:, None] * columns.own_outputs(objective, theta)
     return like(total, theta)
+
+
+def norm_derivatives(
+    objective: Objective, design: Design, theta: Array, slopes: Array
+) -> Any:
+    """Derivatives in the growths of what rows of these slopes (m, K) gain, (m, q)."""
+    parts = []
+    for norm in objective.norms:
+        columns = NormedColumns.of(design, norm)
+        own = columns.outputs(objective, theta[None, ...])[..., 0]  # (m, K)
+        pulled = np.sum(to_numpy(slopes) * own, axis=1)[:, None]
+        parts.append(_times(columns.shares, -pulled))
+    if len(parts) == 1:
+        return parts[0]
+    return hstack(parts, "csr") if issparse(parts[0]) else np.hstack(parts)
+
+
+def _by_norm(
+    objective: Objective, design: Design, growth: Array
+) -> Iterator[tuple[NormedColumns, np.ndarray]]:
+    """Columns of each norm of some rows, and how they grow, of (b, q) in all."""
+    parts = _split(to_numpy(growth), objective.norms)
+    for norm, own in zip(objective.norms, parts, strict=True):
+        yield NormedColumns.of(design, norm), own
+
+
+def _split(growth: np.ndarray, norms: tuple[Norm, ...]) -> list[np.ndarray]:
+    """Growths (b, q) of the columns of each norm."""
+    ends = np.cumsum([len(norm.columns) for norm in norms])
+    return np.split(growth, ends[:-1], axis=1)
 
 
 @final
@@ -174,24 +195,19 @@ class NormedRows:
         X, p = design.source.on_host(), design.n_features
         used = np.arange(p) if design.columns is None else to_numpy(design.columns)
         centre = to_numpy(design.centre)
+        n_used = len(used)
         total = np.zeros((len(growth), layout.n_outputs, layout.width))
-        first = 0
-        for columns, bent in zip(self.columns, self.bent, strict=True):
-            own = slice(first, first + len(columns.norm.columns))
-            gains, first = columns.gains(growth[:, own], leaving is None), own.stop
+        parts = _split(growth, self.objective.norms)
+        for columns, bent, own in zip(self.columns, self.bent, parts, strict=True):
+            gains = columns.gains(own, leaving is None)
             for k, rows in enumerate(leaving or []):
                 gains[rows, k] = 0.0
             for c in range(layout.n_outputs):
-                moved, pulled = (
-                    gains * bent[:, c : c + 1],
-                    gains * self.slopes[:, c : c + 1],
-                )
-                wide = np.asarray(X.T @ moved)
-                direct = np.asarray(columns.X.T @ pulled)
-                wide[columns.norm.columns] += direct
-                total[:, c, : len(used)] += wide[used].T
-                sums = moved.sum(axis=0)
-                total[:, c, : len(used)] -= sums[:, None] * centre
+                moved = gains * bent[:, [c]]
+                wide, sums = np.asarray(X.T @ moved), moved.sum(axis=0)
+                pulled = columns.X.T @ (gains * self.slopes[:, [c]])
+                wide[columns.norm.columns] += np.asarray(pulled)
+                total[:, c, :n_used] += wide[used].T - sums[:, None] * centre
                 if design.has_intercept:
                     total[:, c, -1] += sums
         return total
