@@ -152,13 +152,6 @@ _STATES: dict[str, Callable[[StepColumns], AbstractFillState]] = {
 
 def fill_state(imputer: SimpleImputer, step: StepColumns) -> AbstractFillState:
     """The state of columns that an imputer fills, their gaps NaN."""
-    n_observed = step.columns.moments(
-        step.columns.vector(np.ones(step.columns.shape[0]))
-    ).weight
-    if bool(array_namespace(n_observed).any(n_observed < 2)):
-        raise NotFollowed(
-            "a column has nothing left to fill with without its only value"
-        )
     return _STATES[imputer.strategy](step)
 
 

@@ -123,6 +123,10 @@ class Parts:
         gaps, factor = moved(mask, self.source.place), _factor(out, columns)
 
         def make() -> FilledColumns:
+            if np.any(np.count_nonzero(~mask, axis=0) < 2):
+                raise NotFollowed(
+                    "a column has nothing left to fill with without its only value"
+                )
             observed = columns_of(self.source, columns, factor, gaps)
             own = StepColumns(observed, out.filled[columns], step.given)
             state = fill_state(step.transformer, own)
