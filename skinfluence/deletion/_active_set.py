@@ -16,9 +16,10 @@ from skinfluence._tolerances import LEAST_CONTRACTION
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._exact import Exact
 from skinfluence.deletion._halley import Halley
-from skinfluence.deletion._leaving import determines, group_share, product
+from skinfluence.deletion._leaving_groups import determines, group_share
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._rest import ByTheRest, Rest
+from skinfluence.deletion._small_systems import product
 from skinfluence.deletion._vouching import error_of_minimum, passes_are_cheap
 from skinfluence.solvers import (
     AbstractSquare,

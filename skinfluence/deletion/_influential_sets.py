@@ -23,9 +23,9 @@ from skinfluence._array import (
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
-from skinfluence.deletion._leaving import pair_blocks
 from skinfluence.deletion._one_step import Newton
 from skinfluence.deletion._row_pool import Pool
+from skinfluence.deletion._small_systems import pair_blocks
 from skinfluence.solvers import (
     AbstractSolver,
     Point,

@@ -5,38 +5,28 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, log
-from typing import Any, NamedTuple, final
-
-import numpy as np
+from typing import Any, ClassVar, NamedTuple, final
 
 from skinfluence._array import (
     Array,
     Rows,
     array_namespace,
-    device_of,
-    like,
     masked,
     take_rows,
 )
 from skinfluence._kernels import densified
 from skinfluence._objective import Objective
-from skinfluence._tolerances import LEAST_REMAINDER
-from skinfluence.curvature import RowwiseCurvature
 from skinfluence.deletion._passes import summed_over_rows
+from skinfluence.deletion._small_systems import downdated_inverse, product, stretch_of
 from skinfluence.solvers import (
-    AbstractFactor,
-    AbstractSolver,
     Nearby,
     Point,
     RowTerms,
-    has_no_minimum,
     indices_of,
     own_outputs,
     row_terms,
 )
 
-# Of the power method, to see whether a group's curvature is all but gone.
-_POWER_STEPS = 3
 # Where the penalty of a coefficient changes by more than this part of it, as by a value
 # that makes most of the spread of its column, the rows left get a factor of their own.
 _FAR_UNITS = 0.5
@@ -71,6 +61,7 @@ class Step(NamedTuple):
 class AbstractLeaving(abc.ABC):
     """Rows that leave in b groups, and the inverse curvature without each group."""
 
+    how: ClassVar[str]  # "without" each row, or "without_group": what others learn
     point: Point  # the minimum of all rows
     rows: Any  # (m,) their indices
     share: Any  # (b,) what leaves of the penalty with each group; None in sum form
@@ -318,12 +309,12 @@ class AbstractLeaving(abc.ABC):
     @cached_property
     def tilt(self) -> Any:
         """What the gradient gains as other rows are filled in anew, (b, G, D) or None."""
-        return self.point.tilts(self.rows, "without_group", self.fills)
+        return self.point.tilts(self.rows, self.how, self.fills)
 
     @cached_property
     def fills(self) -> Any:
         """Moves of what is filled in without each group, (b, w); None without gaps."""
-        return self.point.objective.fills(self.rows, "without_group")
+        return self.point.objective.fills(self.rows, self.how)
 
     @cached_property
     def weight(self) -> Any:
@@ -397,6 +388,7 @@ class AbstractLeaving(abc.ABC):
 class OneByOne(AbstractLeaving):
     """Rows that are groups of one each, b = m."""
 
+    how: ClassVar[str] = "without"
     terms: RowTerms  # rows as indices, the block as an array
     inverse: Any  # (b, G, Kb, Kb) of I - M A
     direction: Any  # (b, G, D) ``inv(H) x_i``; None where no rounds need it
@@ -475,14 +467,6 @@ class OneByOne(AbstractLeaving):
         return xp.sqrt(self.held_stretch) * length
 
     @cached_property
-    def tilt(self) -> Any:
-        return self.point.tilts(self.rows, "without", self.fills)
-
-    @cached_property
-    def fills(self) -> Any:
-        return self.point.objective.fills(self.rows, "without")
-
-    @cached_property
     def factors(self) -> Any:
         return self.point.objective.row_factors(self.rows)
 
@@ -507,167 +491,6 @@ def _masked(parts: Iterable[Any], mask: Array) -> Iterator[Any]:
     return (None if part is None else masked(part, mask) for part in parts)
 
 
-@dataclass(frozen=True, eq=False)
-class AbstractGroup(AbstractLeaving):
-    """Rows (indices) that are one group, b = 1."""
-
-    gone: Objective  # of these rows alone
-
-    def moves(self, vectors: Array) -> Any:
-        xp = array_namespace(vectors)
-        moves = self.gone.moves(xp.permute_dims(vectors, (1, 2, 0)))  # (m, K, 1)
-        return self.gone.layout.grouped(moves[..., 0])
-
-    def lifted(self, slopes: Array) -> Any:
-        xp = array_namespace(slopes)
-        lifted = self.gone.lifted_sum(self.gone.layout.ungrouped(slopes)[..., None])
-        return xp.permute_dims(lifted, (2, 0, 1))
-
-    def gradient_without(self, theta: Array, change: Callable[[], Any]) -> Any:
-        rest = self.objective_without(0)
-        return rest.first_order(self.point.theta + theta[0, ...]).gradient[None, ...]
-
-    def objective_without(self, i: int) -> Objective:
-        return self.point.without(self.rows)
-
-    @cached_property
-    def factors(self) -> Any:
-        return self.point.objective.group_factors(self.rows)
-
-    def at(self, mask: Array) -> "AbstractGroup":
-        return self
-
-    def nearby(self) -> Nearby | None:
-        vicinity, around = self.point.vicinity, self.rows
-        return None if vicinity is None else vicinity.around_group(around, self.stretch)
-
-    @property
-    def unbounded(self) -> bool:
-        """Whether the rows left are known to have no finite optimum."""
-        rest, quadratic = self.objective_without(0), self.gone.loss.quadratic
-        return not quadratic and has_no_minimum(rest, self.point.outputs)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class SmallGroup(AbstractGroup):
-    """A group whose rows times outputs are fewer than the entries of the curvature."""
-
-    inverse: Any  # (G, m Kb, m Kb) of I - M A
-
-    @classmethod
-    def of(cls, point: Point, rows: Array) -> "SmallGroup":
-        """By a system of the group's rows times outputs. Cost: ``m**2 d + m**3``."""
-        terms, share = row_terms(point, rows), group_share(point.objective, rows)
-        A = pair_blocks(point, densified(terms.block), share)
-        xp, (G, m, Kb) = array_namespace(A), A.shape[:3]
-        bend = xp.permute_dims(terms.bend, (1, 0, 2, 3))
-        MA = xp.matmul(bend, xp.reshape(A, (G, m, Kb, m * Kb)))
-        eye = xp.eye(m * Kb, dtype=A.dtype, device=device_of(A))
-        inverse, lost = inverse_of(eye - xp.reshape(MA, (G, m * Kb, m * Kb)))
-        lost = xp.any(lost, axis=0, keepdims=True)
-        changes, gone = point.objective.group_changes(rows), point.objective.only(rows)
-        return cls(point, rows, share, changes, lost, gone, inverse)
-
-    @cached_property
-    def held_stretch(self) -> Any:
-        return stretch_of(self.inverse[None, ...], self.share)
-
-    def pushed(self, vectors: Array) -> Any:
-        return self._downdated(vectors, self._within)
-
-    def _within(self, inner: Array) -> Any:
-        xp, (m, G, Kb) = array_namespace(inner), inner.shape
-        flat = xp.reshape(xp.permute_dims(inner, (1, 0, 2)), (G, m * Kb, 1))
-        flat = xp.reshape(xp.matmul(self.inverse, flat), (G, m, Kb))
-        return xp.permute_dims(flat, (1, 0, 2))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class LargeGroup(AbstractGroup):
-    """A group whose curvature without it has a factor of its own."""
-
-    factor: AbstractFactor
-    remainder: float  # least eigenvalue of inv(H) H_-G; 0 where it is not known
-
-    @classmethod
-    def of(
-        cls, point: Point, rows: Array, solver: AbstractSolver, matrix: Any
-    ) -> "LargeGroup":
-        """By ``H - H_G``, of which H is known. Cost: ``m d**2 + d**3``."""
-        objective, damping = point.objective, point.curvature.damping
-        rest, gone = objective.without(rows), objective.only(rows)
-        changes = objective.group_changes(rows)
-        curvature = RowwiseCurvature(rest, point.theta, damping)
-        if not solver.reads_matrix:
-            factor = solver.prepare(curvature)
-            hidden, remainder = not determines(factor, point.factor), 0.0
-        else:  # all folds together read the rows once
-            whole, sums = matrix(), point.class_sums
-            if sums is None or sums.hessians is not None:
-                left = whole - _leaving_matrix(point, rows, gone)
-                if changes is not None:
-                    left = left + _diagonal(_gained(objective, gone, changes))
-                curvature = curvature.with_matrix(left)
-            factor = solver.prepare(curvature)
-            hidden = not determines(factor, point.factor)
-            remainder = _least_remainder(factor, whole)
-            hidden = hidden or remainder < LEAST_REMAINDER
-        xp, device = array_namespace(point.theta), device_of(point.theta)
-        lost = xp.full(1, hidden, dtype=xp.bool, device=device)
-        share = group_share(objective, rows)
-        return cls(point, rows, share, changes, lost, gone, factor, remainder)
-
-    @cached_property
-    def held_stretch(self) -> Any:
-        xp, theta = array_namespace(self.point.theta), self.point.theta
-        value = _LACKING / max(self.remainder, LEAST_REMAINDER**2)
-        return xp.full(1, value, dtype=theta.dtype, device=device_of(theta))
-
-    # The factor is in the units without the group.
-
-    @property
-    def unidentified(self) -> Any:
-        return self.undetermined
-
-    @property
-    def stretch(self) -> Any:
-        return self._spread * self.held_stretch
-
-    def solve(self, vectors: Array) -> Step:
-        return self._solved(vectors)
-
-    def pushed(self, vectors: Array) -> Any:
-        return vectors
-
-    def steps(self, pushed: Array) -> Any:
-        return self.factor.loss_steps(pushed)
-
-
-def _leaving_matrix(point: Point, rows: Array, gone: Objective) -> Any:
-    """What leaves H with a group, what its absence changes of other rows included."""
-    sums, damping = point.class_sums, point.curvature.damping
-    if sums is None:
-        return RowwiseCurvature(gone, point.theta, damping).as_matrix()
-    factors = point.objective.group_factors(rows)
-    gone = gone.weighted(sums.weights.of_rows(factors, rows))
-    own = RowwiseCurvature(gone, point.theta, damping).as_matrix()
-    return own - sums.matrix(factors)
-
-
-def _gained(objective: Objective, gone: Objective, changes: Array) -> Any:
-    """What the penalty left by a group gains by other units, (G or 1, D)."""
-    strength = objective.penalty.strength - gone.penalty.strength
-    return (changes * strength)[0, ...]
-
-
-def _diagonal(values: Array) -> Any:
-    """Matrices (G or 1, D, D) of their diagonals (G or 1, D)."""
-    xp, D = array_namespace(values), values.shape[-1]
-    return xp.eye(D, dtype=values.dtype, device=device_of(values)) * values[:, None, :]
-
-
 def _rounds(contraction: float, unseen: float) -> int:
     """Rounds that contract so, down to what need not be seen."""
     if contraction == 0:
@@ -690,114 +513,3 @@ def _own_steps(point: Point, terms: RowTerms) -> Any:
     shape = (terms.block.shape[0], layout.n_groups, layout.size)
     rows = xp.broadcast_to(terms.block[:, None, :], shape)
     return point.factor.loss_steps(rows, terms.share)
-
-
-def _least_remainder(rest: AbstractFactor, whole: Array) -> float:
-    """Least eigenvalue of ``inv(H) H_-G`` for H as a matrix, from above: a few per cent.
-
-    By the power method for its inverse, which a small eigenvalue ends in a step or two.
-    """
-    xp, layout = array_namespace(whole), rest.layout
-    random = np.random.default_rng(0).normal(size=(layout.n_groups, layout.size, 1))
-    vector = rest.curvature.seen(like(random, whole))
-    least = 1.0
-    for _ in range(_POWER_STEPS):
-        pushed = xp.matmul(whole, vector)
-        vector = rest.curvature.seen(rest.solve(pushed).value)
-        length = float(xp.sum(vector * xp.matmul(whole, vector))) ** 0.5
-        if length == 0:  # nothing may move
-            break
-        before = float(xp.sum(pushed * vector)) / length  # 1 / the growth
-        least = min(least, before / length)
-        vector = vector / length
-    return least
-
-
-def determines(rest: AbstractFactor, whole: AbstractFactor) -> bool:
-    """Whether the rows left determine as much of the model as all rows do."""
-    if not rest.rank_deficient:
-        return True
-    # A model that was undetermined before may lose further directions.
-    lost = whole.effective_dof - rest.effective_dof
-    return whole.rank_deficient and lost < 0.5
-
-
-def group_share(objective: Objective, rows: Array) -> Any:
-    """What leaves of the penalty with a group, (1,); None in sum form."""
-    if not objective.penalty.share:
-        return None
-    xp = array_namespace(objective.weight)
-    counted = xp.sum(take_rows(objective.counted, rows), axis=0, keepdims=True)
-    return objective.penalty.share * counted
-
-
-# What the estimate of a least remainder may lack.
-_LACKING = 1.1
-
-# --- small systems --------------------------------------------------------------------
-
-
-def downdated_inverse(
-    point: Point, terms: RowTerms, A: Array | None = None
-) -> tuple[Any, Any]:
-    """``inv(I - s_i M_i A_i)`` (b, G, Kb, Kb), NaN and True where it does not exist."""
-    if A is None:
-        A = point.factor.loss_blocks(terms.block, terms.share, terms.rows)
-    xp, bend = array_namespace(A), terms.bend
-    if A.shape[-1] == 1:  # plain division then, many times faster
-        remainder = 1 - bend * A
-        lost = xp.abs(remainder) < LEAST_REMAINDER
-        nothing = xp.asarray(xp.nan, dtype=A.dtype, device=device_of(A))
-        inverse = 1 / xp.where(lost, nothing, remainder)
-        return inverse, xp.any(lost[..., 0, 0], axis=1)
-    eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device_of(A))
-    inverse, lost = inverse_of(eye - xp.matmul(bend, A))
-    return inverse, xp.any(lost, axis=1)
-
-
-def inverse_of(matrices: Array) -> tuple[Any, Any]:
-    """Inverses (..., m, m), and where they are lost to rounding: NaN there, and True."""
-    xp = array_namespace(matrices)
-    eye = xp.eye(matrices.shape[-1], dtype=matrices.dtype, device=device_of(matrices))
-    nothing = xp.asarray(xp.nan, dtype=matrices.dtype, device=device_of(matrices))
-    singular = xp.linalg.slogdet(matrices)[0] == 0
-    inverse = xp.linalg.inv(xp.where(singular[..., None, None], eye, matrices))
-    largest = xp.max(xp.abs(inverse), axis=(-2, -1))
-    lost = singular | ~(largest * LEAST_REMAINDER <= 1)
-    return xp.where(lost[..., None, None], nothing, inverse), lost
-
-
-def stretch_of(inverse: Array, share: Array | None) -> Any:
-    """How much longer inv(H) is at most without groups, (b,), from their ``inverse``.
-
-    The eigenvalues of ``inv(I - M A)``, (b, G, m, m), are at least 1; the largest is how
-    much inv(H) grows along the group's rows.
-    """
-    xp, excess = array_namespace(inverse), inverse.shape[-1] - 1
-    trace = xp.linalg.trace(inverse) if excess else inverse[..., 0, 0]
-    largest = xp.max(trace, axis=1) - excess
-    if share is not None:
-        largest = largest / (1 - share)
-    return xp.where(largest > 1, largest, xp.ones_like(largest))
-
-
-def pair_blocks(point: Point, block: Array, share: Array | None = None) -> Any:
-    """``X~_i inv(H) X~_j'`` of all pairs of rows (m, q), (G, m, Kb, m, Kb)."""
-    layout, xp = point.objective.layout, array_namespace(block)
-    m, G, Kb = block.shape[0], layout.n_groups, layout.group_size
-    eye = xp.eye(Kb, dtype=block.dtype, device=device_of(block))
-    shares = None if share is None else xp.broadcast_to(share, (m,))
-    columns = []
-    for k in range(Kb):  # output k of all groups at once
-        unit = xp.broadcast_to(eye[k, :], (m, G, Kb))
-        steps = point.factor.row_steps(block, unit, shares)  # (m, G, D)
-        parts = xp.reshape(steps, (m, G, Kb, layout.width))
-        columns.append(xp.matmul(parts, block.T))  # (m, G, Kb, m)
-    return xp.permute_dims(xp.stack(columns), (2, 4, 3, 1, 0))
-
-
-def product(matrices: Array, vectors: Array) -> Any:
-    """``matrices @ vectors`` for (b, G or 1, Kb, Kb) and (b, G, Kb)."""
-    if vectors.shape[-1] == 1:  # many times faster
-        return matrices[..., 0] * vectors
-    return array_namespace(vectors).matmul(matrices, vectors[..., None])[..., 0]

@@ -14,17 +14,10 @@ from typing import Any, ClassVar, NamedTuple, final
 from skinfluence._array import Array, Rows, array_namespace, masked, take_rows
 from skinfluence.deletion._base import AbstractDeletion, Deltas
 from skinfluence.deletion._fill_error import with_fill_error
-from skinfluence.deletion._leaving import (
-    AbstractGroup,
-    AbstractLeaving,
-    LargeGroup,
-    OneByOne,
-    SmallGroup,
-    downdated_inverse,
-    product,
-    stretch_of,
-)
+from skinfluence.deletion._leaving import AbstractLeaving, OneByOne
+from skinfluence.deletion._leaving_groups import AbstractGroup, LargeGroup, SmallGroup
 from skinfluence.deletion._own_moves import OwnMoves
+from skinfluence.deletion._small_systems import downdated_inverse, product, stretch_of
 from skinfluence.deletion._vouching import (
     doubted,
     own_length,

@@ -17,7 +17,7 @@ from skinfluence._kernels import densified
 from skinfluence._objective import Objective
 from skinfluence._rows import row_blocks
 from skinfluence.deletion._base import AbstractDeletion, Deltas
-from skinfluence.deletion._leaving import determines
+from skinfluence.deletion._leaving_groups import determines
 from skinfluence.deletion._vouching import error_of_minimum
 from skinfluence.exceptions import IndefiniteCurvatureError
 from skinfluence.solvers import (
