@@ -12,6 +12,7 @@ from skinfluence._array import (
     Rows,
     array_namespace,
     device_of,
+    indices_in,
     like,
     take_rows,
     to_numpy,
@@ -97,6 +98,29 @@ class AbstractColumns(abc.ABC):
         return like(values, self.place)
 
 
+def read_rows(source: AbstractSource, rows: Rows) -> tuple[Any, Any]:
+    """Training rows (b, p) of a slice or indices, and their indices beside the source."""
+    place = source.place
+    indices = indices_in(rows, source.shape[0], place)
+    where = rows if isinstance(rows, slice) else indices
+    centre = like(np.zeros(source.width), place)
+    return indices, densified(source.block(where, centre, False))
+
+
+def own_columns(X: Any, which: np.ndarray, factor: np.ndarray | None) -> Any:
+    """Columns of rows X (b, p) of one step, divided by a factor for each (q,)."""
+    xp = array_namespace(X)
+    if len(which) < X.shape[1] or np.any(np.diff(which) != 1):
+        X = xp.take(X, like(which, X, xp.int64), axis=1)
+    return X if factor is None else X / like(factor, X)
+
+
+def observed(X: Any, gaps: Array, rows: Rows) -> Any:
+    """Rows X (b, q) with NaN where their entries are gaps, (n, q) of all rows."""
+    xp = array_namespace(X)
+    return xp.where(take_rows(gaps, rows), xp.nan, X)
+
+
 def columns_of(
     source: AbstractSource,
     which: np.ndarray,
@@ -140,10 +164,7 @@ class DenseColumns(AbstractColumns):
         centre = self.vector(np.zeros(self.source.width))
         X = densified(self.source.block(rows, centre, False))
         X = X if self.factor is None else X / self.vector(self.factor)
-        if self.gaps is None:
-            return X
-        xp = array_namespace(X)
-        return xp.where(take_rows(self.gaps, rows), xp.nan, X)
+        return X if self.gaps is None else observed(X, self.gaps, rows)
 
     def some(self, which: np.ndarray) -> AbstractColumns:
         columns = self.source.columns

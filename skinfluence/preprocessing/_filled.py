@@ -7,9 +7,9 @@ import numpy as np
 
 from skinfluence._array import Array, array_namespace, like, take_rows
 from skinfluence._following import AbstractFills, Affine
-from skinfluence._kernels import densified
 from skinfluence._sources import AbstractSource
 from skinfluence.preprocessing._base import AbstractFillState, AbstractState
+from skinfluence.preprocessing._columns import observed, own_columns, read_rows
 
 
 @final
@@ -22,8 +22,7 @@ class FilledColumns:
 
     def observed(self, X: Array, rows: Array) -> Any:
         """Rows X (b, q) with NaN where they have gaps."""
-        xp = array_namespace(X)
-        return xp.where(take_rows(self.gaps, rows), xp.nan, X)
+        return observed(X, self.gaps, rows)
 
 
 @final
@@ -109,14 +108,12 @@ class Fills(AbstractFills):
 
     def _moves(self, of: str, rows: Array, which: np.ndarray) -> Any:
         """Moves of all steps side by side, in the units of the output."""
-        xp, place = array_namespace(self.source.place), self.source.place
-        rows = like(rows, place, xp.int64)
-        centre = like(np.zeros(self.source.width), place)
-        X, moves = densified(self.source.block(rows, centre, False)), []
+        (rows, X), moves = read_rows(self.source, rows), []
         for part in self.parts:
-            own = xp.take(X, like(part.columns, X, xp.int64), axis=1)
-            factor = 1.0 if part.factor is None else like(part.factor, X)
-            own = part.filled.observed(own / factor, rows)
-            moves.append(getattr(part.filled.state, of)(own, rows) * factor)
+            own = own_columns(X, part.columns, part.factor)
+            own = part.filled.observed(own, rows)
+            move = getattr(part.filled.state, of)(own, rows)
+            moves.append(move if part.factor is None else move * like(part.factor, X))
+        xp = array_namespace(X)
         every = moves[0] if len(moves) == 1 else xp.concat(moves, axis=1)
         return xp.take(every, like(which, every, xp.int64), axis=1)

@@ -11,7 +11,6 @@ from skinfluence._array import (
     Array,
     Rows,
     array_namespace,
-    indices_in,
     like,
     to_numpy,
 )
@@ -22,10 +21,15 @@ from skinfluence._following import (
     Gaps,
     Norm,
 )
-from skinfluence._kernels import densified
 from skinfluence._sources import AbstractSource, source_of
 from skinfluence.preprocessing._base import AbstractState, NotFollowed, StepColumns
-from skinfluence.preprocessing._columns import AbstractColumns, columns_of
+from skinfluence.preprocessing._columns import (
+    AbstractColumns,
+    columns_of,
+    observed,
+    own_columns,
+    read_rows,
+)
 from skinfluence.preprocessing._filled import FilledPart, Fills
 from skinfluence.preprocessing._gaps import GapReader, gaps_in
 from skinfluence.preprocessing._given import Given
@@ -128,21 +132,21 @@ class Following(AbstractFollowing):
         return tuple(Norm(part.columns, part.norm or 1) for part in parts)
 
     def without(self, rows: Rows) -> Affine:
-        indices, X = self._read(rows)
+        indices, X = read_rows(self.source, rows)
         answers = [
             part.state.without(self._of(X, part, rows), indices) for part in self.parts
         ]
         return self._together(answers, 1.0, X)
 
     def changes(self, rows: Rows) -> Any:
-        indices, X = self._read(rows)
+        indices, X = read_rows(self.source, rows)
         answers = [
             part.state.changes(self._of(X, part, rows), indices) for part in self.parts
         ]
         return self._side_by_side(answers, 0.0, X)
 
     def without_group(self, rows: Array) -> Affine:
-        rows, X = self._read(rows)
+        rows, X = read_rows(self.source, rows)
         answers = [
             part.state.without_group(self._of(X, part, rows), rows)
             for part in self.parts
@@ -153,7 +157,7 @@ class Following(AbstractFollowing):
         return affine
 
     def derivative(self, rows: Rows) -> Affine:
-        indices, X = self._read(rows)
+        indices, X = read_rows(self.source, rows)
         answers = [
             part.state.derivative(self._of(X, part, rows), indices)
             for part in self.parts
@@ -165,21 +169,10 @@ class Following(AbstractFollowing):
         known = [each.rows for step in steps if (each := step.state.decides())]
         return np.any(known, axis=0) if known else None
 
-    def _read(self, rows: Rows) -> tuple[Any, Any]:
-        """Indices beside the training rows, and those rows (b, p)."""
-        place = self.source.place
-        indices = indices_in(rows, self.source.shape[0], place)
-        centre = like(np.zeros(self.source.width), place)
-        where = rows if isinstance(rows, slice) else indices
-        return indices, densified(self.source.block(where, centre, False))
-
     def _of(self, X: Any, part: Part, rows: Any) -> Any:
         """Columns of one step, as the step itself gives them; NaN if it has seen none."""
-        xp = array_namespace(X)
-        if len(part.columns) < X.shape[1] or np.any(np.diff(part.columns) != 1):
-            X = xp.take(X, like(part.columns, X, xp.int64), axis=1)
-        X = X if part.factor is None else X / like(part.factor, X)
-        return X if part.gaps is None else xp.where(part.gaps[rows, ...], xp.nan, X)
+        X = own_columns(X, part.columns, part.factor)
+        return X if part.gaps is None else observed(X, part.gaps, rows)
 
     def _together(self, answers: list[Affine], ratio: float, X: Any) -> Affine:
         """Answers of all steps side by side; columns that stay have this ratio."""
