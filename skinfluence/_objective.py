@@ -216,6 +216,12 @@ class Objective:
         return self.design.gaps
 
     @property
+    def spreads(self) -> bool:
+        """Whether other rows change by more than units: in gaps, or by their lengths."""
+        gaps = self.design.gaps
+        return (gaps is not None and len(gaps.which) > 0) or bool(self.norms)
+
+    @property
     def norms(self) -> tuple[Norm, ...]:
         """Columns whose rows are divided by their lengths, as far as that is followed."""
         return () if self.following is None else self.following.norms

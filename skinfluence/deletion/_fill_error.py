@@ -17,20 +17,18 @@ _MOST_EXPONENT = log(2.0)
 def with_fill_error(
     deltas: Deltas,
     point: Point,
-    fills: Array | None,
+    fills: Array,
     nearby: Nearby | None,
     length: Array,
 ) -> Deltas:
     """Deltas with that error in their bounds, and those in doubt marked.
 
-    ``fills`` (b, w) are the moves of what is filled in, None without gaps; ``length``
-    (b,) is that of the deltas in the norms of H without each group.
+    Where other rows change by more than units. ``fills`` (b, w) are the moves of what is
+    filled in; ``length`` (b,) is that of the deltas in the norms of H without each group.
     """
     if point.objective.norms:  # nothing is known of it
         error = array_namespace(length).inf + 0.0 * length
         return deltas._replace(error=error)
-    if fills is None:
-        return deltas
     moves, sizes = array_namespace(fills).abs(fills), point.fill_sizes
     eta = moves @ (sizes.held * sizes.width)
     doubtful = deltas.doubtful | ((eta > _MOST_ETA) & ~deltas.is_missing)

@@ -82,9 +82,10 @@ class Halley(AbstractDeletion):
         length = better.less(newton).length
         apart = xp.where(trusted, length, xp.zeros_like(length))
         deltas = vouched_groups(deltas, leaving, newton, self.solver, apart)
-        far = own_length(leaving, newton) + apart
-        known = self.point, leaving.fills, leaving.nearby(), far
-        deltas = with_fill_error(deltas, *known)
+        if self.point.objective.spreads:
+            far = own_length(leaving, newton) + apart
+            known = self.point, leaving.fills, leaving.nearby(), far
+            deltas = with_fill_error(deltas, *known)
         return deltas._replace(
             n_steps=deltas.n_steps + _FIXED_POINT_STEPS * xp.astype(trusted, xp.int64),
             converged=trusted | deltas.is_missing,

@@ -272,6 +272,8 @@ class Newton(AbstractOneStep):
         own = OwnMoves.of(self.point, rows)
         u = take_rows(self.point.outputs, rows) + objective.layout.ungrouped(own.moves)
         u, flags = self._vouched_outputs(u, *own[1:], rows)
+        if not objective.spreads:
+            return u, flags
         indices, vicinity = indices_of(rows, self.point), self.point.vicinity
         nearby = None if vicinity is None else vicinity.around(indices, own.stretch)
         fills, length = objective.fills(indices, "without"), own.length
@@ -283,6 +285,8 @@ class Newton(AbstractOneStep):
         deltas = self.certified(newton.value, *flags)
         if not self.is_exact:
             deltas = vouched_groups(deltas, leaving, newton, self.solver)
+        if not self.point.objective.spreads:
+            return deltas
         length = own_length(leaving, newton)
         nearby = None if self.is_exact else leaving.nearby()
         return with_fill_error(deltas, self.point, leaving.fills, nearby, length)
